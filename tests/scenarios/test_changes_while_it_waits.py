@@ -121,3 +121,39 @@ async def test_its_branch_or_its_repository_s_name_goes(store_url: str, tmp_path
         assert world.github.states(older.id)[-1] == "inactive"
         descriptions = [one.description for one in world.github.statuses(older.id)]
         assert f"Superseded by deployment {newer.id} (main)" in descriptions
+
+
+async def test_a_transfer_does_not_lead_past_the_gates_of_the_old_name(
+    store_url: str, tmp_path: Path
+) -> None:
+    """Unless deploy.yml itself has the new name."""
+    deploy_yml = """
+envs:
+  - name: production
+    repos: ["acme/*"]
+    handler: command
+    review: {enabled: true, reviewers: [octocat, hubot]}
+    with: {run: ["true"]}
+  - name: production
+    repos: [newco/named, newco/*]
+    handler: command
+    with: {run: ["true"]}
+"""
+    async with live(store_url, tmp_path, deploy_yml) as world:
+        await world.deploy("production")
+        await until(lambda: world.rows("select 1 from deployments where waiting") or None)
+        world.github.rename_repository(REPOSITORY, "newco/shop")
+        world.github.add_installation("newco", ["newco/shop"])
+        moved = await world.github.create_deployment(
+            "newco/shop", environment="production", required_contexts=[]
+        )
+        said = "acme/site is now newco/shop, which deploy.yml gives other gates (no known end)."
+        await until(
+            lambda: any(said in one.description for one in world.github.statuses(moved.id)) or None
+        )
+        assert world.rows("select 1 from deployments where started_at is not null") == []
+        world.github.rename_repository("newco/shop", "newco/named")
+        named = await world.github.create_deployment(
+            "newco/named", environment="production", required_contexts=[]
+        )
+        await world.github.wait_for(named.id, "success")

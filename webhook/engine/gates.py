@@ -9,6 +9,7 @@ when something changes.
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 import structlog
 
@@ -22,7 +23,7 @@ from webhook.engine import transitions
 from webhook.engine.services import Services, scope
 from webhook.engine.transitions import Transition
 from webhook.errors import Conflict, Rejected
-from webhook.gates.contract import Neighbour, keys_of
+from webhook.gates.contract import Candidate, Neighbour, keys_of
 from webhook.gates.decision import Decision, decide
 from webhook.gates.serialization import ONE_AT_A_TIME, SerializationKeys, superseding
 from webhook.github import deployments as github_deployments
@@ -33,6 +34,8 @@ from webhook.store.gates import Situation
 
 log = structlog.get_logger()
 
+# What keeps a renamed repository from other gates; no gate, as nobody can skip it.
+RENAMED = "rename"
 # It has not started: what it had begun for that is undone.
 _UNSTARTED: Columns = {
     "started_at": None,
@@ -122,7 +125,39 @@ async def ask_again(connection: Async, deployment_ids: Sequence[int]) -> None:
 
 
 def _decide(services: Services, situation: Situation) -> Decision:
-    return decide(situation.snapshot, services.gates, skipped=situation.skipped)
+    decision = decide(situation.snapshot, services.gates, skipped=situation.skipped)
+    renamed = _renamed(services, situation.snapshot.candidate)
+    return Decision((*decision.blockers, renamed)) if renamed else decision
+
+
+def _renamed(services: Services, candidate: Candidate) -> Blocker | None:
+    """Whoever may rename or transfer a repository must not leave the gates of its old name behind:
+    where deploy.yml gives it others by a mere pattern, somebody has to say that they are meant."""
+    here = route(services.config, candidate.repo, candidate.environment)
+    if here is None or candidate.repo.lower() in map(str.lower, here.repos):
+        return None
+    for name in candidate.former_names:
+        former = route(services.config, name, candidate.environment)
+        if (
+            former
+            and _in_use(services, former)
+            and _gates_of(services, former) != _gates_of(services, here)
+        ):
+            return Blocker(
+                gate=RENAMED,
+                reason=f"{name} is now {candidate.repo}, which deploy.yml gives other gates",
+                way_out=f"Add {candidate.repo} to the repos of the environment that is meant",
+            )
+    return None
+
+
+def _in_use(services: Services, environment: Environment) -> bool:
+    return any(gate.key_in_use(environment) for gate in services.gates.values())
+
+
+def _gates_of(services: Services, environment: Environment) -> list[Any]:
+    fields = (name for gate in services.gates.values() for name in gate.Keys.model_fields)
+    return [getattr(environment, name, None) for name in fields]
 
 
 async def _waits_as_before(
