@@ -32,6 +32,8 @@ async def relay(
     folder = tmp_path_factory.mktemp("locks")
     admins = {"GITPLOY_ADMIN_USERS": "Reader, octo-admin"}
     async with action_world(postgres, folder, environments=ENVIRONMENTS, environ=admins) as world:
+        # Whoever may write to a repository that was deployed to lately may stop everything.
+        world.past_deployment("locked/before", "success")
         yield world
 
 
