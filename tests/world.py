@@ -240,6 +240,14 @@ class World:
         with psycopg.connect(self.store_url) as connection:
             connection.execute(statement, values)
 
+    def bring_forward(self, where: str, *values: Any) -> None:
+        """What waits of that is done now; what is under way, once more."""
+        self.execute(
+            "update schedule set wanted = wanted + 1,"
+            " due_at = case when claimed_by is null then now() else due_at end where " + where,
+            *values,
+        )
+
     def _connected(self) -> psycopg.Connection[dict[str, Any]]:
         """Kept open, since waiting tests query often."""
         if self._store is None:

@@ -146,7 +146,7 @@ async def test_an_expired_lock_lets_go_and_leaves_its_scope_to_others(world: Wor
     waiting = await world.deploy()
     assert "(until " in await held(world, waiting)
     with world.clock.moved(timedelta(hours=2, seconds=1)):
-        world.execute("update schedule set due_at = now() where subject = %s", waiting.id)
+        world.bring_forward("subject = %s", waiting.id)
         await world.github.wait_for(waiting.id, "success")
     world.execute("update locks set expires_at = now() - interval '1 minute'")
     assert await done(world, "locks", "--json") == ""

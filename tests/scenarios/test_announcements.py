@@ -136,7 +136,7 @@ async def test_what_cannot_be_sent_ends_and_is_deleted_in_time(everywhere: Every
     assert (failed.destination, failed.error) == (oncall, row["error"])
     # Neither is tried any longer; the next one is.
     with world.clock.moved(timedelta(days=2)):
-        world.execute("update schedule set due_at = now()")
+        world.bring_forward("true")
         await until(lambda: not world.rows("select 1 from schedule") or None)
     assert rejected()
     channel.archived = False

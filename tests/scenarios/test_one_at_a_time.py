@@ -136,7 +136,7 @@ async def test_a_cancelled_one_does_not_hold_the_others_once_its_run_has_ended(
         " where id = %s",
         first.id,
     )
-    world.execute("update schedule set due_at = now() where subject = %s", first.id)
+    world.bring_forward("subject = %s", first.id)
     await world.github.wait_for(first.id, "error")
     await world.phase(second.id, "in_progress")
     (tmp_path / "second").touch()
@@ -148,7 +148,7 @@ async def test_a_wait_ends_at_its_limit_in_plain_text(world: World, tmp_path: Pa
     second = await deploy(world, gate)
     await held(world, second)
     with world.clock.moved(timedelta(hours=2, minutes=1)):
-        world.execute("update schedule set due_at = now() where subject = %s", second.id)
+        world.bring_forward("subject = %s", second.id)
         status = await world.github.wait_for(second.id, "error")
     assert status.description == (
         f"Gave up after waiting 2h: Waits for deployment {first.id} (main) to end (no known end)."

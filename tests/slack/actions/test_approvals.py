@@ -388,7 +388,7 @@ async def test_a_newer_deployment_of_the_commit_keeps_what_it_reuses(relay: Acti
         *(newer.id, older.id),
     )
     world.execute("update locks set ended_at = now(), ended_how = 'unlocked' where owner = 'a'")
-    world.execute("update schedule set due_at = now() where task = 'advance'")
+    world.bring_forward("task = 'advance'")
     await relay.github.wait_for(newer.id, "success")
 
 

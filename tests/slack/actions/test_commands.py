@@ -380,6 +380,7 @@ async def test_status_says_what_holds_an_environment_back_and_who_comes_next(
 ) -> None:
     relay.github.add_installation("acme", ["acme/busy"])
     relay.github.add_collaborator("acme/busy", "octocat", "write")
+    await relay.world.idle()  # which asks what is open in the account again
     until = datetime(2026, 11, 28, 5, 0, tzinfo=UTC)
     lock = Blocker(gate="lock", reason="Locked by bob", until=until, way_out="bob unlocks it")
     busy: dict[str, Any] = {"repo": "acme/busy", "ref": "v1"}

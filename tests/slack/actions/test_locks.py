@@ -207,7 +207,7 @@ async def test_a_reminder_mentions_the_owner_and_its_button_unlocks(relay: Actio
     waiting = await held(relay, "locked/three")
     for hours, minutes in ((3, 180), (8, 480)):
         with relay.world.clock.moved(timedelta(minutes=minutes + 1)):
-            relay.world.execute("update schedule set due_at = now() where task = 'remind_of_lock'")
+            relay.world.bring_forward("task = 'remind_of_lock'")
             text = f"locked/three of acme/site has been locked for {hours}h1m by octocat"
             reminder = await until(partial(announced, relay, text))
         assert f"<@{relay.ada.id}>" in reminder.text
