@@ -17,6 +17,11 @@ envs:
     handler: command
     wait_limit: 2h
     with: {run: ["sh", "-c", 'while ! test -e "$1"; do sleep 0.05; done', sh, "{payload.gate}"]}
+  - name: long
+    handler: command
+    wait_limit: 2h
+    timeout: 3h
+    with: {run: ["sh", "-c", 'while ! test -e "$1"; do sleep 0.05; done', sh, "{payload.gate}"]}
   - name: free
     handler: command
     serialization: false
@@ -144,8 +149,8 @@ async def test_a_cancelled_one_does_not_hold_the_others_once_its_run_has_ended(
 
 async def test_a_wait_ends_at_its_limit_in_plain_text(world: World, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
-    first = await running(world, gate)
-    second = await deploy(world, gate)
+    first = await running(world, gate, "long")
+    second = await deploy(world, gate, "long")
     await held(world, second)
     with world.clock.moved(timedelta(hours=2, minutes=1)):
         world.bring_forward("subject = %s", second.id)
