@@ -6,6 +6,7 @@ block, private_metadata of at most 3000 characters), and
 docs.slack.dev/reference/interaction-payloads/view-interactions-payload (`response_action: errors`).
 """
 
+import json
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Self
@@ -25,6 +26,7 @@ from webhook.slack.actions.payloads import Payload, Response, Text
 from webhook.slack.actions.permissions import Declined
 from webhook.slack.actions.services import ActionServices
 from webhook.slack.client import Slack
+from webhook.store import actions
 from webhook.store.actions import ActionRow
 
 log = structlog.get_logger()
@@ -58,7 +60,8 @@ class AboutDeployment(Metadata):
 async def open_form(
     services: ActionServices, action: ActionRow, view: View, *, without: str
 ) -> None:
-    """Raises `Declined`. `without`: what to do where the form cannot be opened."""
+    """Open it, by which the action is done: what people do with the form is another one. Raises
+    `Declined`. `without`: what to do where the form cannot be opened."""
     reply, late = action.reply, services.clock() > action.at + services.timing.form_within
     if services.slack is None or reply is None or late:
         message = f"The form could not be opened in time; {without}"
@@ -73,6 +76,14 @@ async def open_form(
         log.warning("the form was not opened", error=str(error))
         message = f"The form could not be opened; {without}"
         raise Declined("slack_rejected", message, "failed") from error
+    async with services.pool.connection() as connection:
+        await actions.end(connection, action.id, "done", "", audited=False)
+
+
+def metadata(action: ActionRow, **more: object) -> str:
+    """What its form brings back when it is filled in (`Metadata`)."""
+    url = action.reply.url if action.reply else ""
+    return json.dumps({"url": url, "at": int(action.at.timestamp()), **more})
 
 
 def wrong_fields(errors: Mapping[str, str]) -> Response:

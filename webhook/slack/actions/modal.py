@@ -44,7 +44,6 @@ from webhook.slack.actions.typed import (
     visible,
 )
 from webhook.slack.blocks.mrkdwn import BlockMessage, plain
-from webhook.store import actions
 from webhook.store.actions import ActionRow
 
 # The blocks of the form; each holds one element, of the same name.
@@ -77,8 +76,6 @@ class OpenForm(Action):
             at=int(action.at.timestamp()),
         )
         await open_form(services, action, view, without=_WITHOUT)
-        async with services.pool.connection() as connection:
-            await actions.end(connection, action.id, "done", "", audited=False)
 
     async def reply(self, services: ActionServices, action: ActionRow) -> BlockMessage | None:
         return None if action.outcome == "done" else await super().reply(services, action)

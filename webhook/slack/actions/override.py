@@ -5,7 +5,6 @@ Nothing else becomes easier: the person must be known and may write to the repos
 action, what a gate has refused stays refused, and the commit stays the one that was asked for.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -18,7 +17,13 @@ from webhook.deployments.actions import ActionRequest, Reply, Snapshot
 from webhook.deployments.blockers import Blocker, end_of
 from webhook.gates.decision import can_skip, decide
 from webhook.slack.actions.contract import Action, StoreAction
-from webhook.slack.actions.forms import AboutDeployment, open_form, text_field, wrong_fields
+from webhook.slack.actions.forms import (
+    AboutDeployment,
+    metadata,
+    open_form,
+    text_field,
+    wrong_fields,
+)
 from webhook.slack.actions.membership import is_among
 from webhook.slack.actions.payloads import Parsed, Text, ViewSubmission, key_of, read
 from webhook.slack.actions.permissions import Authorized, Declined, routed
@@ -195,8 +200,6 @@ class OpenOverrideForm(Action):
         without = f"type it instead: /deploy override {row.repo} {row.environment} reason…"
         view = _form(row, shown, action, services.clock())
         await open_form(services, action, view, without=without)
-        async with services.pool.connection() as connection:
-            await actions.end(connection, action.id, "done", "", audited=False)
 
     async def reply(self, services: ActionServices, action: ActionRow) -> BlockMessage | None:
         return None if action.outcome == "done" else await super().reply(services, action)
@@ -211,12 +214,7 @@ class _Metadata(AboutDeployment):
 def _form(row: DeploymentRow, shown: Sequence[Blocker], action: ActionRow, now: datetime) -> View:
     where = f"{escape(row.repo, 140)} to {bold(escape(row.environment, 140))}"
     lines = [f"• {bold(one.gate)}: {escape(_line(one, now), 300)}" for one in shown]
-    metadata = {
-        "url": action.reply.url if action.reply else "",
-        "at": int(action.at.timestamp()),
-        "deployment": row.id,
-        "gates": " ".join(one.gate for one in shown),
-    }
+    gates = " ".join(one.gate for one in shown)
     ref = "" if row.shown_ref == row.sha else f"{escape(row.shown_ref, 60)} @ "
     commit = f"{ref}{row.sha[:7]}"
     return View(
@@ -225,7 +223,7 @@ def _form(row: DeploymentRow, shown: Sequence[Blocker], action: ActionRow, now: 
         title=PlainTextObject(text="Override gates"),
         submit=PlainTextObject(text="Override"),
         close=PlainTextObject(text="Keep waiting"),
-        private_metadata=json.dumps(metadata),
+        private_metadata=metadata(action, deployment=row.id, gates=gates),
         blocks=[
             section(f"Deploy {commit} of {where}, although:\n" + "\n".join(lines)),
             section("Everybody in the channel sees it, and the audit keeps it."),

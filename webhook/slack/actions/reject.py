@@ -3,7 +3,6 @@
 Source: docs.slack.dev/surfaces/modals; a trigger opens a form for three seconds.
 """
 
-import json
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -14,7 +13,13 @@ from slack_sdk.models.views import View
 from webhook.config.environments import Config
 from webhook.deployments.actions import ActionRequest, Reply
 from webhook.gates.approval import Review
-from webhook.slack.actions.forms import AboutDeployment, open_form, text_field, wrong_fields
+from webhook.slack.actions.forms import (
+    AboutDeployment,
+    metadata,
+    open_form,
+    text_field,
+    wrong_fields,
+)
 from webhook.slack.actions.payloads import Parsed, ViewSubmission, key_of, read
 from webhook.slack.actions.permissions import Authorized
 from webhook.slack.actions.review import (
@@ -28,7 +33,6 @@ from webhook.slack.actions.review import (
 from webhook.slack.actions.services import ActionServices
 from webhook.slack.actions.typed import visible
 from webhook.slack.blocks.mrkdwn import BlockMessage, plain
-from webhook.store import actions
 from webhook.store.actions import ActionRow
 from webhook.store.database import Async
 from webhook.store.deployments import DeploymentRow
@@ -79,11 +83,9 @@ async def _ask_for_comment(services: ActionServices, action: ActionRow) -> None:
     """Whether that person may answer is checked with the answer: a form must be opened at once."""
     async with services.pool.connection() as connection:
         row = await waiting_deployment(connection, action)
-    view = _form(row, action.reply.url if action.reply else "", int(action.at.timestamp()))
+    view = _form(row, metadata(action, deployment=row.id))
     without = f"type it instead: /deploy reject {row.repo} {row.environment} and why"
     await open_form(services, action, view, without=without)
-    async with services.pool.connection() as connection:
-        await actions.end(connection, action.id, "done", "", audited=False)
 
 
 def parse_rejection(payload: Mapping[str, Any], config: Config, now: datetime) -> Parsed:
@@ -106,7 +108,7 @@ def parse_rejection(payload: Mapping[str, Any], config: Config, now: datetime) -
     )
 
 
-def _form(row: DeploymentRow, url: str, at: int) -> View:
+def _form(row: DeploymentRow, about: str) -> View:
     ref = "" if row.shown_ref == row.sha else f"{plain(row.shown_ref, 100)} @ "
     what = f"{ref}{row.sha[:7]} of {plain(row.repo, 200)} to {plain(row.environment, 200)}"
     return View(
@@ -115,7 +117,7 @@ def _form(row: DeploymentRow, url: str, at: int) -> View:
         title=PlainTextObject(text="Reject this deployment"),
         submit=PlainTextObject(text="Reject"),
         close=PlainTextObject(text="Back"),
-        private_metadata=json.dumps({"url": url, "at": at, "deployment": row.id}),
+        private_metadata=about,
         blocks=[
             SectionBlock(text=PlainTextObject(text=what)),
             text_field(COMMENT, "Why", "Everybody sees it", LONGEST_COMMENT, lines=True),
