@@ -6,23 +6,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.config.test_load import config
+from tests.gates.candidates import CANDIDATE, NOW
 from webhook.config.environments import Environment
 from webhook.gates.contract import ALLOW, Candidate, Snapshot, Verdict, Wait
 from webhook.gates.freeze import FREEZE
 
-NOW = datetime(2026, 11, 27, 12, 0, tzinfo=UTC)  # a Friday
-CANDIDATE = Candidate(
-    id=7,
-    repo="acme/shop",
-    repo_id=1,
-    environment="Production",
-    ref="main",
-    sha="a" * 40,
-    requested_at=NOW,
-    asker="hubot",
-    asker_id=2,
-    rolls_back=False,
-)
 EVENING = '{start: "0 18 * * MON-FRI", duration: 90m, location: Europe/Berlin, reason: backup}'
 # Noon to 17:00 in Berlin, and the night's after.
 TODAY = "{from: 2026-11-27T11:00, to: 2026-11-27T17:00, reason: quarter end, lets: [rollbacks]}"

@@ -1,29 +1,17 @@
 """Whom a lock holds, and what it says."""
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
+from tests.gates.candidates import CANDIDATE, NOW
 from webhook.config.destinations import Strict
 from webhook.deployments.blockers import Blocker, describe
 from webhook.deployments.locks import Lets, Lock, covers, duration_of, reason_of
 from webhook.gates.contract import ALLOW, Candidate, Snapshot, Verdict, Wait
 from webhook.gates.lock import decide
 
-NOW = datetime(2026, 11, 27, 12, 0, tzinfo=UTC)
-CANDIDATE = Candidate(
-    id=7,
-    repo="acme/shop",
-    repo_id=1,
-    environment="production",
-    ref="main",
-    sha="a" * 40,
-    requested_at=NOW,
-    asker="hubot",
-    asker_id=2,
-    rolls_back=False,
-)
 LOCK = Lock(
     id=1,
     repo_id=1,
