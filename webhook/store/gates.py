@@ -60,7 +60,7 @@ _COLUMNS = f"""
         order by id desc limit {_MOST_WAITING}) one) as neighbours
 """
 # The second: GitHub's event may be quicker than the response by which the action becomes known as
-# the one that created it (webhook.slack.actions.create).
+# the one that created it (webhook.engine.creation).
 _JOINS = r"""
     left join lateral (
         select login, login_id from actions where created_deployment_id = deployments.id

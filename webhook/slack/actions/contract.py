@@ -13,6 +13,7 @@ import psycopg
 from webhook.config.environments import Config
 from webhook.deployments.actions import Snapshot
 from webhook.deployments.notice import Button, Confirmation, DeploymentNotice, Style
+from webhook.engine.requests import add_to_timeline
 from webhook.slack.actions.permissions import Authorized, Permission, authorize
 from webhook.slack.actions.services import ActionServices
 from webhook.slack.actions.typed import Mistyped, Typed
@@ -125,32 +126,6 @@ def action_of(services: ActionServices, row: ActionRow) -> Action:
     found = services.actions[row.kind]
     assert isinstance(found, Action)
     return found
-
-
-async def add_to_timeline(
-    services: ActionServices,
-    connection: Async,
-    action: ActionRow,
-    message: str,
-    created: int = 0,
-    *,
-    state: str = timeline.REQUESTED,
-) -> None:
-    """Who requested what and when, in the thread and on the page of the deployment that it is
-    about; in the caller's transaction. `created`: the deployment that came of it."""
-    known = await actions.read(connection, action.id)
-    row = await deployments.read(connection, known.deployment_id or 0) if known else None
-    if row is None or known is None:
-        return
-    entry = timeline.NewEntry(
-        actor=known.login,
-        state=state,
-        description=message,
-        log_url=services.links.page(row.repo, created) if created else "",
-        counted=False,
-    )
-    await timeline.add(connection, row.id, entry)
-    await services.notify(connection, row)
 
 
 def commit_of(notice: DeploymentNotice) -> str:

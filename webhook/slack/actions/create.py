@@ -1,21 +1,12 @@
-"""An action becomes a deployment on GitHub: exactly one, however often it is pressed or delivered.
-
-After a call without a clear response, GitHub's list is searched for the action's marker, more than
-once, because GitHub may complete late what it was sent.
-"""
+"""An action whose whole effect is another deployment (webhook.engine.creation)."""
 
 from abc import abstractmethod
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from functools import partial
 
-import structlog
-
-from webhook.engine.outbox import Outbox, Policy, Write
-from webhook.errors import Excluded, Rejected, RetryAt
-from webhook.github.deployments import NewDeployment, create_deployment, find_deployment
-from webhook.github.tokens import Scope
-from webhook.rejections import RejectionPolicy
-from webhook.slack.actions.contract import Action, add_to_timeline
+from webhook.engine.creation import DeploymentWrite, Plan, marker
+from webhook.errors import Excluded, Rejected
+from webhook.github.deployments import NewDeployment
+from webhook.slack.actions.contract import Action
 from webhook.slack.actions.permissions import (
     Authorized,
     Declined,
@@ -25,42 +16,25 @@ from webhook.slack.actions.permissions import (
     scope_of,
 )
 from webhook.slack.actions.services import ActionServices
-from webhook.store import actions, deployments, outbox
-from webhook.store.actions import ActionRow, Subject
-from webhook.store.database import Async
+from webhook.store import actions, deployments
+from webhook.store.actions import ActionRow
 from webhook.store.deployments import DeploymentRow
-from webhook.store.outbox import Entry, Ref
-from webhook.store.schedule import Key
-
-log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """The deployment to create, and its text in the timeline of the one that was pressed.
-    `ref_name`: the branch or tag where a commit of it is created."""
-
-    scope: Scope
-    request: NewDeployment
-    message: str = ""
-    ref_name: str = ""
 
 
 class CreateDeployment(Action):
-    """An action whose whole effect is another deployment."""
-
     @abstractmethod
     async def plan(self, services: ActionServices, action: ActionRow, by: Authorized) -> Plan:
         """Raises `Declined` if it is no longer possible: a button may be old."""
 
     async def run(self, services: ActionServices, action: ActionRow) -> None:
-        write = DeploymentWrite(services, action, self)
-        timing = services.timing
-        policy = Policy(call=timing.claim_lasts, lookups=timing.deployment_lookups_after)
-        async with services.pool.connection() as connection:
-            entry = await actions.outbox_entry(connection, action)
+        write = DeploymentWrite(
+            services,
+            action,
+            partial(self._authorized_plan, services, action),
+            partial(scope_of, services, action),
+        )
         try:
-            await Outbox(services.pool, services.clock).deliver(entry, write, policy)
+            await write.deliver()
         except Rejected as error:
             if write.sending is None:
                 raise
@@ -71,86 +45,9 @@ class CreateDeployment(Action):
         created = action.created_deployment_id
         return f"Deployment {created} was requested" if created else super().done(action)
 
-
-@dataclass(slots=True)
-class DeploymentWrite(Write):
-    """`planned`: what is to be created, once that is known; `sending`: what was sent."""
-
-    services: ActionServices
-    action: ActionRow
-    kind: CreateDeployment
-    planned: Plan | None = None
-    sending: Plan | None = None
-
-    async def prepare(self) -> bool:
-        by = await authorize(self.services, self.action, self.kind.permission)
-        self.planned = await self.kind.plan(self.services, self.action, by)
-        await self.services.github.require_access(self.planned.scope.only(deployments="write"))
-        return True
-
-    async def find(self, entry: Entry) -> Ref | None:
-        created = await find_deployment(
-            self.services.github,
-            await scope_of(self.services, self.action),
-            sha_or_ref=self.action.ref,
-            environment=self.action.environment,
-            marker=marker(self.action),
-        )
-        return None if created is None else {"id": str(created)}
-
-    async def claim(self, connection: Async, entry: Entry, lasts: timedelta) -> Entry | None:
-        assert self.planned is not None
-        subject = Subject(
-            repo=self.planned.scope.repo,
-            repo_id=self.planned.scope.repo_id,
-            environment=self.planned.request.environment,
-            ref=self.planned.request.ref,
-            ref_name=self.planned.ref_name,
-        )
-        async with connection.transaction():
-            claimed = await outbox.claim(connection, entry, lasts)
-            if claimed is None:
-                return None
-            if not await actions.plan(connection, self.action.id, subject, self.planned.message):
-                raise RetryAt("somebody else has ended this action", self.services.clock())
-        return claimed
-
-    async def send(self) -> Ref:
-        assert self.planned is not None
-        self.sending = self.planned
-        created = await create_deployment(
-            self.services.github, self.planned.scope, self.planned.request
-        )
-        return {"id": str(created)}
-
-    def retry_rejected_at(self, error: Rejected, since: datetime, now: datetime) -> datetime | None:
-        if error.certain:
-            return None
-        return RejectionPolicy.doubtful(self.services.timing).retry_at(since, now)
-
-    async def record(self, connection: Async, entry: Entry, ref: Ref, digest: str) -> Entry:
-        async with connection.transaction():
-            recorded = await outbox.sent(connection, entry, ref, digest)
-            await self._end(connection, int(ref["id"]))
-        return recorded
-
-    async def _end(self, connection: Async, created: int) -> None:
-        message = self.sending.message if self.sending else self.action.message
-        log.info("deployment requested", created=created, found_again=self.sending is None)
-        if not await actions.end(connection, self.action.id, "done", message, created):
-            log.warning("somebody else ended this action meanwhile", created=created)
-            return
-        if self.action.deployment_id is not None:
-            await add_to_timeline(self.services, connection, self.action, message, created)
-        new = await deployments.read(connection, created)
-        if new is not None:
-            # Its event was quicker: its message has no link back yet, nor do gates know its asker.
-            await self.services.notify(connection, new, also=[Key("advance", new.id)])
-
-
-def marker(action: ActionRow) -> str:
-    """By which what it creates is found again; unique among all relays and their stores."""
-    return f"(relay action {action.id}-{action.key[:8]})"
+    async def _authorized_plan(self, services: ActionServices, action: ActionRow) -> Plan:
+        by = await authorize(services, action, self.permission)
+        return await self.plan(services, action, by)
 
 
 def plan_like(

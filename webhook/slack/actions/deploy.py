@@ -10,11 +10,12 @@ import structlog
 
 from webhook.config.creation import payload_of
 from webhook.deployments.models import is_production
+from webhook.engine.creation import Plan, marker
 from webhook.errors import INVALID, LACKS_PERMISSION, Rejected
 from webhook.github import repositories
 from webhook.github.deployments import NewDeployment
 from webhook.github.tokens import Scope
-from webhook.slack.actions.create import CreateDeployment, Plan, marker
+from webhook.slack.actions.create import CreateDeployment
 from webhook.slack.actions.permissions import (
     EXPIRED,
     Authorized,

@@ -3,10 +3,10 @@
 from webhook.deployments.actions import Snapshot
 from webhook.deployments.notice import Confirmation, DeploymentNotice
 from webhook.deployments.phases import Phase
+from webhook.engine.creation import Plan
 from webhook.slack.actions.contract import commit_of, target_of
 from webhook.slack.actions.create import (
     CreateDeployment,
-    Plan,
     name_of,
     plan_like,
     require_newest,

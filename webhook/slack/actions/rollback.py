@@ -5,10 +5,10 @@ from dataclasses import replace
 from webhook.config.locks import lock_error
 from webhook.deployments.actions import Snapshot
 from webhook.deployments.notice import Button, Confirmation, DeploymentNotice
+from webhook.engine.creation import Plan
 from webhook.slack.actions.contract import environment_of
 from webhook.slack.actions.create import (
     CreateDeployment,
-    Plan,
     name_of,
     plan_like,
     require_newest,

@@ -2,7 +2,7 @@
 
 A job for each action. It may be killed at any line and run again: how far the action has come
 stands in its row (webhook.store.actions). Only what creates something on GitHub may be in doubt
-after a crash (webhook.slack.actions.create).
+after a crash (webhook.engine.creation).
 """
 
 from dataclasses import replace
