@@ -7,7 +7,6 @@ when something changes.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -20,10 +19,11 @@ from webhook.config.routing import route
 from webhook.deployments.blockers import Blocker, describe, next_end
 from webhook.deployments.phases import Phase
 from webhook.engine import transitions
+from webhook.engine.policy import fetch_policy, kept_policy
 from webhook.engine.services import Services, scope
 from webhook.engine.transitions import Transition
 from webhook.errors import Conflict, Rejected
-from webhook.gates.contract import Candidate, Neighbour, keys_of
+from webhook.gates.contract import Candidate, Neighbour, Policy, keys_of
 from webhook.gates.decision import Decision, decide
 from webhook.gates.serialization import ONE_AT_A_TIME, SerializationKeys, superseding
 from webhook.github import deployments as github_deployments
@@ -58,18 +58,19 @@ async def admit(
 ) -> DeploymentRow:
     """The row as it is then: with `start` recorded, ended, or with its `blockers`. Errors:
     `Rejected` if GitHub has it no more."""
-    if row.blockers and await _waits_as_before(services, row, environment):
+    policy = await fetch_policy(services, row, environment)
+    if row.blockers and await _waits_as_before(services, row, policy):
         return row
     async with services.pool.connection() as connection, connection.transaction():
         await gates.lock_environment(connection, row)
-        situation = await gates.read(connection, row.id, environment, services.clock())
+        situation = await gates.read(connection, row.id, policy, services.clock())
         if situation is None or situation.row.version != row.version:
             raise Conflict(f"deployment {row.id} was changed by another process")
         decision = _decide(services, situation)
-        if decision.ready and keys_of(environment, SerializationKeys).serialization:
+        if decision.ready and keys_of(policy.environment, SerializationKeys).serialization:
             if newer := superseding(situation.snapshot):
                 return await _supersede(services, connection, row, newer.id, newer.ref)
-            if released := await _newer_released(services, connection, situation, environment):
+            if released := await _newer_released(services, connection, situation):
                 return await _give_way(services, connection, row, environment, released)
             for older in await deployments.older_unstarted(connection, row):
                 await _supersede(services, connection, older, row.id, row.shown_ref)
@@ -86,8 +87,9 @@ async def require_restart(services: Services, row: DeploymentRow, environment: E
     """Of one that may run already: it is not taken back, but not started once more either. Errors:
     those of a handler."""
     now = services.clock()
+    policy = await fetch_policy(services, row, environment)
     async with services.pool.connection() as connection:
-        situation = await gates.read(connection, row.id, environment, now)
+        situation = await gates.read(connection, row.id, policy, now)
     if situation is None:
         raise Conflict(f"deployment {row.id} was changed by another process")
     decision = _decide(services, situation)
@@ -160,19 +162,17 @@ def _gates_of(services: Services, environment: Environment) -> list[Any]:
     return [getattr(environment, name, None) for name in fields]
 
 
-async def _waits_as_before(
-    services: Services, row: DeploymentRow, environment: Environment
-) -> bool:
+async def _waits_as_before(services: Services, row: DeploymentRow, policy: Policy) -> bool:
     """Of most that wait: so whoever starts something there does not wait for them, too. Errors:
     `Rejected` if it is free, and GitHub has it no more."""
     async with services.pool.connection() as connection:
-        situation = await gates.read(connection, row.id, environment, services.clock())
+        situation = await gates.read(connection, row.id, policy, services.clock())
     if situation is None:
         return False
     decision = _decide(services, situation)
     if not decision.blockers:
         await _require_on_github(services, row)
-    is_over = services.clock() >= _waits_until(services, row, environment)
+    is_over = services.clock() >= _waits_until(services, row, policy.environment)
     replaced = decision.ready and superseding(situation.snapshot)
     return decision.blockers == row.blockers and not (is_over or replaced)
 
@@ -194,27 +194,26 @@ async def _supersede(
 
 
 async def _newer_released(
-    services: Services, connection: Async, situation: Situation, environment: Environment
+    services: Services, connection: Async, situation: Situation
 ) -> Neighbour | None:
     """What has kept a newer one is kept as it was asked last, and may have ended since for both: a
     lock, say. Then the newer one goes first, whichever is asked first."""
     for newer in situation.snapshot.neighbours:
-        if newer.id > situation.row.id and not newer.running:
-            now = services.clock()
-            found = await gates.read(connection, newer.id, environment, now)
-            if found is not None and _is_released(services, found):
-                return newer
+        waits = newer.id > situation.row.id and not newer.running
+        if waits and await _is_released(services, connection, newer.id):
+            return newer
     return None
 
 
-def _is_released(services: Services, newer: Situation) -> bool:
+async def _is_released(services: Services, connection: Async, newer_id: int) -> bool:
     """By the policy of its own: the repository may have been renamed since the older one."""
-    row = newer.row
-    own = route(services.config, row.repo, row.environment)
-    if own is None:
+    row = await deployments.read(connection, newer_id)
+    own = route(services.config, row.repo, row.environment) if row else None
+    if row is None or own is None:
         return False
-    snapshot = replace(newer.snapshot, environment=own)
-    return _decide(services, replace(newer, snapshot=snapshot)).ready
+    policy = await kept_policy(services, connection, row, own)
+    found = await gates.read(connection, newer_id, policy, services.clock())
+    return found is not None and _decide(services, found).ready
 
 
 async def _give_way(

@@ -18,11 +18,13 @@ from handlers import TITLES
 from webhook.config.destinations import Target
 from webhook.config.routing import route
 from webhook.deployments.actions import Snapshot, offered_buttons
+from webhook.deployments.approvals import Approval
 from webhook.deployments.notice import DeploymentNotice, NoticeApproval, NoticeEntry
 from webhook.deployments.phases import FAILED, Phase, entry_phase, phase_of
 from webhook.engine.changelogs import changelog_of
 from webhook.engine.messages import Form, MessageWrite, Rejections, message_policy
 from webhook.engine.outbox import Outbox
+from webhook.engine.policy import kept_policy
 from webhook.engine.services import Services, log_about
 from webhook.errors import Gone, Rejected, RetryAt, UnknownOutcome
 from webhook.gates.approval import answers, review_of
@@ -346,7 +348,7 @@ async def build_notice(
         actions=(),
         rollback_to=f"{context.back_ref} @ {context.back_sha[:7]}" if context.back_id else "",
         rollback_id=context.back_id,
-        approvals=_approvals(services, row, context),
+        approvals=await _approvals(services, row, context),
         overrides=context.overrides,
         blockers=row.blockers if row.ended_at is None else (),
         superseded_by=row.superseded_by,
@@ -384,14 +386,18 @@ def _origin(services: Services, row: DeploymentRow, context: Context) -> _Origin
     }
 
 
-def _approvals(
+async def _approvals(
     services: Services, row: DeploymentRow, context: Context
 ) -> tuple[NoticeApproval, ...]:
     """To this deployment; and those to earlier ones of its commit that counted when it started."""
-    environment = route(services.config, row.repo, row.environment)
-    at = row.started_at or services.clock()
-    given = context.approvals
-    counted = answers(review_of(environment), row.id, row.sha, given, at).yes if environment else ()
+    given, at = context.approvals, row.started_at or services.clock()
+    environment = route(services.config, row.repo, row.environment) if given else None
+    if environment is None:
+        counted: tuple[Approval, ...] = ()
+    else:
+        async with services.pool.connection() as connection:
+            policy = await kept_policy(services, connection, row, environment)
+        counted = answers(review_of(policy.environment), row.id, row.sha, given, at).yes
     return tuple(
         NoticeApproval(login=one.login, approved=one.approved, at=one.at, comment=one.comment)
         for one in given

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import TypeAlias, TypeVar
 
 from webhook.config.destinations import Strict
+from webhook.config.environments import Environment
 from webhook.config.gates import NoKeys
 from webhook.deployments.approvals import Approval
 from webhook.deployments.locks import Lock
@@ -50,6 +51,15 @@ Verdict: TypeAlias = Allow | Wait | Deny
 ALLOW = Allow()
 
 
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What holds for one deployment. `environment`: that of deploy.yml, tightened by the
+    repository's own file. `file`: Deny or Wait where that file is wrong, or cannot be read."""
+
+    environment: Environment
+    file: Verdict = ALLOW
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
     """The deployment that is to start. `asker`: the GitHub login of the person who asked for it, ""
@@ -85,11 +95,12 @@ class Neighbour:
 class Snapshot:
     """All that gates may know, at one moment. `locks`: those that cover the environment and had not
     expired. `approvals`: all answers about the candidate, the oldest first. `neighbours`: the
-    newest first."""
+    newest first. `environment` and `file`: as in `Policy`."""
 
     candidate: Candidate
     environment: Strict
     now: datetime
+    file: Verdict = ALLOW
     locks: tuple[Lock, ...] = ()
     approvals: tuple[Approval, ...] = ()
     neighbours: tuple[Neighbour, ...] = ()

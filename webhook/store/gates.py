@@ -6,9 +6,8 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, TypeVar
 
-from webhook.config.destinations import Strict
 from webhook.deployments.locks import Lock, covers
-from webhook.gates.contract import Candidate, Neighbour, Snapshot
+from webhook.gates.contract import Candidate, Neighbour, Policy, Snapshot
 from webhook.gates.serialization import ONE_AT_A_TIME
 from webhook.store import approvals, deployments
 from webhook.store.database import Async
@@ -97,7 +96,7 @@ async def lock_environment(connection: Async, row: DeploymentRow) -> None:
 
 
 async def read(
-    connection: Async, deployment_id: int, environment: Strict, now: datetime
+    connection: Async, deployment_id: int, policy: Policy, now: datetime
 ) -> Situation | None:
     values = {"id": deployment_id, "now": now}
     found = await deployments.read_with(connection, _COLUMNS, _JOINS, values)
@@ -120,8 +119,9 @@ async def read(
     locks = (_typed(Lock, one) for one in other["locks"])
     snapshot = Snapshot(
         candidate=candidate,
-        environment=environment,
+        environment=policy.environment,
         now=now,
+        file=policy.file,
         locks=tuple(one for one in locks if covers(one, row.repo_id, row.environment)),
         approvals=approvals.from_json(other["approvals"]),
         neighbours=tuple(_typed(Neighbour, one) for one in other["neighbours"]),

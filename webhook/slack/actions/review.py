@@ -11,6 +11,7 @@ from typing import ClassVar
 from webhook.config.environments import Config
 from webhook.deployments.actions import Snapshot
 from webhook.deployments.notice import Confirmation, DeploymentNotice
+from webhook.engine.policy import kept_policy
 from webhook.gates.approval import Review, described, is_own, review_of
 from webhook.slack.actions.contract import StoreAction, commit_of, target_of
 from webhook.slack.actions.membership import is_among
@@ -66,11 +67,11 @@ class Answer(StoreAction):
         by = await super().authorize(services, action)
         async with services.pool.connection() as connection:
             row = await _waiting(connection, action, by)
-        _require_waiting(row)
+            _require_waiting(row)
+            review = await _review(services, connection, row)
         if not by.login_id:
             message = f"GitHub does not say which account {by.login} is; the answer does not count"
             raise Declined("github_unclear", message, "failed")
-        review = _review(services, row)
         if not await is_among(services, by, review.reviewers, review.teams):
             message = f"{by.login} is not among those who may answer: {described(review)}"
             raise Declined("lacks_permission", message)
@@ -84,7 +85,7 @@ class Answer(StoreAction):
         row = await deployments.read(connection, found.id, lock=True)
         assert row is not None
         _require_waiting(row)
-        review = _review(services, row)
+        review = await _review(services, connection, row)
         await self._require_counts(services, connection, row, review, by)
         comment = action.inputs.get(COMMENT, "")
         answer = NewApproval(
@@ -150,7 +151,8 @@ class Approve(Answer):
         by: Authorized,
     ) -> None:
         environment = routed(services, row.repo, row.environment)
-        situation = await gates.read(connection, row.id, environment, services.clock())
+        policy = await kept_policy(services, connection, row, environment)
+        situation = await gates.read(connection, row.id, policy, services.clock())
         assert situation is not None
         if not review.own and is_own(situation.snapshot.candidate, by.login, by.login_id):
             message = "You asked for this deployment yourself; somebody else has to approve it"
@@ -206,8 +208,10 @@ def _require_waiting(row: DeploymentRow) -> None:
     raise Declined("not_possible", message)
 
 
-def _review(services: ActionServices, row: DeploymentRow) -> Review:
-    review = review_of(routed(services, row.repo, row.environment))
+async def _review(services: ActionServices, connection: Async, row: DeploymentRow) -> Review:
+    environment = routed(services, row.repo, row.environment)
+    policy = await kept_policy(services, connection, row, environment)
+    review = review_of(policy.environment)
     if not review.enabled:
         message = f"By deploy.yml, {row.environment} needs no approval any more"
         raise Declined("not_possible", message)
