@@ -409,7 +409,7 @@ def _snapshot(services: Services, row: DeploymentRow, context: Context) -> Snaps
     return Snapshot(
         phase=row.phase,
         ended=row.ended_at is not None,
-        watched=row.watched,
+        watched=row.watched and not row.waits_for_rule,
         cancel_requested=bool(row.cancel_requested_by),
         newest=context.newest,
         rollback_target=context.back_id != 0,

@@ -5,7 +5,7 @@ import structlog
 from webhook.config.creators import DEFAULT_CREATORS, left_alone_message, takes
 from webhook.config.routing import matches_any, no_route_message, route
 from webhook.deployments.phases import Phase, follows, phase_of
-from webhook.engine import transitions
+from webhook.engine import protection_rules, transitions
 from webhook.engine.services import Services
 from webhook.engine.transitions import Transition
 from webhook.errors import UserError
@@ -16,6 +16,7 @@ from webhook.github.events import (
     Ignored,
     InstallationChanged,
     Ping,
+    ProtectionRuleRequested,
     StatusCreated,
     WorkflowJobUpdated,
     WorkflowRunUpdated,
@@ -62,7 +63,7 @@ async def _process(services: Services, connection: Async, delivery: Delivery) ->
         await deliveries.finish(connection, delivery.id, *known)
         return known
     async with connection.transaction():
-        result = await _act(services, connection, event, delivery.guid)
+        result = await _act(services, connection, event, delivery)
         await deliveries.finish(connection, delivery.id, *result)
     return result
 
@@ -81,10 +82,12 @@ def _without_effect(services: Services, event: Event) -> _Result | None:
     return None
 
 
-async def _act(services: Services, connection: Async, event: Event, guid: str) -> _Result:
+async def _act(services: Services, connection: Async, event: Event, delivery: Delivery) -> _Result:
     match event:
         case DeploymentCreated():
-            return await _deployment_created(services, connection, event, guid)
+            return await _deployment_created(services, connection, event, delivery.guid)
+        case ProtectionRuleRequested():
+            return await protection_rules.received(services, connection, event, delivery)
         case StatusCreated():
             return await _status_created(services, connection, event)
         case WorkflowRunUpdated():
@@ -104,6 +107,7 @@ async def _deployment_created(
     )
     _log_about(row)
     if row.requested_at is not None:
+        await protection_rules.keep_asker(connection, row, event)
         return "ignored", "this deployment was requested before", row.id
     environment = route(services.config, row.repo, row.environment)
     if environment is None and (event.watched or services.config.unrouted == "ignore"):
@@ -113,6 +117,7 @@ async def _deployment_created(
         "requested_at": services.clock(),
         "delivery": guid,
         "watched": event.watched,
+        **protection_rules.asker_of(event),
         "production": row.production if production is None else production,
     }
     if services.actions_enabled and (earlier := await deployments.before(connection, row)):
@@ -184,7 +189,7 @@ async def _status_created(
     phase = phase_of(status.state)
     # What others report of one that its gates hold back is no truth: anybody who may push could say
     # that it is done.
-    waits = bool(row.blockers) and not row.phase.final
+    waits = (bool(row.blockers) or row.waits_for_rule) and not row.phase.final
     counted = phase is not None and follows(row.phase, phase) and not waits
     description = one_line(status.description)
     entry = timeline.NewEntry(
@@ -199,6 +204,9 @@ async def _status_created(
     )
     if await timeline.add(connection, row.id, entry) is None:
         return "ignored", "this status was reported before", row.id
+    if waits and row.rule_run_id:
+        await protection_rules.reported_while_held(services, connection, row, phase)
+        return "done", f"'{status.state}' does not end the wait of its job", row.id
     if waits:
         # On GitHub the newest status counts, and this one is not true.
         if await timeline.reported_in_vain(connection, row.id) <= MOST_CONTRADICTED:
@@ -230,6 +238,8 @@ async def _workflow_run_updated(
     person changes what is shown before the run has ended.
     """
     repository = event.repository
+    if event.ended:
+        await protection_rules.run_ended(services, connection, repository.id, event.run_id)
     envs = services.config.envs
     used = any(
         one.handler == ACTIONS and matches_any(one.repos, repository.full_name) for one in envs

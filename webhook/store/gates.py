@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, TypeVar
 
+from webhook.config.environments import Environment
 from webhook.deployments.locks import Lock, covers
 from webhook.gates.contract import Candidate, Neighbour, Policy, Snapshot
 from webhook.gates.serialization import ONE_AT_A_TIME
@@ -24,7 +25,12 @@ _HERE = (
 )
 _NEIGHBOUR = (
     f"other.followed and {_HERE} and other.id <> deployments.id"
-    " and other.requested_at is not null and not other.watched"
+    " and other.requested_at is not null and other.gated"
+    # Other jobs of its run, and the deployment whose tool is that run.
+    " and (deployments.rule_run_id = 0 or (other.rule_run_id <> deployments.rule_run_id"
+    " and (other.run is null or not deployments.rule_run_id::text"
+    " = any(string_to_array(other.run->>'id', ' ')))))"
+    " and (other.rule_run_id > 0 or not %(only_rules)s)"
 )
 _READY = (
     "other.waiting and not exists (select from jsonb_array_elements(other.blockers) blocker"
@@ -38,8 +44,10 @@ def names(model: type) -> str:
 
 
 _COLUMNS = f"""
-    coalesce(asked.login, asking.login, case when creator_id > 0 then creator end, '') as asker,
-    coalesce(asked.login_id, asking.login_id, creator_id) as asker_id,
+    coalesce(asked.login, asking.login, case when watched then asker
+        when creator_id > 0 then creator end, '') as asker_login,
+    coalesce(asked.login_id, asking.login_id, case when watched then deployments.asker_id
+        else creator_id end) as asker_number,
     exists (select from deployments other where {_HERE} and other.sha = deployments.sha
         and other.id < deployments.id and other.succeeded and other.run->>'state' = 'success'
         ) as rolls_back,
@@ -95,10 +103,15 @@ async def lock_environment(connection: Async, row: DeploymentRow) -> None:
     )
 
 
+def asks_rules_only(environment: Environment) -> bool:
+    """Where tools start by themselves, only what GitHub holds back waits for others."""
+    return bool(getattr(environment.options, "starts_by_itself", False))
+
+
 async def read(
     connection: Async, deployment_id: int, policy: Policy, now: datetime
 ) -> Situation | None:
-    values = {"id": deployment_id, "now": now}
+    values = {"id": deployment_id, "now": now, "only_rules": asks_rules_only(policy.environment)}
     found = await deployments.read_with(connection, _COLUMNS, _JOINS, values)
     if found is None:
         return None
@@ -111,8 +124,8 @@ async def read(
         ref=row.shown_ref,
         sha=row.sha,
         requested_at=row.requested_at or now,
-        asker=other["asker"],
-        asker_id=other["asker_id"],
+        asker=other["asker_login"],
+        asker_id=other["asker_number"],
         rolls_back=other["rolls_back"],
         former_names=tuple(other["former_names"]),
     )

@@ -25,6 +25,7 @@ Task = Literal[
     "notify",
     "run_action",
     "resume_installation",
+    "reject_rule",
     "announce",
     "remind_of_lock",
 ]
@@ -117,7 +118,7 @@ _REQUEST_AFTER_END = f"""
 union
 (select 'advance', id, '' from deployments where repo_id = %(repo_id)s
     and lower(environment) = lower(%(environment)s) and followed and ended_at is null
-    and requested_at is not null and started_at is null and not watched
+    and requested_at is not null and started_at is null and gated
     order by blockers @? '$[*] ? (@.gate <> "{ONE_AT_A_TIME}")', id desc limit {_MOST_ASKED})
 order by 1, 2, 3 {_REQUESTED_BEFORE}
 """
