@@ -14,11 +14,12 @@ from importlib import import_module
 from typing import Any, get_args
 
 import psycopg
+from pydantic import BaseModel
 
 import webhook.store
 from benchmarks import filling
 from benchmarks.plans import ExplainingAsyncConnection, ExplainingConnection, Recorder, Statement
-from webhook.config.destinations import Strict
+from webhook.config.environments import Environment
 from webhook.deployments.actions import ActionRequest, Reply, Requester
 from webhook.deployments.announcement import Announcement
 from webhook.deployments.changelog import Changelog
@@ -26,6 +27,7 @@ from webhook.deployments.locks import Lock
 from webhook.deployments.models import GitHubDeployment, Repository
 from webhook.deployments.phases import Phase
 from webhook.errors import Conflict
+from webhook.gates.contract import Policy
 from webhook.store import actions, deployments, outbox
 from webhook.store.actions import ActionRow, Subject
 from webhook.store.approvals import NewApproval
@@ -36,6 +38,7 @@ from webhook.store.environments import EnvironmentKey
 from webhook.store.locks import NewLock
 from webhook.store.outbox import Entry
 from webhook.store.overrides import NewOverride
+from webhook.store.repository_files import HEAD, RepositoryFile
 from webhook.store.schedule import Due, Finished, Key, Kind, Task
 from webhook.store.slack_installations import NewInstallation
 from webhook.store.timeline import NewEntry
@@ -153,7 +156,9 @@ class Case:
             ),
             "Announcement": Announcement(key="a freeze", text="Frozen from 18:00 UTC"),
             "NewAct": NewAct(actor="octocat", source="slack", action="lock"),
-            "Strict": Strict(),
+            "Policy": Policy(
+                Environment.model_construct(name="x", handler="x", options=BaseModel())
+            ),
             "NewApproval": NewApproval(
                 policy="x",
                 user_id=1,
@@ -258,6 +263,12 @@ class Case:
             "locks.active_in.environment": row.environment,
             "repository_names.id_of.name": row.repo,
             "destinations": [self.destination],
+            "shas": (row.sha,),
+            "RepositoryFile": RepositoryFile(
+                repo_id=row.repo_id, ref=HEAD, state="missing", read_at=now
+            ),
+            "repository_files.is_recent.ref": HEAD,
+            "repository_files.is_recent.since": now,
             "deployments.waiting_in.environment": row.environment,
             "approvals.newest_waiting.environment": row.environment,
             "audit.newest.since": None,
