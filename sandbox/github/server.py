@@ -37,6 +37,7 @@ from sandbox.github.model import (
     User,
     World,
 )
+from sandbox.github.pull_requests import PullRequests
 from sandbox.github.rate_limits import RateLimits
 from sandbox.github.repositories import Repositories
 from sandbox.github.request import check_headers
@@ -94,6 +95,7 @@ class GitHub(Server):
         shared = (self.world, self.documents, self.events, self.auth, self.webhooks)
         self.actions = Actions(*shared)
         self._deployments = ActionsDeployments(*shared, actions=self.actions)
+        self.pull_requests = PullRequests(*shared)
         self.repositories = Repositories(self.world, self.documents, self.auth)
         self.users = Users(self.world, self.documents, self.auth)
         self.teams = Teams(self.world, self.documents, self.auth)
@@ -109,6 +111,7 @@ class GitHub(Server):
             self.users,
             self.teams,
             self._deployments,
+            self.pull_requests,
             self.actions,
             self.webhooks,
         )
