@@ -3,12 +3,12 @@
 import hashlib
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, Self
 
-from sandbox.github.git import FULL_SHA, Commit, Git
+from sandbox.github.git import FULL_SHA, NO_FILES, Commit, File, Files, Git
 
 Json = dict[str, Any]
 
@@ -127,6 +127,12 @@ class Repository:
         known = self.git.ancestors(tip) if tip else ()
         return [commit for sha, commit in self.git.commits.items() if sha in known]
 
+    @property
+    def files(self) -> Files:
+        """At the head of the default branch."""
+        tip = self.git.find(self.default_branch)
+        return tip.files if tip else NO_FILES
+
     def sha(self, ref: str) -> str:
         """The commit of a ref; an unknown ref has a generated, stable one."""
         if re.fullmatch(FULL_SHA, ref):
@@ -140,10 +146,13 @@ class Repository:
         ref: str = "main",
         *,
         at: datetime | None = None,
+        files: Mapping[str, File | None] = NO_FILES,
     ) -> str:
-        """A commit on a branch; a new branch starts at the tip of the default one."""
+        """A commit on a branch; a new branch starts at the tip of the default one. `files`: those
+        that it changes; None removes one."""
         tip = self.git.find(ref) or self.git.find(self.default_branch)
-        return self.git.commit(message, author, ref, [tip.sha] if tip else [], at)
+        parents = [tip.sha] if tip else []
+        return self.git.commit(message, author, ref, parents, at, changes=files)
 
     def set_check(self, ref: str, context: str, state: str) -> None:
         """Set the state of a check: success, failure, pending, ..."""

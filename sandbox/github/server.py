@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from sandbox.github.auth import Auth, Caller
+from sandbox.github.contents import Contents
 from sandbox.github.deployments import OnStatus
 from sandbox.github.documents import Documents
 from sandbox.github.events import Events
@@ -97,6 +98,7 @@ class GitHub(Server):
         self._deployments = ActionsDeployments(*shared, actions=self.actions)
         self.pull_requests = PullRequests(*shared)
         self.repositories = Repositories(self.world, self.documents, self.auth)
+        self.contents = Contents(self.world, self.documents, self.auth)
         self.users = Users(self.world, self.documents, self.auth)
         self.teams = Teams(self.world, self.documents, self.auth)
         self._status_created = asyncio.Event()
@@ -108,6 +110,7 @@ class GitHub(Server):
         parts = (
             self.auth,
             self.repositories,
+            self.contents,
             self.users,
             self.teams,
             self._deployments,
