@@ -3,12 +3,12 @@
 import hashlib
 import itertools
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, Self
 
-from sandbox.github.git import FULL_SHA, Commit, Git
+from sandbox.github.git import FULL_SHA, NO_FILES, Commit, File, Files, Git
 
 Json = dict[str, Any]
 
@@ -226,6 +226,12 @@ class Repository:
         known = self.git.ancestors(tip) if tip else ()
         return [commit for sha, commit in self.git.commits.items() if sha in known]
 
+    @property
+    def files(self) -> Files:
+        """At the head of the default branch."""
+        tip = self.git.find(self.default_branch)
+        return tip.files if tip else NO_FILES
+
     def sha(self, ref: str) -> str:
         """The commit of a ref; an unknown ref has a generated, stable one."""
         if re.fullmatch(FULL_SHA, ref):
@@ -240,12 +246,14 @@ class Repository:
         *,
         at: datetime | None = None,
         onto: str | None = None,
+        files: Mapping[str, File | None] = NO_FILES,
     ) -> str:
         """A commit on a branch, `onto` its tip or another commit; a new branch starts at the tip of
-        the default one. Its author pushes it."""
+        the default one. Its author pushes it. `files`: those that it changes; None removes one."""
         before = self.git.refs.get(ref)
         tip = self.git.find(onto or ref) or self.git.find(self.default_branch)
-        sha = self.git.commit(message, author, ref, [tip.sha] if tip else [], at)
+        parents = [tip.sha] if tip else []
+        sha = self.git.commit(message, author, ref, parents, at, changes=files)
         head = self.git.commits[sha]
         forced = before is not None and before not in self.git.ancestors(head)
         full = f"refs/heads/{ref}"

@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from sandbox.github.auth import Auth, Caller
 from sandbox.github.checks import ACTIONS, Checks
 from sandbox.github.commit_statuses import CommitStatuses
+from sandbox.github.contents import Contents
 from sandbox.github.deployments import OnStatus
 from sandbox.github.documents import Documents
 from sandbox.github.events import Events
@@ -106,6 +107,7 @@ class GitHub(Server):
             self.documents, self.events, self.webhooks, self.checks, self._account_of
         )
         self.repositories = Repositories(self.world, self.documents, self.auth)
+        self.contents = Contents(self.world, self.documents, self.auth)
         self.users = Users(self.world, self.documents, self.auth)
         self.teams = Teams(self.world, self.documents, self.auth)
         self._status_created = asyncio.Event()
@@ -119,6 +121,7 @@ class GitHub(Server):
             self.commit_statuses,
             self.checks,
             self.repositories,
+            self.contents,
             self.users,
             self.teams,
             self._deployments,
