@@ -132,7 +132,7 @@ class PullRequests:
         if pull.head_repository is not None:
             for one, commit in pull.head_repository.git.commits.items():
                 pull.repository.git.commits.setdefault(one, commit)
-        pull.repository.git.refs[pull.ref] = sha
+        pull.repository.git.pulls[pull.ref] = sha
 
     def _send(self, pull: PullRequest, action: str, by: Account, **fields: Any) -> str | None:
         body: Json = {
