@@ -90,8 +90,8 @@ class Git:
 
     def sha(self, ref: str) -> str | None:
         """The commit of a ref, of a sha or of an abbreviated sha; None if it is not known."""
-        if found := self.refs.get(ref) or self.pulls.get(ref):
-            return found
+        if named := self.refs.get(ref) or self.pulls.get(ref):
+            return named
         if re.fullmatch(SHORT_SHA, ref):
             found = [sha for sha in self.commits if sha.startswith(ref)]
             return found[0] if len(found) == 1 else None
