@@ -59,9 +59,10 @@ class Comparison:
 
 @dataclass(slots=True)
 class Git:
-    """`commits` are in order of creation, parents before children."""
+    """`commits` are in order of creation, parents before children. `pulls`: refs/pull/N/head."""
 
     refs: dict[str, str] = field(default_factory=dict)
+    pulls: dict[str, str] = field(default_factory=dict)
     commits: dict[str, Commit] = field(default_factory=dict)
 
     def commit(
@@ -89,8 +90,8 @@ class Git:
 
     def sha(self, ref: str) -> str | None:
         """The commit of a ref, of a sha or of an abbreviated sha; None if it is not known."""
-        if ref in self.refs:
-            return self.refs[ref]
+        if named := self.refs.get(ref) or self.pulls.get(ref):
+            return named
         if re.fullmatch(SHORT_SHA, ref):
             found = [sha for sha in self.commits if sha.startswith(ref)]
             return found[0] if len(found) == 1 else None
