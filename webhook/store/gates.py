@@ -40,6 +40,7 @@ def names(model: type) -> str:
 _COLUMNS = f"""
     coalesce(asked.login, asking.login, case when creator_id > 0 then creator end, '') as asker,
     coalesce(asked.login_id, asking.login_id, creator_id) as asker_id,
+    coalesce(nullif(asked.ref_name, ''), nullif(asking.ref_name, ''), ref) as asked_ref,
     exists (select from deployments other where {_HERE} and other.sha = deployments.sha
         and other.id < deployments.id and other.succeeded and other.run->>'state' = 'success'
         ) as rolls_back,
@@ -62,11 +63,11 @@ _COLUMNS = f"""
 # the one that created it (webhook.engine.creation).
 _JOINS = r"""
     left join lateral (
-        select login, login_id from actions where created_deployment_id = deployments.id
+        select login, login_id, ref_name from actions where created_deployment_id = deployments.id
         order by actions.id limit 1
     ) asked on true
     left join lateral (
-        select login, login_id from actions
+        select login, login_id, ref_name from actions
         where id = substring(deployments.description from '\(relay action (\d{1,18})-')::bigint
         and right(deployments.description, 10) = '-' || left(key, 8) || ')'
         and creator_id = 0 and created_deployment_id is null
@@ -108,7 +109,7 @@ async def read(
         repo=row.repo,
         repo_id=row.repo_id,
         environment=row.environment,
-        ref=row.shown_ref,
+        ref=other["asked_ref"],
         sha=row.sha,
         requested_at=row.requested_at or now,
         asker=other["asker"],
