@@ -14,11 +14,11 @@ from importlib import import_module
 from typing import Any, get_args
 
 import psycopg
-from pydantic import BaseModel
 
 import webhook.store
 from benchmarks import filling
 from benchmarks.plans import ExplainingAsyncConnection, ExplainingConnection, Recorder, Statement
+from webhook.config.destinations import Strict
 from webhook.config.environments import Environment
 from webhook.deployments.actions import ActionRequest, Reply, Requester
 from webhook.deployments.announcement import Announcement
@@ -156,9 +156,7 @@ class Case:
             ),
             "Announcement": Announcement(key="a freeze", text="Frozen from 18:00 UTC"),
             "NewAct": NewAct(actor="octocat", source="slack", action="lock"),
-            "Policy": Policy(
-                Environment.model_construct(name="x", handler="x", options=BaseModel())
-            ),
+            "Policy": Policy(Environment.model_construct(name="x", handler="x", options=Strict())),
             "NewApproval": NewApproval(
                 policy="x",
                 user_id=1,

@@ -43,6 +43,7 @@ _ROLLS_BACK = f"""exists (select from deployments other
 _COLUMNS = f"""
     coalesce(asked.login, asking.login, case when creator_id > 0 then creator end, '') as asker,
     coalesce(asked.login_id, asking.login_id, creator_id) as asker_id,
+    coalesce(nullif(asked.ref_name, ''), nullif(asking.ref_name, ''), ref) as asked_ref,
     {_ROLLS_BACK} as rolls_back,
     array(select to_jsonb(one) from (select {names(Lock)} from locks
         where ended_at is null and repo_id in (0, deployments.repo_id)
@@ -63,11 +64,11 @@ _COLUMNS = f"""
 # the one that created it (webhook.engine.creation).
 _JOINS = r"""
     left join lateral (
-        select login, login_id from actions where created_deployment_id = deployments.id
+        select login, login_id, ref_name from actions where created_deployment_id = deployments.id
         order by actions.id limit 1
     ) asked on true
     left join lateral (
-        select login, login_id from actions
+        select login, login_id, ref_name from actions
         where id = substring(deployments.description from '\(relay action (\d{1,18})-')::bigint
         and right(deployments.description, 10) = '-' || left(key, 8) || ')'
         and creator_id = 0 and created_deployment_id is null
@@ -116,7 +117,7 @@ async def read(
         repo=row.repo,
         repo_id=row.repo_id,
         environment=row.environment,
-        ref=row.shown_ref,
+        ref=other["asked_ref"],
         sha=row.sha,
         requested_at=row.requested_at or now,
         asker=other["asker"],
