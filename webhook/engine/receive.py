@@ -6,6 +6,7 @@ from webhook.config.creators import DEFAULT_CREATORS, left_alone_message, takes
 from webhook.config.routing import matches_any, no_route_message, route
 from webhook.deployments.phases import Phase, follows, phase_of
 from webhook.engine import transitions
+from webhook.engine.policy import kept_policy
 from webhook.engine.services import Services
 from webhook.engine.transitions import Transition
 from webhook.errors import UserError
@@ -108,7 +109,10 @@ async def _deployment_created(
     environment = route(services.config, row.repo, row.environment)
     if environment is None and (event.watched or services.config.unrouted == "ignore"):
         return "ignored", no_route_message(services.config, row.repo, row.environment), row.id
-    production = environment.production_environment if environment else None
+    production = None
+    if environment is not None:
+        policy = await kept_policy(services, connection, row, environment)
+        production = policy.environment.production_environment
     requested: deployments.Columns = {
         "requested_at": services.clock(),
         "delivery": guid,
