@@ -12,14 +12,12 @@ from typing import Any, Literal
 
 from psycopg.rows import class_row
 
+from webhook.deployments.automatic import KINDS, Cause
 from webhook.store.database import Async, Sync
 
-Cause = Literal["push", "promotion"]
 State = Literal["waiting", "created", "skipped", "superseded", "failed"]
 # `code` of one that failed because a check did: a check that is run again may succeed.
 CHECKS_FAILED = "checks_failed"
-# The kinds of the rows of `actions` that create them.
-KINDS: dict[Cause, str] = {"push": "auto_deploy", "promotion": "auto_promote"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
