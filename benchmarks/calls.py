@@ -39,6 +39,7 @@ from webhook.store.environments import EnvironmentKey
 from webhook.store.locks import NewLock
 from webhook.store.outbox import Entry
 from webhook.store.overrides import NewOverride
+from webhook.store.repository_files import HEAD, RepositoryFile
 from webhook.store.schedule import Due, Finished, Key, Kind, Task
 from webhook.store.slack_installations import NewInstallation
 from webhook.store.timeline import NewEntry
@@ -165,7 +166,6 @@ class Case:
                 sha="new",
             ),
             "NewAct": NewAct(actor="octocat", source="slack", action="lock"),
-            "Strict": Strict(),
             "Policy": Policy(Environment.model_construct(name="x", handler="x", options=Strict())),
             "NewApproval": NewApproval(
                 policy="x",
@@ -278,6 +278,12 @@ class Case:
             "locks.active_in.environment": row.environment,
             "repository_names.id_of.name": row.repo,
             "destinations": [self.destination],
+            "shas": (row.sha,),
+            "RepositoryFile": RepositoryFile(
+                repo_id=row.repo_id, ref=HEAD, state="missing", read_at=now
+            ),
+            "repository_files.is_recent.ref": HEAD,
+            "repository_files.is_recent.since": now,
             "deployments.waiting_in.environment": row.environment,
             "approvals.newest_waiting.environment": row.environment,
             "audit.newest.since": None,

@@ -192,6 +192,16 @@ select repo_id, case k when 0 then 'workflow_run' else 'workflow_job' end, id * 
 from plan, generate_series(0, 2) k where handler = 'github_actions' order by i, k
 """
 
+# The file at the head of each repository, and at a commit of each tenth deployment.
+_REPOSITORY_FILES = f"""
+insert into repository_files (repo_id, ref, state, content, read_at)
+select id, 'HEAD', 'present', convert_to('envs: []', 'UTF8'), now()
+from generate_series(1, {REPOSITORIES}) id
+union all
+select repo_id, min(sha), 'present', convert_to('envs: []', 'UTF8'), max(at)
+from plan where i % 10 = 0 group by repo_id, sha
+"""
+
 _NAMES = f"""
 insert into repository_names (repo_id, full_name, html_url, seen_at)
 select id, 'acme/' || name || '-' || id, 'https://github.com/acme/' || name || '-' || id,
@@ -272,6 +282,7 @@ _STEPS = (
     _DELIVERIES,
     _OUTPUT,
     _TOOL_EVENTS,
+    _REPOSITORY_FILES,
     _NAMES,
     _AUTOMATIC,
     _LOCKS,

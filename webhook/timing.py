@@ -109,6 +109,9 @@ class Timing:
     # A deployment that waits for its gates is looked at again so often, whatever they say: a clock
     # may jump, and what has changed may have been missed.
     gates_asked_again_after: timedelta = timedelta(minutes=1)
+    # What a repository's own deploy.yml said so lately is enough to go on waiting by; it is read
+    # again before a start.
+    repository_file_trusted_for: timedelta = timedelta(seconds=5)
     # Freezes are announced so long before they begin, in the channels of what was deployed in so
     # long a time; each worker looks for them so often.
     freezes_announced_before: timedelta = timedelta(hours=1)

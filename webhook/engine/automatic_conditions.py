@@ -7,13 +7,15 @@ from datetime import datetime
 
 from webhook.config.creation import Payload, is_deployed_on, payload_of
 from webhook.config.environments import Environment
-from webhook.config.routing import no_route_message, route
+from webhook.config.routing import no_route_message
 from webhook.deployments.blockers import moment
 from webhook.deployments.models import is_production
 from webhook.deployments.phases import FAILED
 from webhook.engine.creation import Plan, marker
+from webhook.engine.policy import policy_at
 from webhook.engine.services import Services
 from webhook.errors import INVALID, Rejected, RetryAt, UnknownOutcome
+from webhook.gates.contract import Deny, Policy, Wait
 from webhook.github import compare, repositories
 from webhook.github.checks import ContextState, contexts_of
 from webhook.github.deployments import NewDeployment
@@ -78,38 +80,43 @@ async def ask(services: Services, row: AutomaticDeployment) -> Answer:
     now = services.clock()
     if row.due_at is not None and now < row.due_at:
         return Waits(f"it is due at {moment(row.due_at, now)}", until=row.due_at)
-    environment = route(services.config, row.repo, row.environment)
-    if environment is None:
-        return Ends("failed", no_route_message(services.config, row.repo, row.environment))
-    if row.cause == "push" and not is_deployed_on(environment, row.ref):
-        return Unwanted()
-    try:
-        payload = payload_of(environment, {})
-    except ValueError as error:
-        return Ends("failed", f"its payload needs a person: {error}")
     scope = Scope(row.installation_id, row.repo, row.repo_id)
-    missing = await _missing(services, row, scope, environment)
-    return missing or Ready(row, scope, environment, payload)
-
-
-async def _missing(
-    services: Services, row: AutomaticDeployment, scope: Scope, environment: Environment
-) -> Waits | Ends | None:
     try:
+        policy = await policy_at(services, scope, row.environment, sha=row.sha)
+        if policy is None:
+            return Ends("failed", no_route_message(services.config, row.repo, row.environment))
+        if answer := _rules(row, policy):
+            return answer
+        environment = policy.environment
         return (
             await _already_there(services, row)
             or await _checks(services, row, scope, environment.required_contexts)
             or await _head(services, row, scope)
+            or Ready(row, scope, environment, payload_of(environment, {}))
         )
     except (RetryAt, UnknownOutcome, Rejected) as error:
-        return _unknown(environment, error)
+        return _unknown(error)
 
 
-def _unknown(environment: Environment, error: RetryAt | UnknownOutcome | Rejected) -> Waits:
+def _rules(row: AutomaticDeployment, policy: Policy) -> Answer | None:
+    """What deploy.yml, and the repository's own, say of it."""
+    if row.cause == "push" and not is_deployed_on(policy.environment, row.ref):
+        return Unwanted()
+    if isinstance(policy.file, Deny):
+        return Ends("failed", f"{policy.file.reason}. {policy.file.way_out}")
+    if isinstance(policy.file, Wait):
+        return Waits(policy.file.reason, until=policy.file.until)
+    try:
+        payload_of(policy.environment, {})
+    except ValueError as error:
+        return Ends("failed", f"its payload needs a person: {error}")
+    return None
+
+
+def _unknown(error: RetryAt | UnknownOutcome | Rejected) -> Waits:
     """What GitHub does not say is no permission."""
     until = error.at if isinstance(error, RetryAt) else None
-    reason = f"GitHub could not be asked: {one_line(str(error))}"
-    return Waits(reason, environment.required_contexts, until)
+    return Waits(f"GitHub could not be asked: {one_line(str(error))}", until=until)
 
 
 async def _already_there(services: Services, row: AutomaticDeployment) -> Ends | None:

@@ -19,7 +19,7 @@ from webhook.config.routing import route
 from webhook.deployments.blockers import Blocker, describe, next_end
 from webhook.deployments.phases import Phase
 from webhook.engine import transitions
-from webhook.engine.policy import fetch_policy, kept_policy
+from webhook.engine.policy import fetch_policy, kept_policy, recent_policy
 from webhook.engine.services import Services, scope
 from webhook.engine.transitions import Transition
 from webhook.errors import Conflict, Rejected
@@ -58,9 +58,11 @@ async def admit(
 ) -> DeploymentRow:
     """The row as it is then: with `start` recorded, ended, or with its `blockers`. Errors:
     `Rejected` if GitHub has it no more."""
+    if row.blockers:
+        recent = await recent_policy(services, row, environment)
+        if await _waits_as_before(services, row, recent):
+            return row
     policy = await fetch_policy(services, row, environment)
-    if row.blockers and await _waits_as_before(services, row, policy):
-        return row
     async with services.pool.connection() as connection, connection.transaction():
         await gates.lock_environment(connection, row)
         situation = await gates.read(connection, row.id, policy, services.clock())

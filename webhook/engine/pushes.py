@@ -6,8 +6,9 @@ from webhook.config.creation import is_deployed_on
 from webhook.config.environments import Config, Environment
 from webhook.config.routing import route
 from webhook.deployments.locks import is_pattern
-from webhook.engine import automatic
+from webhook.engine import automatic, policy
 from webhook.engine.services import Services
+from webhook.gates.repository_file import tightens
 from webhook.github.commit_events import CommitReported, Pushed
 from webhook.store import automatic as store
 from webhook.store.automatic import Proposal
@@ -20,6 +21,8 @@ _Result = tuple[Outcome, str, None]
 
 async def pushed(services: Services, connection: Async, event: Pushed) -> _Result:
     ref = one_line(event.ref, 100)
+    if event.changes_default_branch:
+        await policy.changed(services, connection, event.repository.id)
     if not event.sha:
         return "ignored", f"{ref} was deleted", None
     wanted = [one.name for one in _deployed_on(services.config, event)]
@@ -43,10 +46,17 @@ def _deployed_on(config: Config, event: Pushed) -> Iterator[Environment]:
     repo = event.repository.full_name
     for environment in config.envs:
         # One with a pattern for a name is many; deploy.yml is refused where that has the key.
-        if is_pattern(environment.name) or not is_deployed_on(environment, event.ref):
+        if is_pattern(environment.name) or not _may_be_deployed_on(environment, event.ref):
             continue
         if route(config, repo, environment.name) is environment:
             yield environment
+
+
+def _may_be_deployed_on(environment: Environment, ref: str) -> bool:
+    """What the repository's own file says of it is read by the job."""
+    if environment.auto_deploy_on:
+        return is_deployed_on(environment, ref)
+    return tightens(environment)
 
 
 def _proposal(event: Pushed, environment: str, marker: str) -> Proposal:

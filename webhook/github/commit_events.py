@@ -50,6 +50,9 @@ class Pushed:
     after: str
     head: Annotated[HeadCommit | None, Field(validation_alias="head_commit")] = None
     deleted: bool = False
+    default_branch: Annotated[
+        Text, Field(validation_alias=AliasPath("repository", "default_branch"))
+    ] = ""
     sender: Login = ""
     sender_id: Annotated[int, BeforeValidator(_person), Field(validation_alias="sender")] = 0
 
@@ -59,6 +62,11 @@ class Pushed:
         if self.deleted or self.after == NO_COMMIT:
             return ""
         return self.head.id if self.head else self.after
+
+    @property
+    def changes_default_branch(self) -> bool:
+        """Or may: GitHub always says which that is."""
+        return self.ref == f"refs/heads/{self.default_branch}" or not self.default_branch
 
     @property
     def skips_deployment(self) -> str:

@@ -37,13 +37,14 @@ def names(model: type) -> str:
     return ", ".join(field.name for field in fields(model))
 
 
+_ROLLS_BACK = f"""exists (select from deployments other
+        where {_HERE} and other.sha = deployments.sha and other.id < deployments.id
+        and other.succeeded and other.run->>'state' = 'success')"""
 _COLUMNS = f"""
     coalesce(asked.login, asking.login, case when creator_id > 0 then creator end, '') as asker,
     coalesce(asked.login_id, asking.login_id, creator_id) as asker_id,
     coalesce(nullif(asked.ref_name, ''), nullif(asking.ref_name, ''), ref) as asked_ref,
-    exists (select from deployments other where {_HERE} and other.sha = deployments.sha
-        and other.id < deployments.id and other.succeeded and other.run->>'state' = 'success'
-        ) as rolls_back,
+    {_ROLLS_BACK} as rolls_back,
     array(select to_jsonb(one) from (select {names(Lock)} from locks
         where ended_at is null and repo_id in (0, deployments.repo_id)
         and (expires_at is null or expires_at > %(now)s) order by locks.id) one) as locks,
@@ -94,6 +95,13 @@ async def lock_environment(connection: Async, row: DeploymentRow) -> None:
         " environment cross join deployments where deployments.id = %s for update of deployments",
         [str(row.repo_id), row.environment, row.id],
     )
+
+
+async def rolls_back(connection: Async, deployment_id: int) -> bool:
+    """As in `Candidate`."""
+    query = f"select {_ROLLS_BACK} as rolls_back from deployments where id = %s"
+    row = await (await connection.execute(query, [deployment_id])).fetchone()
+    return bool(row and row["rolls_back"])
 
 
 async def read(

@@ -212,7 +212,7 @@ select array(select id from oldest it where over and ({_UNUSED}) and ({_REPLACED
 
 
 async def deployments(connection: Async, after: int, before: datetime) -> Batch:
-    """With all that belongs to them: timeline, outbox, output, actions."""
+    """With all that belongs to them: timeline, outbox, output, actions, their commits' files."""
     values: dict[str, Any] = {"after": after, "before": before, "limit": DEPLOYMENTS_AT_ONCE}
     cursor = await connection.execute(_DEPLOYMENTS, values)
     row = await cursor.fetchone()
@@ -226,8 +226,16 @@ async def deployments(connection: Async, after: int, before: datetime) -> Batch:
     )
     found = [one["id"] async for one in locked]
     cursor = await connection.execute(
-        f"delete from deployments it where id = any(%(found)s) and {_UNUSED}",
+        f"delete from deployments it where id = any(%(found)s) and {_UNUSED}"
+        " returning repo_id, sha",
         {"found": found, "before": before},
+    )
+    gone = {(one["repo_id"], one["sha"]) async for one in cursor}
+    await connection.execute(
+        "delete from repository_files it using unnest(%s::bigint[], %s::text[]) gone (repo_id, sha)"
+        " where it.repo_id = gone.repo_id and it.ref = gone.sha and not exists"
+        " (select from deployments where repo_id = gone.repo_id and sha = gone.sha)",
+        [[repo_id for repo_id, _ in gone], [sha for _, sha in gone]],
     )
     return Batch(cursor.rowcount, row["after"])
 

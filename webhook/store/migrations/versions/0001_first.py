@@ -41,6 +41,25 @@ create table repository_names (
 create index repository_names_name on repository_names (lower(full_name));
 """
 
+REPOSITORY_FILES = """
+-- The deploy.yml that a repository has itself, as GitHub showed it last: at the head of its default
+-- branch, and at commits that were to be deployed.
+create table repository_files (
+    repo_id bigint not null,
+    ref text not null,                          -- HEAD, or a commit
+    state text not null check (state in ('present', 'unusable', 'missing')),
+    etag text not null default '',              -- of GitHub's response
+    blob text not null default '',              -- git's name of the content
+    content bytea not null default '',          -- its beginning, where it is too long to be read
+    reason text not null default '',            -- why it is unusable
+    read_at timestamptz not null,               -- when GitHub was asked last, and answered
+    changed_at timestamptz not null default 'epoch',  -- a push has changed it then, or may have
+    missing_since timestamptz,                  -- since when GitHub has not shown what was there,
+                                                -- before that counts
+    primary key (repo_id, ref)
+);
+"""
+
 DEPLOYMENTS = """
 -- One row for each deployment; every decision is made from this row.
 create table deployments (
@@ -529,6 +548,7 @@ create table announcements (
 SCHEMA = (
     DELIVERIES,
     REPOSITORIES,
+    REPOSITORY_FILES,
     DEPLOYMENTS,
     TIMELINE,
     TOOL_EVENTS,
