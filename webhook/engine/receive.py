@@ -5,12 +5,13 @@ import structlog
 from webhook.config.creators import DEFAULT_CREATORS, left_alone_message, takes
 from webhook.config.routing import matches_any, no_route_message, route
 from webhook.deployments.phases import Phase, follows, phase_of
-from webhook.engine import transitions
+from webhook.engine import pushes, transitions
 from webhook.engine.policy import kept_policy
 from webhook.engine.services import Services
 from webhook.engine.transitions import Transition
 from webhook.errors import UserError
 from webhook.github import events
+from webhook.github.commit_events import CommitReported, Pushed
 from webhook.github.events import (
     DeploymentCreated,
     Event,
@@ -90,6 +91,10 @@ async def _act(services: Services, connection: Async, event: Event, guid: str) -
             return await _status_created(services, connection, event)
         case WorkflowRunUpdated():
             return await _workflow_run_updated(services, connection, event)
+        case Pushed():
+            return await pushes.pushed(services, connection, event)
+        case CommitReported():
+            return await pushes.reported(services, connection, event)
         case InstallationChanged():
             return await _installation_changed(services, connection, event)
     raise AssertionError(f"{event} has no effect")

@@ -32,6 +32,7 @@ from webhook.deployments.models import (
     WebUrl,
 )
 from webhook.errors import MALFORMED, UserError
+from webhook.github.commit_events import CommitReported, Pushed
 from webhook.store.tool_events import EventSubject
 
 _InstallationId = Annotated[GitHubId, Field(validation_alias=AliasPath("installation", "id"))]
@@ -200,7 +201,14 @@ class Ignored:
 
 
 Event = (
-    DeploymentCreated | StatusCreated | WorkflowRunUpdated | InstallationChanged | Ping | Ignored
+    DeploymentCreated
+    | StatusCreated
+    | WorkflowRunUpdated
+    | Pushed
+    | CommitReported
+    | InstallationChanged
+    | Ping
+    | Ignored
 )
 
 # The values of `action` in each event; empty: it has none.
@@ -210,6 +218,10 @@ _ACTIONS: dict[str, tuple[str, ...]] = {
     "installation": ("created", "deleted", "suspend", "unsuspend", "new_permissions_accepted"),
     "installation_repositories": ("added", "removed"),
     "ping": (),
+    "push": (),
+    "status": (),
+    "check_run": ("completed",),
+    "check_suite": ("completed",),
     "workflow_run": ("requested", "in_progress", "completed"),
     "workflow_job": ("queued", "waiting", "in_progress", "completed"),
 }
@@ -219,6 +231,10 @@ _SHAPES: dict[str, TypeAdapter[Event]] = {
     "installation": TypeAdapter(InstallationChanged),
     "installation_repositories": TypeAdapter(InstallationChanged),
     "ping": TypeAdapter(Ping),
+    "push": TypeAdapter(Pushed),
+    "status": TypeAdapter(CommitReported),
+    "check_run": TypeAdapter(CommitReported),
+    "check_suite": TypeAdapter(CommitReported),
     "workflow_run": TypeAdapter(WorkflowRunUpdated),
     "workflow_job": TypeAdapter(WorkflowJobUpdated),
 }
