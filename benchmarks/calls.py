@@ -35,6 +35,7 @@ from webhook.store.audit import NewAct
 from webhook.store.deliveries import Received
 from webhook.store.deployments import DeploymentRow
 from webhook.store.environments import EnvironmentKey
+from webhook.store.file_checks import FileCheck, NewFileCheck
 from webhook.store.locks import NewLock
 from webhook.store.outbox import Entry
 from webhook.store.overrides import NewOverride
@@ -110,6 +111,14 @@ class Case:
         ]
 
     @property
+    def head(self) -> dict[str, Any]:
+        """Of a pull request in its repository."""
+        row = self.row
+        repository = {"repo_id": row.repo_id, "repo": row.repo}
+        where = {**repository, "installation_id": row.installation_id}
+        return {**where, "number": 7, "sha": row.sha, "base": "main"}
+
+    @property
     def values(self) -> dict[str, Any]:
         """By the type of a parameter, its name, or where it means something else, by both names."""
         row, now = self.row, datetime.now(UTC)
@@ -157,6 +166,8 @@ class Case:
             "Announcement": Announcement(key="a freeze", text="Frozen from 18:00 UTC"),
             "NewAct": NewAct(actor="octocat", source="slack", action="lock"),
             "Policy": Policy(Environment.model_construct(name="x", handler="x", options=Strict())),
+            "NewFileCheck": NewFileCheck(**self.head),
+            "FileCheck": FileCheck(**self.head, id=1, external_id="x", at=now, over=False),
             "NewApproval": NewApproval(
                 policy="x",
                 user_id=1,
@@ -232,6 +243,7 @@ class Case:
             "browser": "cookie",
             "document": {},
             "announcement_id": 1,
+            "check_id": 1,
             "NewLock": NewLock(
                 repo_id=row.repo_id,
                 repo=row.repo,

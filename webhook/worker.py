@@ -19,6 +19,7 @@ from webhook.deployments.actions import OfferedAction
 from webhook.engine.advance import advance
 from webhook.engine.announcements import announce
 from webhook.engine.ends import check_ended
+from webhook.engine.file_checks import check_file
 from webhook.engine.freezes import FreezeAnnouncements
 from webhook.engine.gates import ask_all
 from webhook.engine.installations import resume_installation
@@ -189,6 +190,7 @@ def _jobs(services: ActionServices) -> Mapping[Task, Job]:
         "announce": lambda due: announce(services, due.subject, due.detail),
         "resume_installation": lambda due: resume_installation(services, due.subject, due.detail),
         "remind_of_lock": lambda due: remind_of_lock(services, due.subject),
+        "check_file": lambda due: check_file(services, due.subject),
     }
 
 

@@ -5,7 +5,7 @@ import structlog
 from webhook.config.creators import DEFAULT_CREATORS, left_alone_message, takes
 from webhook.config.routing import matches_any, no_route_message, route
 from webhook.deployments.phases import Phase, follows, phase_of
-from webhook.engine import transitions
+from webhook.engine import file_checks, transitions
 from webhook.engine.services import Services
 from webhook.engine.transitions import Transition
 from webhook.errors import UserError
@@ -16,6 +16,7 @@ from webhook.github.events import (
     Ignored,
     InstallationChanged,
     Ping,
+    PullRequestChanged,
     StatusCreated,
     WorkflowJobUpdated,
     WorkflowRunUpdated,
@@ -91,6 +92,8 @@ async def _act(services: Services, connection: Async, event: Event, guid: str) -
             return await _workflow_run_updated(services, connection, event)
         case InstallationChanged():
             return await _installation_changed(services, connection, event)
+        case PullRequestChanged():
+            return await file_checks.received(services, connection, event)
     raise AssertionError(f"{event} has no effect")
 
 

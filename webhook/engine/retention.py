@@ -67,6 +67,7 @@ class Retention:
             "deployments": (retention.deployments, keep.deployments),
             "commands": (retention.commands, keep.deployments),
             "announcements": (retention.announcements, keep.deployments),
+            "checks of files": (retention.file_checks, keep.deployments),
             "deliveries": (retention.deliveries, keep.deliveries),
             "tool events": (retention.tool_events, KEEP_TOOL_EVENTS),
             "rate limits": (retention.rate_limits, KEEP_UNUSED),

@@ -189,6 +189,17 @@ class InstallationChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class PullRequestChanged:
+    """It was opened, pushed to, or is for another branch now, perhaps: `base`. `sha`: its head."""
+
+    repository: Repository
+    installation_id: _InstallationId
+    number: GitHubId
+    sha: Annotated[str, Field(validation_alias=AliasPath("pull_request", "head", "sha"))]
+    base: Annotated[str, Field(validation_alias=AliasPath("pull_request", "base", "ref"))]
+
+
+@dataclass(frozen=True, slots=True)
 class Ping:
     hook_id: GitHubId
     zen: str = ""
@@ -200,7 +211,13 @@ class Ignored:
 
 
 Event = (
-    DeploymentCreated | StatusCreated | WorkflowRunUpdated | InstallationChanged | Ping | Ignored
+    DeploymentCreated
+    | StatusCreated
+    | WorkflowRunUpdated
+    | InstallationChanged
+    | PullRequestChanged
+    | Ping
+    | Ignored
 )
 
 # The values of `action` in each event; empty: it has none.
@@ -210,6 +227,7 @@ _ACTIONS: dict[str, tuple[str, ...]] = {
     "installation": ("created", "deleted", "suspend", "unsuspend", "new_permissions_accepted"),
     "installation_repositories": ("added", "removed"),
     "ping": (),
+    "pull_request": ("opened", "synchronize", "reopened", "edited"),
     "workflow_run": ("requested", "in_progress", "completed"),
     "workflow_job": ("queued", "waiting", "in_progress", "completed"),
 }
@@ -219,6 +237,7 @@ _SHAPES: dict[str, TypeAdapter[Event]] = {
     "installation": TypeAdapter(InstallationChanged),
     "installation_repositories": TypeAdapter(InstallationChanged),
     "ping": TypeAdapter(Ping),
+    "pull_request": TypeAdapter(PullRequestChanged),
     "workflow_run": TypeAdapter(WorkflowRunUpdated),
     "workflow_job": TypeAdapter(WorkflowJobUpdated),
 }

@@ -16,7 +16,8 @@ from webhook.store.database import Async, Sync
 from webhook.store.environments import EnvironmentKey
 from webhook.timing import Timing
 
-# The subject is a delivery, a deployment, an action, an installation, an announcement or a lock.
+# The subject is a delivery, a deployment, an action, an installation, an announcement, a lock or a
+# check of a file.
 # The detail is a destination, or the account of an installation.
 Task = Literal[
     "receive",
@@ -27,6 +28,7 @@ Task = Literal[
     "resume_installation",
     "announce",
     "remind_of_lock",
+    "check_file",
 ]
 CHANNEL = "schedule"
 # A task, and whether it is urgent: requested, while other things are only waited for.
