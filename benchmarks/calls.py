@@ -36,6 +36,7 @@ from webhook.store.deliveries import Received
 from webhook.store.deployments import DeploymentRow
 from webhook.store.environments import EnvironmentKey
 from webhook.store.file_checks import FileCheck, NewFileCheck
+from webhook.store.gates import Prospective
 from webhook.store.locks import NewLock
 from webhook.store.outbox import Entry
 from webhook.store.overrides import NewOverride
@@ -166,6 +167,15 @@ class Case:
             "Announcement": Announcement(key="a freeze", text="Frozen from 18:00 UTC"),
             "NewAct": NewAct(actor="octocat", source="slack", action="lock"),
             "Policy": Policy(Environment.model_construct(name="x", handler="x", options=Strict())),
+            "Prospective": Prospective(
+                repo=row.repo,
+                repo_id=row.repo_id,
+                environment=row.environment,
+                ref="main",
+                sha=row.sha,
+                asker="octocat",
+                asker_id=1,
+            ),
             "NewFileCheck": NewFileCheck(**self.head),
             "FileCheck": FileCheck(**self.head, id=1, external_id="x", at=now, over=False),
             "NewApproval": NewApproval(
