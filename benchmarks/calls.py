@@ -32,6 +32,7 @@ from webhook.store import actions, deployments, outbox
 from webhook.store.actions import ActionRow, Subject
 from webhook.store.approvals import NewApproval
 from webhook.store.audit import NewAct
+from webhook.store.automatic import AutomaticDeployment, Proposal
 from webhook.store.deliveries import Received
 from webhook.store.deployments import DeploymentRow
 from webhook.store.environments import EnvironmentKey
@@ -165,6 +166,15 @@ class Case:
                 id="worker-1", machine_id="machine-1", config_digest="", version="1"
             ),
             "Announcement": Announcement(key="a freeze", text="Frozen from 18:00 UTC"),
+            "AutomaticDeployment": _automatic(row, now),
+            "Proposal": Proposal(
+                cause="push",
+                repo=row.repo,
+                repo_id=row.repo_id,
+                installation_id=row.installation_id,
+                environment=row.environment,
+                sha="new",
+            ),
             "NewAct": NewAct(actor="octocat", source="slack", action="lock"),
             "Policy": Policy(Environment.model_construct(name="x", handler="x", options=Strict())),
             "Prospective": Prospective(
@@ -254,6 +264,13 @@ class Case:
             "document": {},
             "announcement_id": 1,
             "check_id": 1,
+            "automatic_id": 1,
+            "at": now,
+            "deadline": now,
+            "context": "build",
+            "contexts": ["build"],
+            "created": row.id,
+            "automatic.of_commit.environment": row.environment,
             "NewLock": NewLock(
                 repo_id=row.repo_id,
                 repo=row.repo,
@@ -308,6 +325,33 @@ class Case:
             "deployments.save_changelog.since": "",
             "deployments.change.columns": {"phase": Phase.IN_PROGRESS, "status_description": "x"},
         }
+
+
+def _automatic(row: DeploymentRow, now: datetime) -> AutomaticDeployment:
+    return AutomaticDeployment(
+        id=2**62,
+        at=now,
+        cause="push",
+        repo=row.repo,
+        repo_id=row.repo_id,
+        installation_id=row.installation_id,
+        environment=row.environment,
+        sha="new",
+        ref="refs/heads/main",
+        login="octocat",
+        login_id=1,
+        from_deployment_id=0,
+        due_at=None,
+        deadline=now,
+        skips_checks="",
+        state="waiting",
+        code="",
+        reason="",
+        contexts=[],
+        action_id=None,
+        created_deployment_id=None,
+        ended_at=None,
+    )
 
 
 _OTHERS = (filling.HOT, *filling.IN_THE_WAY)

@@ -5,11 +5,12 @@ import structlog
 from webhook.config.creators import DEFAULT_CREATORS, left_alone_message, takes
 from webhook.config.routing import matches_any, no_route_message, route
 from webhook.deployments.phases import Phase, follows, phase_of
-from webhook.engine import file_checks, transitions
+from webhook.engine import file_checks, pushes, transitions
 from webhook.engine.services import Services
 from webhook.engine.transitions import Transition
 from webhook.errors import UserError
 from webhook.github import events
+from webhook.github.commit_events import CommitReported, Pushed
 from webhook.github.events import (
     DeploymentCreated,
     Event,
@@ -82,7 +83,9 @@ def _without_effect(services: Services, event: Event) -> _Result | None:
     return None
 
 
-async def _act(services: Services, connection: Async, event: Event, guid: str) -> _Result:
+async def _act(  # noqa: PLR0911 - one for each event
+    services: Services, connection: Async, event: Event, guid: str
+) -> _Result:
     match event:
         case DeploymentCreated():
             return await _deployment_created(services, connection, event, guid)
@@ -90,6 +93,10 @@ async def _act(services: Services, connection: Async, event: Event, guid: str) -
             return await _status_created(services, connection, event)
         case WorkflowRunUpdated():
             return await _workflow_run_updated(services, connection, event)
+        case Pushed():
+            return await pushes.pushed(services, connection, event)
+        case CommitReported():
+            return await pushes.reported(services, connection, event)
         case InstallationChanged():
             return await _installation_changed(services, connection, event)
         case PullRequestChanged():

@@ -66,6 +66,7 @@ class Retention:
             "output": (retention.output, keep.output),
             "deployments": (retention.deployments, keep.deployments),
             "commands": (retention.commands, keep.deployments),
+            "automatic deployments": (retention.automatic_deployments, keep.deployments),
             "announcements": (retention.announcements, keep.deployments),
             "checks of files": (retention.file_checks, keep.deployments),
             "deliveries": (retention.deliveries, keep.deliveries),

@@ -32,6 +32,7 @@ from webhook.deployments.models import (
     WebUrl,
 )
 from webhook.errors import MALFORMED, UserError
+from webhook.github.commit_events import CommitReported, Pushed
 from webhook.store.tool_events import EventSubject
 
 _InstallationId = Annotated[GitHubId, Field(validation_alias=AliasPath("installation", "id"))]
@@ -216,6 +217,8 @@ Event = (
     | WorkflowRunUpdated
     | InstallationChanged
     | PullRequestChanged
+    | Pushed
+    | CommitReported
     | Ping
     | Ignored
 )
@@ -228,6 +231,10 @@ _ACTIONS: dict[str, tuple[str, ...]] = {
     "installation_repositories": ("added", "removed"),
     "ping": (),
     "pull_request": ("opened", "synchronize", "reopened", "edited"),
+    "push": (),
+    "status": (),
+    "check_run": ("completed",),
+    "check_suite": ("completed",),
     "workflow_run": ("requested", "in_progress", "completed"),
     "workflow_job": ("queued", "waiting", "in_progress", "completed"),
 }
@@ -238,6 +245,10 @@ _SHAPES: dict[str, TypeAdapter[Event]] = {
     "installation_repositories": TypeAdapter(InstallationChanged),
     "ping": TypeAdapter(Ping),
     "pull_request": TypeAdapter(PullRequestChanged),
+    "push": TypeAdapter(Pushed),
+    "status": TypeAdapter(CommitReported),
+    "check_run": TypeAdapter(CommitReported),
+    "check_suite": TypeAdapter(CommitReported),
     "workflow_run": TypeAdapter(WorkflowRunUpdated),
     "workflow_job": TypeAdapter(WorkflowJobUpdated),
 }

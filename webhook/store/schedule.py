@@ -16,8 +16,8 @@ from webhook.store.database import Async, Sync
 from webhook.store.environments import EnvironmentKey
 from webhook.timing import Timing
 
-# The subject is a delivery, a deployment, an action, an installation, an announcement, a lock or a
-# check of a file.
+# The subject is a delivery, a deployment, an action, an installation, an announcement, a lock, an
+# automatic deployment or a check of a file.
 # The detail is a destination, or the account of an installation.
 Task = Literal[
     "receive",
@@ -27,6 +27,7 @@ Task = Literal[
     "run_action",
     "resume_installation",
     "announce",
+    "deploy_automatically",
     "remind_of_lock",
     "check_file",
 ]

@@ -339,6 +339,50 @@ create table file_checks (
 );
 """
 
+AUTOMATIC_DEPLOYMENTS = """
+-- Deployments that nobody requests: one at most of each environment and commit.
+create table automatic_deployments (
+    id bigint generated always as identity primary key,
+    at timestamptz not null,                    -- when its cause became known
+    cause text not null check (cause in ('push', 'promotion')),
+
+    -- What is to be deployed, and where.
+    repo text not null,                         -- its name then
+    repo_id bigint not null,
+    installation_id bigint not null,
+    environment text not null,
+    sha text not null,
+    ref text not null,                          -- refs/heads/..., refs/tags/...; empty: unknown
+
+    login text not null,                        -- who pushed it, or asked for what is promoted
+    login_id bigint not null,                   -- that account; 0: unknown, or no person
+    from_deployment_id bigint not null,         -- what is promoted; 0 of a push
+    due_at timestamptz,                         -- not before then
+    deadline timestamptz not null,              -- until when it waits
+    skips_checks text not null,                 -- the marker in its message by which GitHub starts
+                                                -- no workflows for it
+
+    -- skipped: it is not wanted; superseded: a newer one was ready first, or is the branch's head.
+    state text not null
+        check (state in ('waiting', 'created', 'skipped', 'superseded', 'failed')),
+    code text not null default '',              -- why it failed
+    reason text not null default '',            -- why it waits or has ended, for people
+    contexts text[] not null default '{}',      -- the checks for which it waits
+    action_id bigint references actions on delete set null,  -- that creates it
+    created_deployment_id bigint,
+    ended_at timestamptz
+);
+create unique index automatic_deployments_once
+    on automatic_deployments (repo_id, lower(environment), sha);
+create index automatic_deployments_commit on automatic_deployments (repo_id, sha);
+create index automatic_deployments_environment
+    on automatic_deployments (repo_id, lower(environment), id);
+create index automatic_deployments_waiting on automatic_deployments (repo_id, id)
+    where state = 'waiting';
+create index automatic_deployments_action on automatic_deployments (action_id)
+    where action_id is not null;
+"""
+
 OUTBOX = """
 -- What is written elsewhere, once: statuses and check runs on GitHub, messages, deployments that
 -- people requested.
@@ -533,6 +577,7 @@ SCHEMA = (
     SLACK_INSTALLATIONS,
     ACTIONS,
     FILE_CHECKS,
+    AUTOMATIC_DEPLOYMENTS,
     OUTBOX,
     SCHEDULE,
     LOCKS,
