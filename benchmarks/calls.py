@@ -36,6 +36,8 @@ from webhook.store.automatic import AutomaticDeployment, Proposal
 from webhook.store.deliveries import Received
 from webhook.store.deployments import DeploymentRow
 from webhook.store.environments import EnvironmentKey
+from webhook.store.file_checks import FileCheck, NewFileCheck
+from webhook.store.gates import Prospective
 from webhook.store.locks import NewLock
 from webhook.store.outbox import Entry
 from webhook.store.overrides import NewOverride
@@ -111,6 +113,14 @@ class Case:
         ]
 
     @property
+    def head(self) -> dict[str, Any]:
+        """Of a pull request in its repository."""
+        row = self.row
+        repository = {"repo_id": row.repo_id, "repo": row.repo}
+        where = {**repository, "installation_id": row.installation_id}
+        return {**where, "number": 7, "sha": row.sha, "base": "main"}
+
+    @property
     def values(self) -> dict[str, Any]:
         """By the type of a parameter, its name, or where it means something else, by both names."""
         row, now = self.row, datetime.now(UTC)
@@ -167,6 +177,17 @@ class Case:
             ),
             "NewAct": NewAct(actor="octocat", source="slack", action="lock"),
             "Policy": Policy(Environment.model_construct(name="x", handler="x", options=Strict())),
+            "Prospective": Prospective(
+                repo=row.repo,
+                repo_id=row.repo_id,
+                environment=row.environment,
+                ref="main",
+                sha=row.sha,
+                asker="octocat",
+                asker_id=1,
+            ),
+            "NewFileCheck": NewFileCheck(**self.head),
+            "FileCheck": FileCheck(**self.head, id=1, external_id="x", at=now, over=False),
             "NewApproval": NewApproval(
                 policy="x",
                 user_id=1,
@@ -242,6 +263,7 @@ class Case:
             "browser": "cookie",
             "document": {},
             "announcement_id": 1,
+            "check_id": 1,
             "automatic_id": 1,
             "at": now,
             "deadline": now,

@@ -5,7 +5,7 @@ import structlog
 from webhook.config.creators import DEFAULT_CREATORS, left_alone_message, takes
 from webhook.config.routing import matches_any, no_route_message, route
 from webhook.deployments.phases import Phase, follows, phase_of
-from webhook.engine import pushes, transitions
+from webhook.engine import file_checks, pushes, transitions
 from webhook.engine.policy import kept_policy
 from webhook.engine.services import Services
 from webhook.engine.transitions import Transition
@@ -18,6 +18,7 @@ from webhook.github.events import (
     Ignored,
     InstallationChanged,
     Ping,
+    PullRequestChanged,
     StatusCreated,
     WorkflowJobUpdated,
     WorkflowRunUpdated,
@@ -83,7 +84,9 @@ def _without_effect(services: Services, event: Event) -> _Result | None:
     return None
 
 
-async def _act(services: Services, connection: Async, event: Event, guid: str) -> _Result:
+async def _act(  # noqa: PLR0911 - one for each event
+    services: Services, connection: Async, event: Event, guid: str
+) -> _Result:
     match event:
         case DeploymentCreated():
             return await _deployment_created(services, connection, event, guid)
@@ -97,6 +100,8 @@ async def _act(services: Services, connection: Async, event: Event, guid: str) -
             return await pushes.reported(services, connection, event)
         case InstallationChanged():
             return await _installation_changed(services, connection, event)
+        case PullRequestChanged():
+            return await file_checks.received(services, connection, event)
     raise AssertionError(f"{event} has no effect")
 
 

@@ -2,7 +2,7 @@
 moment and by one statement."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -40,10 +40,12 @@ def names(model: type) -> str:
 _ROLLS_BACK = f"""exists (select from deployments other
         where {_HERE} and other.sha = deployments.sha and other.id < deployments.id
         and other.succeeded and other.run->>'state' = 'success')"""
-_COLUMNS = f"""
+_ASKER = """
     coalesce(asked.login, asking.login, case when creator_id > 0 then creator end, '') as asker,
     coalesce(asked.login_id, asking.login_id, creator_id) as asker_id,
-    coalesce(nullif(asked.ref_name, ''), nullif(asking.ref_name, ''), ref) as asked_ref,
+    coalesce(nullif(asked.ref_name, ''), nullif(asking.ref_name, ''), ref) as asked_ref
+"""
+_AROUND = f"""
     {_ROLLS_BACK} as rolls_back,
     array(select to_jsonb(one) from (select {names(Lock)} from locks
         where ended_at is null and repo_id in (0, deployments.repo_id)
@@ -60,6 +62,10 @@ _COLUMNS = f"""
         from deployments other where {_NEIGHBOUR} and other.started_at is null
         order by id desc limit {_MOST_WAITING}) one) as neighbours
 """
+# In the place of a deployment's row, one that is not there; it would be the newest.
+_NOT_THERE = """(select %(repo_id)s::bigint as repo_id, %(environment)s::text as environment,
+    %(sha)s::text as sha, %(id)s::bigint as id) deployments"""
+_NEWEST = 2**63 - 1
 # The second: GitHub's event may be quicker than the response by which the action becomes known as
 # the one that created it (webhook.engine.creation).
 _JOINS = r"""
@@ -108,7 +114,8 @@ async def read(
     connection: Async, deployment_id: int, policy: Policy, now: datetime
 ) -> Situation | None:
     values = {"id": deployment_id, "now": now}
-    found = await deployments.read_with(connection, _COLUMNS, _JOINS, values)
+    columns = f"{_ASKER}, {_AROUND}"
+    found = await deployments.read_with(connection, columns, _JOINS, values)
     if found is None:
         return None
     row, other = found
@@ -125,17 +132,55 @@ async def read(
         rolls_back=other["rolls_back"],
         former_names=tuple(other["former_names"]),
     )
+    snapshot = _snapshot(candidate, policy, now, other)
+    return Situation(row, snapshot, frozenset(other["skipped"]))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prospective:
+    """A deployment that is not there yet. `sha`: "" where it is not known."""
+
+    repo: str
+    repo_id: int
+    environment: str
+    ref: str
+    sha: str
+    asker: str
+    asker_id: int
+
+
+async def foresee(
+    connection: Async, prospective: Prospective, policy: Policy, now: datetime
+) -> Snapshot:
+    """As `read`, of one that would be asked for now."""
+    values = {**asdict(prospective), "id": _NEWEST, "now": now}
+    cursor = await connection.execute(f"select {_AROUND} from {_NOT_THERE}", values)
+    other = await cursor.fetchone()
+    assert other is not None
+    candidate = Candidate(
+        id=_NEWEST,
+        **asdict(prospective),
+        requested_at=now,
+        rolls_back=bool(prospective.sha) and other["rolls_back"],
+        former_names=tuple(other["former_names"]),
+    )
+    return _snapshot(candidate, policy, now, other)
+
+
+def _snapshot(
+    candidate: Candidate, policy: Policy, now: datetime, other: Mapping[str, Any]
+) -> Snapshot:
+    repo_id, environment = candidate.repo_id, candidate.environment
     locks = (_typed(Lock, one) for one in other["locks"])
-    snapshot = Snapshot(
+    return Snapshot(
         candidate=candidate,
         environment=policy.environment,
         now=now,
         file=policy.file,
-        locks=tuple(one for one in locks if covers(one, row.repo_id, row.environment)),
+        locks=tuple(one for one in locks if covers(one, repo_id, environment)),
         approvals=approvals.from_json(other["approvals"]),
         neighbours=tuple(_typed(Neighbour, one) for one in other["neighbours"]),
     )
-    return Situation(row, snapshot, frozenset(other["skipped"]))
 
 
 _TIMES = ("at", "created_at", "expires_at")
