@@ -4,9 +4,10 @@ from webhook.gates.approval import APPROVAL
 from webhook.gates.contract import Gates
 from webhook.gates.freeze import FREEZE
 from webhook.gates.lock import LOCK
+from webhook.gates.promotion import PROMOTION
 from webhook.gates.repository_file import REPOSITORY_FILE
 from webhook.gates.serialization import SERIALIZATION
 
 GATES: Gates = {
-    gate.name: gate for gate in (REPOSITORY_FILE, LOCK, FREEZE, APPROVAL, SERIALIZATION)
+    gate.name: gate for gate in (REPOSITORY_FILE, LOCK, FREEZE, PROMOTION, APPROVAL, SERIALIZATION)
 }

@@ -7,9 +7,10 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from webhook.deployments.locks import Lock, covers
+from webhook.gates.chains import promotion_of
 from webhook.gates.contract import Candidate, Neighbour, Policy, Snapshot
 from webhook.gates.serialization import ONE_AT_A_TIME
-from webhook.store import approvals, deployments
+from webhook.store import approvals, deployments, promotions
 from webhook.store.database import Async
 from webhook.store.deployments import DeploymentRow
 
@@ -56,7 +57,8 @@ _COLUMNS = f"""
         order by id desc) one)
     || array(select to_jsonb(one) from (select id, ref, false as running, {_READY} as ready
         from deployments other where {_NEIGHBOUR} and other.started_at is null
-        order by id desc limit {_MOST_WAITING}) one) as neighbours
+        order by id desc limit {_MOST_WAITING}) one) as neighbours,
+    {promotions.OF_DEPLOYMENT} as upstreams
 """
 # The second: GitHub's event may be quicker than the response by which the action becomes known as
 # the one that created it (webhook.engine.creation).
@@ -98,7 +100,8 @@ async def lock_environment(connection: Async, row: DeploymentRow) -> None:
 async def read(
     connection: Async, deployment_id: int, policy: Policy, now: datetime
 ) -> Situation | None:
-    values = {"id": deployment_id, "now": now}
+    upstreams = list(promotion_of(policy.environment).after)
+    values = {"id": deployment_id, "now": now, "upstreams": upstreams}
     found = await deployments.read_with(connection, _COLUMNS, _JOINS, values)
     if found is None:
         return None
@@ -125,6 +128,7 @@ async def read(
         locks=tuple(one for one in locks if covers(one, row.repo_id, row.environment)),
         approvals=approvals.from_json(other["approvals"]),
         neighbours=tuple(_typed(Neighbour, one) for one in other["neighbours"]),
+        upstreams=promotions.from_json(other["upstreams"]),
     )
     return Situation(row, snapshot, frozenset(other["skipped"]))
 
