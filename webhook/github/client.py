@@ -185,6 +185,8 @@ class GitHub:
         async def one(token: str) -> T:
             if method == "GET":
                 return read(await self._api.getitem(path, oauth_token=token))
+            if method == "PATCH":
+                return read(await self._api.patch(path, data=body, oauth_token=token))
             data = b"" if body is None else body
             return read(await self._api.post(path, data=data, oauth_token=token))
 
