@@ -265,7 +265,7 @@ def _merge(repository: Repository, ref: str) -> None:
 
 def _check_contexts(repository: Repository, ref: str, body: Json) -> None:
     """All contexts that were ever reported, unless the request has its own list."""
-    known = repository.checks.get(repository.sha(ref), {})
+    known = repository.contexts(repository.sha(ref))
     required_contexts = field(body, "required_contexts", list(known), list)
     contexts = [
         {"context": name, "state": known.get(name, "pending")} for name in required_contexts

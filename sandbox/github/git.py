@@ -2,9 +2,10 @@
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Literal
 
 FULL_SHA, SHORT_SHA = "[0-9a-f]{40}", "[0-9a-f]{7,40}"
@@ -13,14 +14,30 @@ ComparisonStatus = Literal["ahead", "behind", "diverged", "identical"]
 
 
 @dataclass(frozen=True, slots=True)
+class Symlink:
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class Submodule:
+    url: str
+
+
+File = str | bytes | Symlink | Submodule
+Files = Mapping[str, File]
+NO_FILES: Files = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
 class Commit:
-    """`author` is a login or, if no user has that login, a name."""
+    """`author` is a login or, if no user has that login, a name. `files`: all, by their paths."""
 
     sha: str
     message: str
     author: str
     parents: tuple[str, ...]
     at: datetime
+    files: Files = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,25 +59,39 @@ class Comparison:
 
 @dataclass(slots=True)
 class Git:
-    """`commits` are in order of creation, parents before children."""
+    """`commits` are in order of creation, parents before children. `pulls`: refs/pull/N/head."""
 
     refs: dict[str, str] = field(default_factory=dict)
+    pulls: dict[str, str] = field(default_factory=dict)
     commits: dict[str, Commit] = field(default_factory=dict)
 
     def commit(
-        self, message: str, author: str, ref: str, parents: Sequence[str], at: datetime | None
+        self,
+        message: str,
+        author: str,
+        ref: str,
+        parents: Sequence[str],
+        at: datetime | None,
+        *,
+        changes: Mapping[str, File | None] = NO_FILES,
     ) -> str:
+        """`changes`: files that are not as in the first parent; None removes one."""
         content = f"{len(self.commits)} {message} {author} {ref} {parents}"
         sha = hashlib.sha1(content.encode()).hexdigest()
-        commit = Commit(sha, message, author, tuple(parents), at or datetime.now(UTC))
+        files = self.commits[parents[0]].files if parents else NO_FILES
+        if changes:
+            every = {**files, **changes}
+            files = {path: file for path, file in every.items() if file is not None}
+        at = at or datetime.now(UTC)
+        commit = Commit(sha, message, author, tuple(parents), at, files)
         self.commits[sha] = commit
         self.refs[ref] = sha
         return sha
 
     def sha(self, ref: str) -> str | None:
         """The commit of a ref, of a sha or of an abbreviated sha; None if it is not known."""
-        if ref in self.refs:
-            return self.refs[ref]
+        if named := self.refs.get(ref) or self.pulls.get(ref):
+            return named
         if re.fullmatch(SHORT_SHA, ref):
             found = [sha for sha in self.commits if sha.startswith(ref)]
             return found[0] if len(found) == 1 else None
@@ -89,6 +120,20 @@ class Git:
             return None
         ahead, behind = self._ordered(after - before), self._ordered(before - after)
         return Comparison(base, head, common[-1], ahead, behind)
+
+    def changed(self, commit: Commit) -> dict[str, Literal["added", "modified", "removed"]]:
+        """The paths in which it differs from its first parent."""
+        before = self.commits[commit.parents[0]].files if commit.parents else NO_FILES
+        after = commit.files
+        found: dict[str, Literal["added", "modified", "removed"]] = {}
+        for path in sorted(before.keys() | after.keys()):
+            if path not in before:
+                found[path] = "added"
+            elif path not in after:
+                found[path] = "removed"
+            elif before[path] != after[path]:
+                found[path] = "modified"
+        return found
 
     def _ordered(self, shas: set[str]) -> list[Commit]:
         return [commit for sha, commit in self.commits.items() if sha in shas]

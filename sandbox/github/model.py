@@ -3,17 +3,29 @@
 import hashlib
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, Self
 
-from sandbox.github.git import FULL_SHA, Commit, Git
+from sandbox.github.git import FULL_SHA, NO_FILES, Commit, File, Files, Git
 
 Json = dict[str, Any]
 
 DOCS = "https://docs.github.com/rest"
 LEVELS = ("none", "read", "write", "admin")
+NO_COMMIT = "0" * 40
+# The worst one of its runs is that of a check suite.
+CONCLUSIONS = (
+    "failure",
+    "timed_out",
+    "action_required",
+    "cancelled",
+    "stale",
+    "success",
+    "neutral",
+    "skipped",
+)
 # GitHub's legacy `permission` of each role.
 BASE_OF = {"admin": "admin", "maintain": "write", "write": "write", "triage": "read"}
 
@@ -94,11 +106,96 @@ class App:
     bot: Account
 
 
+@dataclass(frozen=True, slots=True)
+class CommitStatus:
+    """One report of a context; the newest of a context counts."""
+
+    id: int
+    sha: str
+    context: str
+    state: str
+    description: str | None = None
+    target_url: str | None = None
+    creator: Account | None = None
+    created_at: datetime = field(default_factory=now)
+
+
+@dataclass(frozen=True, slots=True)
+class CheckApp:
+    """The App that check runs and suites are of."""
+
+    id: int
+    slug: str
+
+
+@dataclass(slots=True)
+class CheckRun:
+    id: int
+    suite: "CheckSuite"
+    app: CheckApp
+    head_sha: str
+    name: str
+    status: str = "queued"
+    conclusion: str | None = None
+    external_id: str = ""
+    details_url: str = ""
+    started_at: datetime = field(default_factory=now)
+    completed_at: datetime | None = None
+    output: Json = field(default_factory=dict)
+    annotations: list[Json] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class CheckSuite:
+    """The check runs of one App on one commit. GitHub opens an empty one for each App that may
+    write checks; it stays queued for as long as the App reports nothing."""
+
+    id: int
+    app: CheckApp
+    head_sha: str
+    head_branch: str | None
+    runs: list[CheckRun] = field(default_factory=list)
+    created_at: datetime = field(default_factory=now)
+
+    @property
+    def latest(self) -> list[CheckRun]:
+        """The newest of each name."""
+        return list({run.name: run for run in self.runs}.values())
+
+    @property
+    def status(self) -> str:
+        if not self.latest or all(run.status == "queued" for run in self.latest):
+            return "queued"
+        done = all(run.status == "completed" for run in self.latest)
+        return "completed" if done else "in_progress"
+
+    @property
+    def conclusion(self) -> str | None:
+        if self.status != "completed":
+            return None
+        found = {run.conclusion for run in self.latest}
+        return next((one for one in CONCLUSIONS if one in found), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Push:
+    """What a push changed: a ref by its full name. `after` is the id of the tag object where an
+    annotated tag was pushed, and `head` its commit; None: the ref was deleted."""
+
+    repository: "Repository"
+    ref: str
+    before: str
+    after: str
+    head: Commit | None
+    pusher: str
+    forced: bool = False
+
+
 @dataclass(slots=True)
 class Repository:
-    """`roles`: login (lower case) -> role. `checks`: sha -> context -> state. `behind` and
-    `conflicting` are refs that lack commits of the default branch, which can or cannot be merged
-    into them; `missing_refs` do not exist."""
+    """`roles`: login (lower case) -> role. `statuses` and `suites`: what was reported of commits,
+    oldest first. `behind` and `conflicting` are refs that lack commits of the default branch, which
+    can or cannot be merged into them; `missing_refs` do not exist. `on_push` hears of pushes."""
 
     id: int
     owner: Account
@@ -107,7 +204,9 @@ class Repository:
     default_branch: str = "main"
     git: Git = field(default_factory=Git)
     roles: dict[str, Role] = field(default_factory=dict)
-    checks: dict[str, dict[str, str]] = field(default_factory=dict)
+    statuses: list[CommitStatus] = field(default_factory=list)
+    suites: list[CheckSuite] = field(default_factory=list)
+    on_push: Callable[[Push], None] = field(default=lambda push: None)
     behind: set[str] = field(default_factory=set)
     conflicting: set[str] = field(default_factory=set)
     missing_refs: set[str] = field(default_factory=set)
@@ -127,6 +226,12 @@ class Repository:
         known = self.git.ancestors(tip) if tip else ()
         return [commit for sha, commit in self.git.commits.items() if sha in known]
 
+    @property
+    def files(self) -> Files:
+        """At the head of the default branch."""
+        tip = self.git.find(self.default_branch)
+        return tip.files if tip else NO_FILES
+
     def sha(self, ref: str) -> str:
         """The commit of a ref; an unknown ref has a generated, stable one."""
         if re.fullmatch(FULL_SHA, ref):
@@ -140,14 +245,49 @@ class Repository:
         ref: str = "main",
         *,
         at: datetime | None = None,
+        onto: str | None = None,
+        files: Mapping[str, File | None] = NO_FILES,
     ) -> str:
-        """A commit on a branch; a new branch starts at the tip of the default one."""
-        tip = self.git.find(ref) or self.git.find(self.default_branch)
-        return self.git.commit(message, author, ref, [tip.sha] if tip else [], at)
+        """A commit on a branch, `onto` its tip or another commit; a new branch starts at the tip of
+        the default one. Its author pushes it. `files`: those that it changes; None removes one."""
+        before = self.git.refs.get(ref)
+        tip = self.git.find(onto or ref) or self.git.find(self.default_branch)
+        parents = [tip.sha] if tip else []
+        sha = self.git.commit(message, author, ref, parents, at, changes=files)
+        head = self.git.commits[sha]
+        forced = before is not None and before not in self.git.ancestors(head)
+        full = f"refs/heads/{ref}"
+        self.on_push(Push(self, full, before or NO_COMMIT, sha, head, author, forced))
+        return sha
+
+    def tag(
+        self, name: str, sha: str | None = None, pusher: str = "octocat", *, annotated: bool = False
+    ) -> str:
+        """A tag of that commit, or of the newest of the default branch; returns what the push event
+        has as `after`: for an annotated tag, which is an object of its own, the id of that."""
+        commit = self.git.commits[sha or self.git.refs[self.default_branch]]
+        self.git.refs[name] = commit.sha
+        target = hashlib.sha1(f"tag {name} {commit.sha}".encode()).hexdigest()
+        after = target if annotated else commit.sha
+        self.on_push(Push(self, f"refs/tags/{name}", NO_COMMIT, after, commit, pusher))
+        return after
+
+    def delete_branch(self, name: str, pusher: str = "octocat") -> None:
+        before = self.git.refs.pop(name)
+        self.missing_refs |= {name, f"heads/{name}", f"refs/heads/{name}"}
+        self.on_push(Push(self, f"refs/heads/{name}", before, NO_COMMIT, None, pusher))
 
     def set_check(self, ref: str, context: str, state: str) -> None:
-        """Set the state of a check: success, failure, pending, ..."""
-        self.checks.setdefault(self.sha(ref), {})[context] = state
+        """A commit status of which no event is sent: success, failure, pending, error."""
+        number = self.id * 10_000 + len(self.statuses)
+        self.statuses.append(CommitStatus(number, self.sha(ref), context, state))
+
+    def contexts(self, sha: str) -> dict[str, str]:
+        """Each context of a commit, a status's or a check run's, with its state."""
+        found = {one.context: one.state for one in self.statuses if one.sha == sha}
+        suites = (suite for suite in self.suites if suite.head_sha == sha)
+        runs = (run for suite in suites for run in suite.latest)
+        return found | {run.name: run.conclusion or "pending" for run in runs}
 
 
 @dataclass(slots=True)

@@ -37,6 +37,9 @@ class RateLimits:
             response: web.StreamResponse = web.json_response(document, status=403)
         else:
             response = await handler(request)
+        if response.status == 304:  # is not counted
+            used -= 1
+            self._used[resource, self._owner(request)] -= 1
         headers = {
             "x-ratelimit-limit": limit,
             "x-ratelimit-remaining": max(0, limit - used),
@@ -53,10 +56,13 @@ class RateLimits:
             for used in [used for used in self._used if used[0] == resource]:
                 del self._used[used]
             self._reset[resource] = int(time.time()) + WINDOWS[resource]
+        owner = self._owner(request)
+        self._used[resource, owner] += 1
+        return self._used[resource, owner]
+
+    def _owner(self, request: web.Request) -> str:
         credential = credential_of(request)
         token = self._world.tokens.get(credential)
         # Every JWT is different, but they all belong to the one App.
         app = "app" if credential.startswith("ey") else credential
-        owner = f"installation {token.installation.id}" if token else app
-        self._used[resource, owner] += 1
-        return self._used[resource, owner]
+        return f"installation {token.installation.id}" if token else app

@@ -17,6 +17,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from sandbox.github.auth import Auth, Caller
+from sandbox.github.checks import ACTIONS, Checks
+from sandbox.github.commit_statuses import CommitStatuses
+from sandbox.github.contents import Contents
 from sandbox.github.deployments import OnStatus
 from sandbox.github.documents import Documents
 from sandbox.github.events import Events
@@ -24,6 +27,9 @@ from sandbox.github.model import (
     DOCS,
     Account,
     App,
+    CheckApp,
+    CheckRun,
+    CommitStatus,
     Delivery,
     Deployment,
     ErrorResponse,
@@ -37,6 +43,8 @@ from sandbox.github.model import (
     User,
     World,
 )
+from sandbox.github.pull_requests import PullRequests
+from sandbox.github.pushes import Pushes
 from sandbox.github.rate_limits import RateLimits
 from sandbox.github.repositories import Repositories
 from sandbox.github.request import check_headers
@@ -94,7 +102,14 @@ class GitHub(Server):
         shared = (self.world, self.documents, self.events, self.auth, self.webhooks)
         self.actions = Actions(*shared)
         self._deployments = ActionsDeployments(*shared, actions=self.actions)
+        self.commit_statuses = CommitStatuses(*shared)
+        self.checks = Checks(*shared)
+        self.pushes = Pushes(
+            self.documents, self.events, self.webhooks, self.checks, self._account_of
+        )
+        self.pull_requests = PullRequests(*shared)
         self.repositories = Repositories(self.world, self.documents, self.auth)
+        self.contents = Contents(self.world, self.documents, self.auth)
         self.users = Users(self.world, self.documents, self.auth)
         self.teams = Teams(self.world, self.documents, self.auth)
         self._status_created = asyncio.Event()
@@ -105,10 +120,14 @@ class GitHub(Server):
     def routes(self) -> Sequence[web.RouteDef]:
         parts = (
             self.auth,
+            self.commit_statuses,
+            self.checks,
             self.repositories,
+            self.contents,
             self.users,
             self.teams,
             self._deployments,
+            self.pull_requests,
             self.actions,
             self.webhooks,
         )
@@ -190,6 +209,7 @@ class GitHub(Server):
         login, _, name = full_name.partition("/")
         owner = self._owner(login)
         repository = Repository(self.world.id(), owner, name, private)
+        repository.on_push = self.pushes.pushed
         self._name(full_name, repository)
         return repository
 
@@ -249,6 +269,9 @@ class GitHub(Server):
         self.world.installations[installation.id] = installation
         return installation
 
+    def _account_of(self, login: str) -> Account:
+        return (self.world.user(login) or self.add_user(login)).account
+
     def _owner(self, login: str) -> Account:
         for repository in self.world.repositories.values():
             if repository.owner.login == login:
@@ -280,6 +303,34 @@ class GitHub(Server):
         deployment = self.world.deployments[deployment_id]
         body = {"state": state, **fields}
         return self._deployments.create_status(self._caller(by), deployment, body)
+
+    def report_status(
+        self,
+        repository: str,
+        ref: str,
+        context: str,
+        state: str,
+        *,
+        by: User | None = None,
+        **fields: Any,
+    ) -> CommitStatus:
+        """A commit status, with its event."""
+        found = self.world.repository(repository)
+        body = {"context": context, "state": state, **fields}
+        return self.commit_statuses.create(self._caller(by).account, found, found.sha(ref), body)
+
+    def report_check(
+        self, repository: str, ref: str, name: str, *, app: CheckApp = ACTIONS, **fields: Any
+    ) -> CheckRun:
+        """A check run of an App, with its events; `conclusion` completes it. It changes the newest
+        of that name, unless that one is completed: then it is a new one."""
+        found = self.world.repository(repository)
+        sha = found.sha(ref)
+        newest = {run.name: run for run in self.checks.suite(app, found, sha).runs}.get(name)
+        if newest is None or newest.status == "completed":
+            return self.checks.create(app, found, {"name": name, "head_sha": sha, **fields})
+        self.checks.update(found, newest, fields)
+        return newest
 
     def delete_deployment(self, deployment_id: int) -> None:
         """As a user; what GitHub refuses is an `ErrorResponse`."""

@@ -21,11 +21,18 @@ from aiohttp import web
 from sandbox.faults import without_api_prefix
 from sandbox.github.auth import Auth
 from sandbox.github.documents import Documents
-from sandbox.github.model import Delivery, ErrorResponse, Json, World, now
+from sandbox.github.model import Delivery, ErrorResponse, Json, World, covers, now
 from sandbox.github.request import number
 
 TIMEOUT = 10.0
 HOOK_ID = 4201
+# GitHub lets an App subscribe to these only with that permission.
+PERMISSION_OF = {
+    "push": "contents",
+    "status": "statuses",
+    "check_run": "checks",
+    "check_suite": "checks",
+}
 CODES = {"failure": range(400, 600), "success": range(200, 400)}
 
 
@@ -96,9 +103,16 @@ class Webhooks:
     def send(self, event: str, body: Json) -> str | None:
         """Deliver if the installation is active and the App subscribes to the event."""
         installation = self._world.installations.get(body.get("installation", {}).get("id"))
-        if installation is None or installation.suspended or event not in self._world.app.events:
+        if installation is None or installation.suspended or not self.wants(event):
+            return None
+        permission = PERMISSION_OF.get(event, "metadata")
+        if not covers({"metadata": "read", **installation.permissions}, permission, "read"):
             return None
         return self.deliver(event, body)
+
+    def wants(self, event: str) -> bool:
+        """Whether the App subscribes to it."""
+        return event in self._world.app.events
 
     def deliver(self, event: str, body: Json) -> str | None:
         """Deliver any event, and return its GUID."""

@@ -11,6 +11,7 @@ from datetime import datetime
 from handlers import HANDLERS, durations
 from handlers.contract import Run, State
 from webhook.deployments.phases import Phase, follows, phase_of
+from webhook.engine.promotions import chained_in
 from webhook.engine.services import Services, log_about
 from webhook.errors import Conflict
 from webhook.logs import Redactor
@@ -269,11 +270,10 @@ async def announce(
     """A transition of our own: the row, and a status for GitHub in the outbox, or the answer to the
     protection rule that holds it back there. `columns`: what else to change. `also`: what else to
     do then."""
-    by_rule = row.waits_for_rule
-    row = await _change(services, connection, row, transition, columns or {})
+    before, row = row, await _change(services, connection, row, transition, columns or {})
     await _add_status(connection, row, held=transition.held, asked_before=transition.asked_before)
-    await _after(services, connection, row, [Key("send_statuses", row.id), *also])
-    if by_rule and transition.phase.final:
+    await _after(services, connection, before, row, [Key("send_statuses", row.id), *also])
+    if before.waits_for_rule and transition.phase.final:
         for other in await protection_rules.siblings(connection, row):
             ended = Transition(Phase.ERROR, f"Its run was rejected with deployment {row.id}")
             await apply(services, connection, other, ended)
@@ -286,9 +286,10 @@ async def let_through(
     """Its job may run: GitHub gets the answer to its protection rule, and reports the rest by
     itself. The answer is for all jobs of the run that wait for this environment."""
     siblings = await protection_rules.siblings(connection, row)
-    row = await _change(services, connection, row, Transition(row.phase, LET_THROUGH), columns)
+    through = Transition(row.phase, LET_THROUGH)
+    before, row = row, await _change(services, connection, row, through, columns)
     await _add_answer(connection, row, "approved")
-    await _after(services, connection, row, [Key("send_statuses", row.id)])
+    await _after(services, connection, before, row, [Key("send_statuses", row.id)])
     for other in siblings:
         transition = Transition(other.phase, f"{LET_THROUGH}, with deployment {row.id}")
         await apply(services, connection, other, transition, columns=columns)
@@ -362,8 +363,8 @@ async def apply(
 ) -> DeploymentRow:
     """Change the row and notify people. `columns`: what else to change. `also`: what else to do
     then."""
-    row = await _change(services, connection, row, transition, columns or {})
-    await _after(services, connection, row, also)
+    before, row = row, await _change(services, connection, row, transition, columns or {})
+    await _after(services, connection, before, row, also)
     return row
 
 
@@ -404,7 +405,11 @@ async def _change(
 
 
 async def _after(
-    services: Services, connection: Async, row: DeploymentRow, also: Collection[Key]
+    services: Services,
+    connection: Async,
+    before: DeploymentRow,
+    row: DeploymentRow,
+    also: Collection[Key],
 ) -> None:
     """Of every transition."""
     if row.phase is Phase.SUCCESS:
@@ -413,7 +418,13 @@ async def _after(
             await schedule.request(connection, [], notified=replaced)
     # Nobody waits for a superseded one.
     frees = row.phase.final and row.phase is not Phase.SUPERSEDED
-    await services.notify(connection, row, also=also, ended_in=_where(row) if frees else None)
+    await services.notify(
+        connection,
+        row,
+        also=also,
+        ended_in=_where(row) if frees else None,
+        chained_in=0 if row.phase is before.phase else chained_in(services, row),
+    )
 
 
 def _where(row: DeploymentRow) -> EnvironmentKey:

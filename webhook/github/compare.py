@@ -42,6 +42,25 @@ async def compare(github: GitHub, scope: Scope, base: str, head: str) -> Changel
         raise
 
 
+async def merge_base(github: GitHub, scope: Scope, base: str, head: str) -> str | None:
+    """The commit from which `head` goes its own way; None as for `compare`."""
+    # What is on the first page alone, the changed files, may be large.
+    between = f"{_quoted(base)}...{_quoted(head)}"
+    path = f"/repos/{scope.repo}/compare/{between}?per_page=1&page=2"
+    reading = scope.only(contents="read")
+    try:
+        return await github.request(reading, "GET", path, lambda found: str(_base_of(found)["sha"]))
+    except Rejected as error:
+        if error.status == HTTPStatus.NOT_FOUND:
+            return None
+        raise
+
+
+def _base_of(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = document["merge_base_commit"]
+    return found
+
+
 def _commit(document: Mapping[str, Any]) -> Commit:
     """`author` is null or empty if no account has the e-mail address of the commit."""
     commit = document["commit"]

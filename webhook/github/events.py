@@ -32,6 +32,7 @@ from webhook.deployments.models import (
     WebUrl,
 )
 from webhook.errors import MALFORMED, UserError
+from webhook.github.commit_events import CommitReported, Pushed
 from webhook.store.tool_events import EventSubject
 
 _InstallationId = Annotated[GitHubId, Field(validation_alias=AliasPath("installation", "id"))]
@@ -241,6 +242,17 @@ class InstallationChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class PullRequestChanged:
+    """It was opened, pushed to, or is for another branch now, perhaps: `base`. `sha`: its head."""
+
+    repository: Repository
+    installation_id: _InstallationId
+    number: GitHubId
+    sha: Annotated[str, Field(validation_alias=AliasPath("pull_request", "head", "sha"))]
+    base: Annotated[str, Field(validation_alias=AliasPath("pull_request", "base", "ref"))]
+
+
+@dataclass(frozen=True, slots=True)
 class Ping:
     hook_id: GitHubId
     zen: str = ""
@@ -257,6 +269,9 @@ Event = (
     | ProtectionRuleRequested
     | WorkflowRunUpdated
     | InstallationChanged
+    | PullRequestChanged
+    | Pushed
+    | CommitReported
     | Ping
     | Ignored
 )
@@ -269,6 +284,11 @@ _ACTIONS: dict[str, tuple[str, ...]] = {
     "installation": ("created", "deleted", "suspend", "unsuspend", "new_permissions_accepted"),
     "installation_repositories": ("added", "removed"),
     "ping": (),
+    "pull_request": ("opened", "synchronize", "reopened", "edited"),
+    "push": (),
+    "status": (),
+    "check_run": ("completed",),
+    "check_suite": ("completed",),
     "workflow_run": ("requested", "in_progress", "completed"),
     "workflow_job": ("queued", "waiting", "in_progress", "completed"),
 }
@@ -279,6 +299,11 @@ _SHAPES: dict[str, TypeAdapter[Event]] = {
     "installation": TypeAdapter(InstallationChanged),
     "installation_repositories": TypeAdapter(InstallationChanged),
     "ping": TypeAdapter(Ping),
+    "pull_request": TypeAdapter(PullRequestChanged),
+    "push": TypeAdapter(Pushed),
+    "status": TypeAdapter(CommitReported),
+    "check_run": TypeAdapter(CommitReported),
+    "check_suite": TypeAdapter(CommitReported),
     "workflow_run": TypeAdapter(WorkflowRunUpdated),
     "workflow_job": TypeAdapter(WorkflowJobUpdated),
 }
