@@ -31,7 +31,7 @@ from webhook.store.deployments import DeploymentRow
 from webhook.store.repository_files import HEAD
 from webhook.text import one_line
 
-_GIVE = "Give it that permission, and accept it where the App is installed"
+_GIVE = "Give it that, and accept it where it is installed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +205,5 @@ def _unreadable(services: Services, environment: Environment, error: Unreadable)
             reason, way_out = "GitHub does not answer", "It goes on by itself once it does"
     if environment.break_glass:
         way_out = f"/deploy override. {way_out}"
-    return Wait(
-        reason=f"The repository's {PATH} cannot be read: {reason}", until=until, way_out=way_out
-    )
+    reason = f"Cannot read the repository's {PATH}: {reason}"
+    return Wait(reason=reason, until=until, way_out=way_out)
