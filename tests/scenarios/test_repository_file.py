@@ -1,4 +1,4 @@
-"""A repository's own deploy.yml counts where it is stricter, as GitHub shows it before each start."""
+"""A repository's own deploy.yml counts where it is stricter, as GitHub shows it before a start."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
