@@ -96,7 +96,14 @@ async def test_a_file_that_is_none_lets_nothing_start(world: World) -> None:
         status = await world.github.wait_for(deployment.id, "error")
         expected = f"The repository's deploy.yml {why}. Commit a plain file there, or remove it"
         assert status.description == expected
+    world.github.faults.add(CONTENTS, Fault.status(404, {"message": "Not Found"}))
+    deployment = await world.deploy()  # a single 404 does not mean that it is gone
+    assert (await world.github.wait_for(deployment.id, "error")).description == expected
+    assert await said(world, deployment, "The repository's deploy.yml seems to be gone (until ")
     push(world, None)
+    deployment = await world.deploy()
+    await world.github.wait_for(deployment.id, "success")
+    assert await said(world, deployment, "The repository's deploy.yml seems to be gone (until ")
     world.github.repository(REPOSITORY).push("In a folder", files={"deploy.yml/x": "y"})
     deployment = await world.deploy()
     status = await world.github.wait_for(deployment.id, "error")
