@@ -249,6 +249,17 @@ insert into slack_installations (team, team_name, app_id, bot_user, scopes, toke
 """
 
 
+# Every other deployment was automatic; few wait.
+_AUTOMATIC = """
+insert into automatic_deployments (at, cause, repo, repo_id, installation_id, environment, sha, ref,
+    login, login_id, from_deployment_id, deadline, skips_checks, state, created_deployment_id,
+    ended_at)
+select created_at, 'push', repo, repo_id, installation_id, environment, sha, 'refs/heads/main',
+    'octocat', 1, 0, created_at + interval '24 hours', '',
+    case when ended_at is null then 'waiting' else 'created' end,
+    case when ended_at is not null then id end, ended_at
+from deployments where id % 2 = 0 order by id on conflict do nothing
+"""
 # Most have ended.
 _LOCKS = """
 insert into locks (repo_id, environment, owner, reason, source, created_at, ended_at, ended_how)
@@ -273,6 +284,7 @@ _STEPS = (
     _TOOL_EVENTS,
     _REPOSITORY_FILES,
     _NAMES,
+    _AUTOMATIC,
     _LOCKS,
     _REST,
 )

@@ -117,6 +117,11 @@ class Timing:
     freezes_announced_before: timedelta = timedelta(hours=1)
     freezes_announced_every: timedelta = timedelta(minutes=1)
     deployed_lately: timedelta = timedelta(days=7)
+    # An automatic deployment that waits for so long is announced; what it waits for is looked at
+    # again after pauses that grow, whatever events say: one may have been lost.
+    automatic_announced_after: timedelta = timedelta(seconds=30)
+    automatic_asked_again_at_least: timedelta = timedelta(seconds=30)
+    automatic_asked_again_at_most: timedelta = timedelta(minutes=5)
     # Break-glass: so long the gates that somebody overrides are skipped.
     override_lasts: timedelta = timedelta(minutes=30)
     # An outage of a tool that lasts so long is announced.

@@ -12,11 +12,11 @@ from webhook.config.patterns import error_of, warning_of
 from webhook.config.source import Path
 from webhook.gates.freeze import FrozenWindow
 from webhook.repository_file import keys
+from webhook.repository_file.approvers import read_approval, read_review
 from webhook.repository_file.document import Document
 from webhook.repository_file.fields import Fields
 from webhook.repository_file.inputs import read_dynamic_payload
 from webhook.repository_file.model import FileEnvironment
-from webhook.repository_file.review import read_approval, read_review
 from webhook.repository_file.windows import (
     MOST_WINDOWS,
     cron_error,

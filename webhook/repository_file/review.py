@@ -1,72 +1,103 @@
-"""Who has to approve, by a repository's file: `review`, and `approval`, which Gitploy had before.
+"""A change of a repository's file, as its reviewers need to see it: what is wrong in it, and which
+gates it loosens."""
 
-Source: gitploy-io/gitploy#201, which replaced approvers who were chosen for each deployment, and
-`required_count` of them, by the reviewers of the file, of whom one suffices.
-"""
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
 
-from webhook.gates.approval import login_error
-from webhook.repository_file import keys
-from webhook.repository_file.fields import Fields
-from webhook.repository_file.model import Approvers
-from webhook.text import and_more, one_line
+from webhook.config.environments import Environment
+from webhook.config.source import ConfigError
+from webhook.repository_file.loosening import demands_of, demands_of_file, loosened
+from webhook.repository_file.model import FileEnvironment, RepositoryFile
+from webhook.repository_file.tighten import tighten
 
-_EXAMPLE = "review: {enabled: true, reviewers: [octocat]}"
-_MOST = 100
-
-
-def read_review(env: Fields) -> tuple[bool | None, Approvers | None]:
-    """Whether it is enabled, and who has to approve then."""
-    entry = env.given("review")
-    if entry is None:
-        return None, None
-    fields = Fields(env.document, entry.value, entry.path, keys.REVIEW)
-    enabled = fields.boolean("enabled")
-    logins = _logins(fields, "reviewers")
-    count = _count(fields, "count", at_least=1) or 1
-    if enabled and not logins:
-        message = f"names nobody who may approve; write {_EXAMPLE}"
-        env.error("review", message, quoted=False)
-    if enabled is None and logins:
-        message = "are not asked, as enabled is false by default; write enabled: true"
-        fields.warn("reviewers", message, quoted=False)
-    counts = enabled and logins
-    return enabled, Approvers(logins, count, env.line("review")) if counts else None
+# The operator's environment of a name, where the repository's file is to tighten it; else why not.
+RouteOf = Callable[[str], Environment | str]
+Kind = Literal["error", "loosened", "warning", "held", "ignored"]
 
 
-def read_approval(env: Fields, approvers: tuple[str, ...], *, review: bool) -> Approvers | None:
-    """What asked for approvals never becomes none. `approvers`: those at the top of the file.
-    `review`: there is one, too."""
-    entry = env.given("approval")
-    if entry is None:
-        return None
-    fields = Fields(env.document, entry.value, entry.path, keys.APPROVAL)
-    enabled = fields.boolean("enabled")
-    logins = _logins(fields, "approvers") or approvers
-    count = _count(fields, "required_count", at_least=0) or 1
-    if enabled is False or (enabled is None and not logins):
-        message = f"is Gitploy's older key, and not enabled; remove it, or write {_EXAMPLE}"
-        env.warn_of_key("approval", message)
-        return None
-    whom = and_more([one_line(login, 40) for login in logins], most=5) if logins else ""
-    whom = whom or "the reviewers of the operator's deploy.yml"
-    needed = f"{count} approval{'' if count == 1 else 's'} of {whom}"
-    instead = "remove it, as there is a review" if review else f"write {_EXAMPLE}, or remove it"
-    message = f"is Gitploy's older key, and taken for a review: {needed}; {instead}"
-    env.warn_of_key("approval", message)
-    return Approvers(logins or None, count, env.line("approval"))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """`error`: nothing may start with it. `held`: it would loosen a gate, and something else says
+    the same all the same. `ignored`: it has no effect. `line`: of the new file, 0 for none."""
+
+    kind: Kind
+    text: str
+    line: int = 0
+    column: int = 0
 
 
-def _logins(fields: Fields, key: str) -> tuple[str, ...]:
-    logins = fields.texts(key) or ()
-    for login in logins:
-        if error := login_error(login):
-            fields.error(key, f"'{one_line(login, 60)}' {error}", quoted=False)
-    return logins
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """`before`, `after`: the two files; `default`: that at the head of the default branch where the
+    change is for another branch, whose copy only adds to it. None: there is none."""
+
+    before: RepositoryFile | None
+    after: RepositoryFile | None
+    default: RepositoryFile | None = None
+    of_default_branch: bool = True
 
 
-def _count(fields: Fields, key: str, *, at_least: int) -> int | None:
-    count = fields.number(key)
-    if count is not None and not at_least <= count <= _MOST:
-        fields.error(key, f"is out of bounds; it is {at_least} to {_MOST}")
-        return None
-    return count
+def review(change: Change, route_of: RouteOf) -> list[Finding]:
+    after = change.after or RepositoryFile()
+    findings = [_finding("error", one) for one in after.errors]
+    for name in _names(change):
+        found = route_of(name)
+        if isinstance(found, str):
+            findings.append(
+                Finding(kind="ignored", text=f"{name}: {found}", line=_line(after, name))
+            )
+        elif not after.errors_for(name):
+            findings += _loosened(change, found, name)
+    return [*findings, *(_finding("warning", one) for one in after.warnings)]
+
+
+def _loosened(change: Change, environment: Environment, name: str) -> Iterator[Finding]:
+    before, after = (
+        one.environment(name) if one else None for one in (change.before, change.after)
+    )
+    in_fact = _holds_no_more(change, environment, name)
+    for (key, item), text in loosened(demands_of_file(before), demands_of_file(after)).items():
+        line = _line_of(after, key)
+        if found := in_fact.get((key, item)):
+            yield Finding(kind="loosened", text=f"{name}: {key}: {found}", line=line)
+        else:
+            yield Finding(kind="held", text=f"{name}: {key}: {text}", line=line)
+
+
+def _holds_no_more(
+    change: Change, environment: Environment, name: str
+) -> dict[tuple[str, str], str]:
+    if change.of_default_branch:
+        before = tighten(environment, change.before, None, name)
+        after = tighten(environment, change.after, None, name)
+    else:
+        before = tighten(environment, change.default, change.before, name)
+        after = tighten(environment, change.default, change.after, name)
+    if before.denial:
+        return {}
+    return loosened(demands_of(before.environment), demands_of(after.environment))
+
+
+def _names(change: Change) -> list[str]:
+    """Of the environments of both files, each once."""
+    every = (
+        one.name for file in (change.after, change.before) if file for one in file.environments
+    )
+    return list({name.lower(): name for name in reversed(list(every))}.values())[::-1]
+
+
+def _finding(kind: Kind, error: ConfigError) -> Finding:
+    path = ".".join(str(step) for step in error.path)
+    text = f"{path}: {error.message}" if path else error.message
+    return Finding(kind=kind, text=text, line=error.line, column=error.column)
+
+
+def _line(file: RepositoryFile, name: str) -> int:
+    return _line_of(file.environment(name), "name")
+
+
+def _line_of(environment: FileEnvironment | None, key: str) -> int:
+    if environment is None:
+        return 0
+    return environment.lines.get(key) or environment.lines.get("name", 0)

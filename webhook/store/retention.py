@@ -80,6 +80,19 @@ async def commands(connection: Async, after: int, before: datetime) -> Batch:
     )
 
 
+async def automatic_deployments(connection: Async, after: int, before: datetime) -> Batch:
+    """Those that have ended."""
+    return await _by_id(
+        connection,
+        "with oldest as (select id, at, state from automatic_deployments where id > %(after)s"
+        " order by id limit %(limit)s),"
+        " deleted as (delete from automatic_deployments where id = any(array("
+        "select id from oldest where at < %(before)s and state <> 'waiting')) returning 1)",
+        after,
+        before,
+    )
+
+
 async def announcements(connection: Async, after: int, before: datetime) -> Batch:
     """With what the outbox knows of their messages."""
     return await _by_id(
@@ -89,6 +102,21 @@ async def announcements(connection: Async, after: int, before: datetime) -> Batc
         " deleted as (delete from announcements where id = any(array("
         "select id from oldest where at < %(before)s)) returning id),"
         " messages as (delete from outbox where purpose = 'announcement'"
+        " and position = any(array(select id from deleted)) returning 1)",
+        after,
+        before,
+    )
+
+
+async def file_checks(connection: Async, after: int, before: datetime) -> Batch:
+    """With what the outbox knows of their check runs."""
+    return await _by_id(
+        connection,
+        "with oldest as (select id, at from file_checks where id > %(after)s"
+        " order by id limit %(limit)s),"
+        " deleted as (delete from file_checks where id = any(array("
+        "select id from oldest where at < %(before)s)) returning id),"
+        " written as (delete from outbox where kind = 'check_run'"
         " and position = any(array(select id from deleted)) returning 1)",
         after,
         before,
