@@ -18,7 +18,6 @@ import psycopg
 import webhook.store
 from benchmarks import filling
 from benchmarks.plans import ExplainingAsyncConnection, ExplainingConnection, Recorder, Statement
-from webhook.config.destinations import Strict
 from webhook.config.environments import Environment
 from webhook.deployments.actions import ActionRequest, Reply, Requester
 from webhook.deployments.announcement import Announcement
