@@ -139,7 +139,7 @@ async def test_the_repositorys_own_file_says_how_it_is_created(relay: ActionWorl
     assert new.payload == {"size": 3, "color": "green"}
     assert new.description.startswith("The shop (requested in Slack by octocat) (relay action ")
     view = await opened(relay, "acme/site", relay.ada)
-    blocks = {block["block_id"]: block for block in view.view["blocks"]}
+    blocks = {block["block_id"]: block for block in view.blocks}
     described = "own: size (a number, needed); color (one of blue, green)"
     assert described in blocks["inputs"]["hint"]["text"]
     await relay.world.phase(new.id, "success")
