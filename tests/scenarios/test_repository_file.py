@@ -11,7 +11,8 @@ import pytest
 from sandbox.faults import Fault
 from sandbox.github.git import Symlink
 from sandbox.github.model import Deployment
-from sandbox.sandbox import REPOSITORY
+from sandbox.github.server import EVENTS, GitHub
+from sandbox.sandbox import REPOSITORY, Sandbox
 from tests.world import QUICK, World, live, until
 
 DEPLOY_YML = """
@@ -22,6 +23,13 @@ envs:
     handler: command
     serialization: false
     with: {run: ["true"]}
+  - name: guarded
+    handler: command
+    with: {run: ["true"]}
+    review: {enabled: true, reviewers: [hubot]}
+  - name: slow
+    handler: command
+    with: {run: ["sh", "-c", 'while ! test -e "$1"; do sleep 0.05; done', sh, "{payload.gate}"]}
   - name: sandbox
     handler: command
     repository_file: ignore
@@ -29,6 +37,8 @@ envs:
 """
 OPEN = "envs: [{name: production}]\n"
 FROZEN = """envs:
+  - name: slow
+    frozen_windows: [{start: "0 0 * * *", duration: 25h}]
   - name: production
     frozen_windows: [{start: "0 0 * * *", duration: 25h}]
 """
@@ -108,3 +118,51 @@ async def test_a_file_that_is_none_lets_nothing_start(world: World) -> None:
     deployment = await world.deploy()
     status = await world.github.wait_for(deployment.id, "error")
     assert "deploy.yml is a directory" in status.description
+
+
+async def test_what_holds_is_what_the_file_says_at_the_start(world: World, tmp_path: Path) -> None:
+    push(world, OPEN)
+    gate = tmp_path / "gate"
+    running = await world.begin_slow(gate)
+    held = await world.deploy("slow", payload={"gate": str(gate)}, ref="v2")
+    await said(world, held, f"Waits for deployment {running.id}")
+    push(world, FROZEN)
+    gate.touch()
+    await world.github.wait_for(running.id, "success")
+    assert await said(world, held, "Frozen: ")
+    assert not world.rows("select from deployments where id = %s and run is not null", held.id)
+
+
+async def test_only_what_is_stricter_counts(world: World) -> None:
+    """Where the operator asks nobody, where both ask different people, and where they ask less."""
+    first = world.github.repository(REPOSITORY).sha("main")
+    reviewed = "envs:\n  - {name: production, review: {enabled: true, reviewers: [mona]}}\n"
+    push(world, reviewed + "  - {name: guarded, review: {enabled: true, reviewers: [mona]}}\n")
+    held, nobody = await world.deploy(ref=first), await world.deploy("guarded")
+    text = await said(world, held, "Waits for approval: 0 of 1")
+    assert text.endswith("Reviewers: mona")
+    status = await world.github.wait_for(nobody.id, "error")
+    assert status.description.startswith("Needs 1 approval, and nobody may give one by both")
+    assert "Name reviewers of the operator's file in deploy.yml" in status.description
+    looser = "{name: guarded, review: {enabled: false}, serialization: false}"
+    push(world, f"envs:\n  - {looser}\n  - name: production\n")
+    await world.github.wait_for(held.id, "success")
+    assert await said(world, await world.deploy("guarded"), "Waits for approval: 0 of 1")
+    push(world, "envs:\n  - name: production\n    review: 7\n")
+    status = await world.github.wait_for((await world.deploy()).id, "error")
+    invalid = "The repository's deploy.yml is invalid, line 3, column 13"
+    assert status.description.startswith(invalid)
+
+
+async def test_a_push_to_the_file_ends_a_wait_at_once(store_url: str, tmp_path: Path) -> None:
+    sandbox = Sandbox(github=GitHub(events=[*EVENTS, "push"]))
+    async with live(store_url, tmp_path, DEPLOY_YML, sandbox=sandbox) as world:
+        first = world.github.repository(REPOSITORY).push("Begin")
+        push(world, FROZEN)
+        held = await world.deploy(ref=first)
+        assert await said(world, held, "Frozen: ")
+        push(world, OPEN)
+        await world.github.wait_for(held.id, "success", within=5)
+        # A commit may add gates to its own deployments, whatever the head says.
+        frozen = push(world, FROZEN, ref="topic")
+        await said(world, await world.deploy(ref=frozen), "Frozen: ")
