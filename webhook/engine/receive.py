@@ -63,7 +63,7 @@ async def _process(services: Services, connection: Async, delivery: Delivery) ->
         await deliveries.finish(connection, delivery.id, *known)
         return known
     async with connection.transaction():
-        result = await _act(services, connection, event, delivery.guid)
+        result = await _act(services, connection, event, delivery)
         await deliveries.finish(connection, delivery.id, *result)
     return result
 
@@ -82,16 +82,16 @@ def _without_effect(services: Services, event: Event) -> _Result | None:
     return None
 
 
-async def _act(services: Services, connection: Async, event: Event, guid: str) -> _Result:
+async def _act(services: Services, connection: Async, event: Event, delivery: Delivery) -> _Result:
     match event:
         case DeploymentCreated():
-            return await _deployment_created(services, connection, event, guid)
+            return await _deployment_created(services, connection, event, delivery.guid)
         case StatusCreated():
             return await _status_created(services, connection, event)
         case WorkflowRunUpdated():
             return await _workflow_run_updated(services, connection, event)
         case Pushed():
-            return await pushes.pushed(services, connection, event)
+            return await pushes.pushed(services, connection, event, delivery.received_at)
         case CommitReported():
             return await pushes.reported(services, connection, event)
         case InstallationChanged():
