@@ -68,6 +68,7 @@ class Retention:
             "commands": (retention.commands, keep.deployments),
             "automatic deployments": (retention.automatic_deployments, keep.deployments),
             "announcements": (retention.announcements, keep.deployments),
+            "checks of files": (retention.file_checks, keep.deployments),
             "deliveries": (retention.deliveries, keep.deliveries),
             "tool events": (retention.tool_events, KEEP_TOOL_EVENTS),
             "rate limits": (retention.rate_limits, KEEP_UNUSED),

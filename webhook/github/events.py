@@ -190,6 +190,17 @@ class InstallationChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class PullRequestChanged:
+    """It was opened, pushed to, or is for another branch now, perhaps: `base`. `sha`: its head."""
+
+    repository: Repository
+    installation_id: _InstallationId
+    number: GitHubId
+    sha: Annotated[str, Field(validation_alias=AliasPath("pull_request", "head", "sha"))]
+    base: Annotated[str, Field(validation_alias=AliasPath("pull_request", "base", "ref"))]
+
+
+@dataclass(frozen=True, slots=True)
 class Ping:
     hook_id: GitHubId
     zen: str = ""
@@ -204,9 +215,10 @@ Event = (
     DeploymentCreated
     | StatusCreated
     | WorkflowRunUpdated
+    | InstallationChanged
+    | PullRequestChanged
     | Pushed
     | CommitReported
-    | InstallationChanged
     | Ping
     | Ignored
 )
@@ -218,6 +230,7 @@ _ACTIONS: dict[str, tuple[str, ...]] = {
     "installation": ("created", "deleted", "suspend", "unsuspend", "new_permissions_accepted"),
     "installation_repositories": ("added", "removed"),
     "ping": (),
+    "pull_request": ("opened", "synchronize", "reopened", "edited"),
     "push": (),
     "status": (),
     "check_run": ("completed",),
@@ -231,6 +244,7 @@ _SHAPES: dict[str, TypeAdapter[Event]] = {
     "installation": TypeAdapter(InstallationChanged),
     "installation_repositories": TypeAdapter(InstallationChanged),
     "ping": TypeAdapter(Ping),
+    "pull_request": TypeAdapter(PullRequestChanged),
     "push": TypeAdapter(Pushed),
     "status": TypeAdapter(CommitReported),
     "check_run": TypeAdapter(CommitReported),

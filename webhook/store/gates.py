@@ -2,14 +2,15 @@
 moment and by one statement."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from typing import Any, TypeVar
 
 from webhook.deployments.locks import Lock, covers
+from webhook.gates.chains import promotion_of
 from webhook.gates.contract import Candidate, Neighbour, Policy, Snapshot
 from webhook.gates.serialization import ONE_AT_A_TIME
-from webhook.store import approvals, deployments
+from webhook.store import approvals, deployments, promotions
 from webhook.store.database import Async
 from webhook.store.deployments import DeploymentRow
 
@@ -40,10 +41,12 @@ def names(model: type) -> str:
 _ROLLS_BACK = f"""exists (select from deployments other
         where {_HERE} and other.sha = deployments.sha and other.id < deployments.id
         and other.succeeded and other.run->>'state' = 'success')"""
-_COLUMNS = f"""
+_ASKER = """
     coalesce(asked.login, asking.login, case when creator_id > 0 then creator end, '') as asker,
     coalesce(asked.login_id, asking.login_id, creator_id) as asker_id,
-    coalesce(nullif(asked.ref_name, ''), nullif(asking.ref_name, ''), ref) as asked_ref,
+    coalesce(nullif(asked.ref_name, ''), nullif(asking.ref_name, ''), ref) as asked_ref
+"""
+_AROUND = f"""
     {_ROLLS_BACK} as rolls_back,
     array(select to_jsonb(one) from (select {names(Lock)} from locks
         where ended_at is null and repo_id in (0, deployments.repo_id)
@@ -58,8 +61,13 @@ _COLUMNS = f"""
         order by id desc) one)
     || array(select to_jsonb(one) from (select id, ref, false as running, {_READY} as ready
         from deployments other where {_NEIGHBOUR} and other.started_at is null
-        order by id desc limit {_MOST_WAITING}) one) as neighbours
+        order by id desc limit {_MOST_WAITING}) one) as neighbours,
+    {promotions.OF_DEPLOYMENT} as upstreams
 """
+# In the place of a deployment's row, one that is not there; it would be the newest.
+_NOT_THERE = """(select %(repo_id)s::bigint as repo_id, %(environment)s::text as environment,
+    %(sha)s::text as sha, %(id)s::bigint as id) deployments"""
+_NEWEST = 2**63 - 1
 # The second: GitHub's event may be quicker than the response by which the action becomes known as
 # the one that created it (webhook.engine.creation).
 _JOINS = r"""
@@ -107,8 +115,9 @@ async def rolls_back(connection: Async, deployment_id: int) -> bool:
 async def read(
     connection: Async, deployment_id: int, policy: Policy, now: datetime
 ) -> Situation | None:
-    values = {"id": deployment_id, "now": now}
-    found = await deployments.read_with(connection, _COLUMNS, _JOINS, values)
+    values = {"id": deployment_id, **_given(policy, now)}
+    columns = f"{_ASKER}, {_AROUND}"
+    found = await deployments.read_with(connection, columns, _JOINS, values)
     if found is None:
         return None
     row, other = found
@@ -125,17 +134,60 @@ async def read(
         rolls_back=other["rolls_back"],
         former_names=tuple(other["former_names"]),
     )
+    snapshot = _snapshot(candidate, policy, now, other)
+    return Situation(row, snapshot, frozenset(other["skipped"]))
+
+
+def _given(policy: Policy, now: datetime) -> dict[str, Any]:
+    return {"upstreams": list(promotion_of(policy.environment).after), "now": now}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prospective:
+    """A deployment that is not there yet. `sha`: "" where it is not known."""
+
+    repo: str
+    repo_id: int
+    environment: str
+    ref: str
+    sha: str
+    asker: str
+    asker_id: int
+
+
+async def foresee(
+    connection: Async, prospective: Prospective, policy: Policy, now: datetime
+) -> Snapshot:
+    """As `read`, of one that would be asked for now."""
+    values = {**asdict(prospective), "id": _NEWEST, **_given(policy, now)}
+    cursor = await connection.execute(f"select {_AROUND} from {_NOT_THERE}", values)
+    other = await cursor.fetchone()
+    assert other is not None
+    candidate = Candidate(
+        id=_NEWEST,
+        **asdict(prospective),
+        requested_at=now,
+        rolls_back=bool(prospective.sha) and other["rolls_back"],
+        former_names=tuple(other["former_names"]),
+    )
+    return _snapshot(candidate, policy, now, other)
+
+
+def _snapshot(
+    candidate: Candidate, policy: Policy, now: datetime, other: Mapping[str, Any]
+) -> Snapshot:
+    repo_id, environment = candidate.repo_id, candidate.environment
     locks = (_typed(Lock, one) for one in other["locks"])
-    snapshot = Snapshot(
+    return Snapshot(
         candidate=candidate,
         environment=policy.environment,
         now=now,
         file=policy.file,
-        locks=tuple(one for one in locks if covers(one, row.repo_id, row.environment)),
+        locks=tuple(one for one in locks if covers(one, repo_id, environment)),
         approvals=approvals.from_json(other["approvals"]),
         neighbours=tuple(_typed(Neighbour, one) for one in other["neighbours"]),
+        upstreams=promotions.from_json(other["upstreams"]),
     )
-    return Situation(row, snapshot, frozenset(other["skipped"]))
 
 
 _TIMES = ("at", "created_at", "expires_at")

@@ -108,6 +108,21 @@ async def announcements(connection: Async, after: int, before: datetime) -> Batc
     )
 
 
+async def file_checks(connection: Async, after: int, before: datetime) -> Batch:
+    """With what the outbox knows of their check runs."""
+    return await _by_id(
+        connection,
+        "with oldest as (select id, at from file_checks where id > %(after)s"
+        " order by id limit %(limit)s),"
+        " deleted as (delete from file_checks where id = any(array("
+        "select id from oldest where at < %(before)s)) returning id),"
+        " written as (delete from outbox where kind = 'check_run'"
+        " and position = any(array(select id from deleted)) returning 1)",
+        after,
+        before,
+    )
+
+
 async def tool_events(connection: Async, after: int, before: datetime) -> Batch:
     # The time once more: one may just have been replaced by a newer one.
     cursor = await connection.execute(

@@ -323,6 +323,22 @@ create index actions_created_deployment on actions (created_deployment_id);
 create index actions_of_deployment on actions (deployment_id) where deployment_id is not null;
 """
 
+FILE_CHECKS = """
+-- deploy.yml of pull requests to be checked: a row for each commit that one has had as its head.
+create table file_checks (
+    id bigint generated always as identity primary key,
+    external_id text not null default gen_random_uuid()::text,  -- of its check run on GitHub
+    repo_id bigint not null,
+    repo text not null,                         -- its name then
+    installation_id bigint not null,
+    number bigint not null,                     -- of the pull request
+    sha text not null,                          -- its head
+    base text not null,                         -- its base branch
+    at timestamptz not null default now(),
+    unique (repo_id, number, sha, base)
+);
+"""
+
 AUTOMATIC_DEPLOYMENTS = """
 -- Deployments that nobody requests: one at most of each environment and commit.
 create table automatic_deployments (
@@ -368,14 +384,15 @@ create index automatic_deployments_action on automatic_deployments (action_id)
 """
 
 OUTBOX = """
--- What is written elsewhere, once: statuses on GitHub, messages, deployments that people requested.
+-- What is written elsewhere, once: statuses and check runs on GitHub, messages, deployments that
+-- people requested.
 create table outbox (
     id bigint generated always as identity primary key,
-    kind text not null check (kind in ('status', 'message', 'deployment')),
+    kind text not null check (kind in ('check_run', 'status', 'message', 'deployment')),
 
     -- What it is about.
-    deployment_id bigint references deployments on delete cascade,  -- null: of a command, or of
-                                                -- an announcement
+    deployment_id bigint references deployments on delete cascade,  -- null: of a command, of a
+                                                -- check run, or of an announcement
     action_id bigint references actions on delete cascade,          -- of a created deployment
     destination text not null default '',       -- of a message
     purpose text not null default '',           -- of a message: main, reply, alert, announcement;
@@ -383,7 +400,7 @@ create table outbox (
                                                 -- group
     position bigint not null default 0,         -- of a status, its timeline entry; of a message,
                                                 -- the last one that it covers; of an announcement,
-                                                -- its id
+                                                -- or a check of a file, its id
 
     -- claimed: a call was begun, and nobody knows its end; rejected: by the other side; skipped:
     -- there is no need for it any more.
@@ -418,6 +435,7 @@ create index outbox_unsent on outbox (deployment_id) where kind = 'status' and e
 create index outbox_failed on outbox (destination, id) where kind = 'message' and error <> '';
 create index outbox_destinations on outbox (destination, id) where message_sent;
 create index outbox_announcements on outbox (position) where purpose = 'announcement';
+create index outbox_file_checks on outbox (position) where kind = 'check_run';
 -- Of each deployment one action of a group at most creates another.
 create unique index outbox_exclusive on outbox (deployment_id, purpose) where exclusive;
 """
@@ -558,6 +576,7 @@ SCHEMA = (
     RATE_LIMITS,
     SLACK_INSTALLATIONS,
     ACTIONS,
+    FILE_CHECKS,
     AUTOMATIC_DEPLOYMENTS,
     OUTBOX,
     SCHEDULE,
