@@ -130,8 +130,8 @@ async def _begin(services: Services, row: AutomaticDeployment, ready: Ready) -> 
     async with services.pool.connection() as connection, connection.transaction():
         await automatic.lock_environment(connection, row)
         others = await automatic.begun_in(connection, row)
-        newer = next((one for one in others if one.id > row.id), None)
-        older = next((one for one in others if one.id < row.id), None)
+        newer = next((one for one in others if one.order > row.order), None)
+        older = next((one for one in others if one.order < row.order), None)
         action_id = None
         if newer is None and older is None:
             reason = f"{row.shown_ref} was ready first"

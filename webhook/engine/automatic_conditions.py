@@ -179,7 +179,7 @@ async def _head(services: Services, row: AutomaticDeployment, scope: Scope) -> E
     moved = Ends("superseded", f"{name} is at {head[:7]} now")
     async with services.pool.connection() as connection:
         newer = await automatic.of_commit(connection, row.repo_id, row.environment, head)
-    if newer is None or newer.id < row.id or newer.state in ("created", "superseded"):
+    if newer is None or newer.order < row.order or newer.state in ("created", "superseded"):
         return moved
     if not await _contains(services, scope, head, row.sha):
         return moved

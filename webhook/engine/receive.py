@@ -66,7 +66,7 @@ async def _process(services: Services, connection: Async, delivery: Delivery) ->
         await deliveries.finish(connection, delivery.id, *known)
         return known
     async with connection.transaction():
-        result = await _act(services, connection, event, delivery.guid)
+        result = await _act(services, connection, event, delivery)
         await deliveries.finish(connection, delivery.id, *result)
     return result
 
@@ -86,17 +86,17 @@ def _without_effect(services: Services, event: Event) -> _Result | None:
 
 
 async def _act(  # noqa: PLR0911 - one for each event
-    services: Services, connection: Async, event: Event, guid: str
+    services: Services, connection: Async, event: Event, delivery: Delivery
 ) -> _Result:
     match event:
         case DeploymentCreated():
-            return await _deployment_created(services, connection, event, guid)
+            return await _deployment_created(services, connection, event, delivery.guid)
         case StatusCreated():
             return await _status_created(services, connection, event)
         case WorkflowRunUpdated():
             return await _workflow_run_updated(services, connection, event)
         case Pushed():
-            return await pushes.pushed(services, connection, event)
+            return await pushes.pushed(services, connection, event, delivery.received_at)
         case CommitReported():
             return await pushes.reported(services, connection, event)
         case InstallationChanged():

@@ -375,10 +375,10 @@ create table automatic_deployments (
 create unique index automatic_deployments_once
     on automatic_deployments (repo_id, lower(environment), sha);
 create index automatic_deployments_commit on automatic_deployments (repo_id, sha);
-create index automatic_deployments_environment
-    on automatic_deployments (repo_id, lower(environment), id);
-create index automatic_deployments_waiting on automatic_deployments (repo_id, id)
-    where state = 'waiting';
+create index automatic_deployments_created
+    on automatic_deployments (repo_id, lower(environment), at, id) where state = 'created';
+create index automatic_deployments_waiting
+    on automatic_deployments (repo_id, lower(environment), at, id) where state = 'waiting';
 create index automatic_deployments_action on automatic_deployments (action_id)
     where action_id is not null;
 """
