@@ -11,14 +11,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 import psycopg
 
 import webhook.store
 from benchmarks import filling
 from benchmarks.plans import ExplainingAsyncConnection, ExplainingConnection, Recorder, Statement
-from webhook.config.destinations import Strict
 from webhook.config.environments import Environment
 from webhook.deployments.actions import ActionRequest, Reply, Requester
 from webhook.deployments.announcement import Announcement
@@ -27,6 +26,7 @@ from webhook.deployments.locks import Lock
 from webhook.deployments.models import GitHubDeployment, Repository
 from webhook.deployments.phases import Phase
 from webhook.errors import Conflict
+from webhook.gates.chains import PromotionKeys
 from webhook.gates.contract import Policy
 from webhook.store import actions, deployments, outbox
 from webhook.store.actions import ActionRow, Subject
@@ -53,6 +53,8 @@ EXCEPTIONS: Mapping[str, str] = {
     "deployments.read_with": "a part of notices.read",
     "outbox.keep": "it is entry_of, or nothing",
 }
+# An environment that comes after others.
+PROMOTED = PromotionKeys.model_validate({"after": ["stage-2", "unrouted"]})
 KINDS: list[Kind] = [(task, urgent) for task in get_args(Task) for urgent in (True, False)]
 # What grows with something else than the deployments.
 GROWS: Mapping[str, str] = {
@@ -176,7 +178,7 @@ class Case:
                 sha="new",
             ),
             "NewAct": NewAct(actor="octocat", source="slack", action="lock"),
-            "Policy": Policy(Environment.model_construct(name="x", handler="x", options=Strict())),
+            "Policy": Policy(cast("Environment", PROMOTED)),
             "Prospective": Prospective(
                 repo=row.repo,
                 repo_id=row.repo_id,
@@ -247,6 +249,7 @@ class Case:
             "task": "advance",
             "keys": self.keys,
             "notified": [row.id],
+            "chained_in": row.repo_id,
             "free": dict.fromkeys(KINDS, 20),
             "worker": "worker-1",
             "finished": self.finished,
@@ -300,6 +303,7 @@ class Case:
             "locks.active_in.environment": row.environment,
             "repository_names.id_of.name": row.repo,
             "destinations": [self.destination],
+            "environments": ["stage-2", "unrouted"],
             "shas": (row.sha,),
             "RepositoryFile": RepositoryFile(
                 repo_id=row.repo_id, ref=HEAD, state="missing", read_at=now

@@ -177,6 +177,8 @@ class Timing:
     action_lookup_at_most: timedelta = timedelta(minutes=1)
     # Slack lets a form be opened for three seconds.
     form_within: timedelta = timedelta(seconds=2.8)
+    # What GitHub has not said by then is not in the form.
+    form_details_within: timedelta = timedelta(seconds=1.5)
     # A longer wait is announced to the person.
     wait_announced_after: timedelta = timedelta(seconds=10)
     # A reply that Slack did not accept is retried.

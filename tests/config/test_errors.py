@@ -74,11 +74,11 @@ def test_a_file_that_is_no_list_of_environments_is_an_error(text: str | bytes, e
          "false, not 'yes'"),
         ("  slack: {chanel: x}", "4:11: envs[0].slack.chanel: is not a key; known here: channel, "
          "failures, mentions, only, repos, states, workspace; did you mean 'channel'?"),
-        ("  timout: 30m", "4:3: envs[0].timout: is not a key; known here: auto_deploy_on, "
+        ("  timout: 30m", "4:3: envs[0].timout: is not a key; known here: after, auto_deploy_on, "
          "auto_merge, break_glass, creators, deployable_ref, description, discord, "
-         "dynamic_payload, frozen_windows, handler, name, payload, production_environment, repos, "
-         "repository_file, required_contexts, review, serialization, slack, task, timeout, "
-         "wait_limit, webhook, with; did you mean 'timeout'?"),
+         "dynamic_payload, frozen_windows, handler, name, payload, production_environment, "
+         "promote, repos, repository_file, required_contexts, review, serialization, slack, soak, "
+         "task, timeout, wait_limit, webhook, with; did you mean 'timeout'?"),
         ("  deployable_ref: (main", "4:19: envs[0].deployable_ref: '(main' is not a pattern of RE2 "
          "(missing ): (main); see github.com/google/re2/wiki/Syntax"),
         ("  auto_deploy_on: main(?=x)", "4:19: envs[0].auto_deploy_on: 'main(?=x)' is not a "

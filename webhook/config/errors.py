@@ -69,7 +69,7 @@ def unreachable_environments(source: Source) -> Iterator[ConfigError]:
         if not name or not repos:
             continue
         for other, other_name, other_repos in earlier:
-            if _covers([other_name], name) and all(_covers(other_repos, repo) for repo in repos):
+            if covers([other_name], name) and all(covers(other_repos, repo) for repo in repos):
                 position = source.positions["envs", index, "name"]
                 message = f"can never match: envs[{other}] before it takes all; remove or move it"
                 yield ConfigError(*position, ("envs", index, "name"), message)
@@ -87,7 +87,7 @@ def _scope(env: Any) -> tuple[str, list[str]]:
     return name.lower(), [repo.lower() for repo in repos]
 
 
-def _covers(patterns: list[str], later: str) -> bool:
+def covers(patterns: Iterable[str], later: str) -> bool:
     """Whether `patterns` match everything that `later` matches. A `*` that matches another pattern
     as plain text also matches everything that it stands for; `?` and `[` do not."""
     return any(

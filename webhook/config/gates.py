@@ -5,7 +5,7 @@ A tool that starts by itself cannot be held by a gate, so that the two are refus
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from typing import Any, Protocol, get_args
 
@@ -32,7 +32,7 @@ class FileEntry(Strict):
 class GateKeys(Protocol):
     """`Keys`: keys of an environment. `FileKeys`: the same keys at the top of the file: lists of
     `FileEntry`, or a default. `key_in_use`: the key by which an environment wants this gate, "" if
-    it does not."""
+    it does not. `errors`: what is wrong with its keys of all environments together."""
 
     @property
     def Keys(self) -> type[Strict]: ...  # noqa: N802
@@ -42,6 +42,13 @@ class GateKeys(Protocol):
 
     @property
     def key_in_use(self) -> Callable[[Strict], str]: ...
+
+    @property
+    def errors(self) -> Callable[[Sequence[Any], Source], Iterable[ConfigError]]: ...
+
+
+def no_errors(environments: Sequence[Any], source: Source) -> Iterable[ConfigError]:
+    return ()
 
 
 def models_of(gates: Sequence[GateKeys]) -> tuple[type[Strict], ...]:

@@ -74,6 +74,7 @@ def load(
         *_ineffective(envs, gates, read),
         *errors_of_automatic(envs, read),
         *without_environment(file, [(env.repos, env.name) for env in envs], gates, read),
+        *(error for gate in gates for error in gate.errors(envs, read)),
     ]:
         raise _located(errors, source, read)
     users = {login.lower(): ids for login, ids in file.slack_users.items()}

@@ -6,6 +6,8 @@ from webhook.config.creators import DEFAULT_CREATORS, left_alone_message, takes
 from webhook.config.routing import matches_any, no_route_message, route
 from webhook.deployments.phases import Phase, follows, phase_of
 from webhook.engine import file_checks, pushes, transitions
+from webhook.engine.policy import kept_policy
+from webhook.engine.promotions import chained_in
 from webhook.engine.services import Services
 from webhook.engine.transitions import Transition
 from webhook.errors import UserError
@@ -118,7 +120,10 @@ async def _deployment_created(
     environment = route(services.config, row.repo, row.environment)
     if environment is None and (event.watched or services.config.unrouted == "ignore"):
         return "ignored", no_route_message(services.config, row.repo, row.environment), row.id
-    production = environment.production_environment if environment else None
+    production = None
+    if environment is not None:
+        policy = await kept_policy(services, connection, row, environment)
+        production = policy.environment.production_environment
     requested: deployments.Columns = {
         "requested_at": services.clock(),
         "delivery": guid,
@@ -129,6 +134,8 @@ async def _deployment_created(
         await schedule.request(connection, [], notified=[earlier])  # its buttons are gone now
     if row.phase.final:
         await deployments.change(connection, row, **requested)
+        if chained := chained_in(services, row):
+            await schedule.request(connection, [], chained_in=chained)
         return "ignored", f"this deployment has ended already ({row.phase})", row.id
     if environment is None:
         message = no_route_message(services.config, row.repo, row.environment)

@@ -125,16 +125,23 @@ class Services:
         *,
         also: Collection[Key] = (),
         ended_in: EnvironmentKey | None = None,
+        chained_in: int = 0,
     ) -> None:
-        """Each destination, once the caller's transaction has ended. `also`, `ended_in`: what else
-        to do, as for `schedule.request`."""
+        """Each destination, once the caller's transaction has ended. `also`, `ended_in` and
+        `chained_in`: what else to do, as for `schedule.request`."""
         targets = [
             one
             for one in self.targets(row.repo, row.environment)
             if one.main or row.phase in FAILED
         ]
         keys = [Key("notify", row.id, target.name) for target in targets]
-        await schedule.request(connection, [*keys, *also], notified=[row.id], ended_in=ended_in)
+        await schedule.request(
+            connection,
+            [*keys, *also],
+            notified=[row.id],
+            ended_in=ended_in,
+            chained_in=chained_in,
+        )
 
     async def read(self, deployment_id: int) -> DeploymentRow | None:
         async with self.pool.connection() as connection:

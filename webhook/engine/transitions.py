@@ -11,6 +11,7 @@ from datetime import datetime
 from handlers import HANDLERS, durations
 from handlers.contract import Run, State
 from webhook.deployments.phases import Phase, follows, phase_of
+from webhook.engine.promotions import chained_in
 from webhook.engine.services import Services, log_about
 from webhook.errors import Conflict
 from webhook.logs import Redactor
@@ -264,9 +265,9 @@ async def announce(
 ) -> DeploymentRow:
     """A transition of our own: the row, and a status for GitHub in the outbox. `columns`: what else
     to change. `also`: what else to do then."""
-    row = await _change(services, connection, row, transition, columns or {})
+    before, row = row, await _change(services, connection, row, transition, columns or {})
     await _add_status(connection, row, held=transition.held, asked_before=transition.asked_before)
-    await _after(services, connection, row, [Key("send_statuses", row.id), *also])
+    await _after(services, connection, before, row, [Key("send_statuses", row.id), *also])
     return row
 
 
@@ -310,8 +311,8 @@ async def apply(
 ) -> DeploymentRow:
     """Change the row and notify people. `columns`: what else to change. `also`: what else to do
     then."""
-    row = await _change(services, connection, row, transition, columns or {})
-    await _after(services, connection, row, also)
+    before, row = row, await _change(services, connection, row, transition, columns or {})
+    await _after(services, connection, before, row, also)
     return row
 
 
@@ -339,7 +340,11 @@ async def _change(
 
 
 async def _after(
-    services: Services, connection: Async, row: DeploymentRow, also: Collection[Key]
+    services: Services,
+    connection: Async,
+    before: DeploymentRow,
+    row: DeploymentRow,
+    also: Collection[Key],
 ) -> None:
     """Of every transition."""
     if row.phase is Phase.SUCCESS:
@@ -348,7 +353,13 @@ async def _after(
             await schedule.request(connection, [], notified=replaced)
     # Nobody waits for a superseded one.
     frees = row.phase.final and row.phase is not Phase.SUPERSEDED
-    await services.notify(connection, row, also=also, ended_in=_where(row) if frees else None)
+    await services.notify(
+        connection,
+        row,
+        also=also,
+        ended_in=_where(row) if frees else None,
+        chained_in=0 if row.phase is before.phase else chained_in(services, row),
+    )
 
 
 def _where(row: DeploymentRow) -> EnvironmentKey:

@@ -6,16 +6,18 @@ each start, under a lock that no other start in the environment can have. A gate
 its own in deploy.yml: a model whose fields become keys of each environment.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeAlias, TypeVar
 
 from webhook.config.destinations import Strict
 from webhook.config.environments import Environment
-from webhook.config.gates import NoKeys
+from webhook.config.gates import NoKeys, no_errors
+from webhook.config.source import ConfigError, Source
 from webhook.deployments.approvals import Approval
 from webhook.deployments.locks import Lock
+from webhook.deployments.phases import Phase
 
 K = TypeVar("K", bound=Strict)
 
@@ -93,10 +95,22 @@ class Neighbour:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Upstream:
+    """The newest deployment that has run in another environment of the repository."""
+
+    environment: str
+    id: int
+    sha: str
+    phase: Phase
+    ended_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
     """All that gates may know, at one moment. `locks`: those that cover the environment and had not
     expired. `approvals`: all answers about the candidate, the oldest first. `neighbours`: the
-    newest first. `environment` and `file`: as in `Policy`."""
+    newest first. `upstreams`: of the environments of `after` those in which anything has run.
+    `environment` and `file`: as in `Policy`."""
 
     candidate: Candidate
     environment: Strict
@@ -105,6 +119,7 @@ class Snapshot:
     locks: tuple[Lock, ...] = ()
     approvals: tuple[Approval, ...] = ()
     neighbours: tuple[Neighbour, ...] = ()
+    upstreams: tuple[Upstream, ...] = ()
 
     def keys(self, model: type[K]) -> K:
         """The environment's keys in deploy.yml, as the gate's own model."""
@@ -130,6 +145,7 @@ class Gate:
     Keys: type[Strict] = NoKeys
     FileKeys: type[Strict] = NoKeys
     key_in_use: Callable[[Strict], str] = no_key
+    errors: Callable[[Sequence[Environment], Source], Iterable[ConfigError]] = no_errors
     overridable: bool = True
 
 

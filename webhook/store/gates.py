@@ -7,9 +7,10 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from webhook.deployments.locks import Lock, covers
+from webhook.gates.chains import promotion_of
 from webhook.gates.contract import Candidate, Neighbour, Policy, Snapshot
 from webhook.gates.serialization import ONE_AT_A_TIME
-from webhook.store import approvals, deployments
+from webhook.store import approvals, deployments, promotions
 from webhook.store.database import Async
 from webhook.store.deployments import DeploymentRow
 
@@ -60,7 +61,8 @@ _AROUND = f"""
         order by id desc) one)
     || array(select to_jsonb(one) from (select id, ref, false as running, {_READY} as ready
         from deployments other where {_NEIGHBOUR} and other.started_at is null
-        order by id desc limit {_MOST_WAITING}) one) as neighbours
+        order by id desc limit {_MOST_WAITING}) one) as neighbours,
+    {promotions.OF_DEPLOYMENT} as upstreams
 """
 # In the place of a deployment's row, one that is not there; it would be the newest.
 _NOT_THERE = """(select %(repo_id)s::bigint as repo_id, %(environment)s::text as environment,
@@ -113,7 +115,7 @@ async def rolls_back(connection: Async, deployment_id: int) -> bool:
 async def read(
     connection: Async, deployment_id: int, policy: Policy, now: datetime
 ) -> Situation | None:
-    values = {"id": deployment_id, "now": now}
+    values = {"id": deployment_id, **_given(policy, now)}
     columns = f"{_ASKER}, {_AROUND}"
     found = await deployments.read_with(connection, columns, _JOINS, values)
     if found is None:
@@ -136,6 +138,10 @@ async def read(
     return Situation(row, snapshot, frozenset(other["skipped"]))
 
 
+def _given(policy: Policy, now: datetime) -> dict[str, Any]:
+    return {"upstreams": list(promotion_of(policy.environment).after), "now": now}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prospective:
     """A deployment that is not there yet. `sha`: "" where it is not known."""
@@ -153,7 +159,7 @@ async def foresee(
     connection: Async, prospective: Prospective, policy: Policy, now: datetime
 ) -> Snapshot:
     """As `read`, of one that would be asked for now."""
-    values = {**asdict(prospective), "id": _NEWEST, "now": now}
+    values = {**asdict(prospective), "id": _NEWEST, **_given(policy, now)}
     cursor = await connection.execute(f"select {_AROUND} from {_NOT_THERE}", values)
     other = await cursor.fetchone()
     assert other is not None
@@ -180,6 +186,7 @@ def _snapshot(
         locks=tuple(one for one in locks if covers(one, repo_id, environment)),
         approvals=approvals.from_json(other["approvals"]),
         neighbours=tuple(_typed(Neighbour, one) for one in other["neighbours"]),
+        upstreams=promotions.from_json(other["upstreams"]),
     )
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal, NamedTuple
 
+from webhook.gates.promotion import NAME as PROMOTION
 from webhook.gates.serialization import ONE_AT_A_TIME
 from webhook.store import database, machines, workers
 from webhook.store.database import Async, Sync
@@ -111,19 +112,38 @@ select 'notify', deployment_id, destination from outbox where kind = 'message'
 union
 select task, subject, detail from schedule where task = 'notify' and subject = any(%(notified)s)
 """
-_REQUEST_NOTIFIED = f"{_ALSO_NOTIFIED} order by 1, 2, 3 {_REQUESTED_BEFORE}"
 # Also those whose gates are being asked at this moment, which are not recorded as waiting yet. Of
 # very many, those that only wait their turn, and the newest.
 _MOST_ASKED = 50
-_REQUEST_AFTER_END = f"""
-{_ALSO_NOTIFIED}
+_UNSTARTED = (
+    "followed and ended_at is null and requested_at is not null and started_at is null"
+    " and not watched"
+)
+_THERE = f"""
 union
 (select 'advance', id, '' from deployments where repo_id = %(repo_id)s
-    and lower(environment) = lower(%(environment)s) and followed and ended_at is null
-    and requested_at is not null and started_at is null and not watched
+    and lower(environment) = lower(%(environment)s) and {_UNSTARTED}
     order by blockers @? '$[*] ? (@.gate <> "{ONE_AT_A_TIME}")', id desc limit {_MOST_ASKED})
-order by 1, 2, 3 {_REQUESTED_BEFORE}
 """
+_IN_CHAINS = f"""
+union
+(select 'advance', id, '' from deployments where repo_id = %(chained_in)s and {_UNSTARTED}
+    and (blockers = '[]' or blockers @? '$[*] ? (@.gate == "{PROMOTION}")')
+    order by id desc limit {_MOST_ASKED})
+"""
+
+
+def _request(*parts: str) -> str:
+    return f"{_ALSO_NOTIFIED} {' '.join(parts)} order by 1, 2, 3 {_REQUESTED_BEFORE}"
+
+
+# By whether a deployment has ended, and whether others come after it in a chain.
+_REQUEST_NOTIFIED = {
+    (False, False): _request(),
+    (True, False): _request(_THERE),
+    (False, True): _request(_IN_CHAINS),
+    (True, True): _request(_THERE, _IN_CHAINS),
+}
 # Part of a statement that has `stored`, with the `id` of each delivery to process.
 REQUEST_RECEIVE = f"""
 requested as (
@@ -225,20 +245,22 @@ async def request(
     *,
     notified: Collection[int] = (),
     ended_in: EnvironmentKey | None = None,
+    chained_in: int = 0,
 ) -> None:
     """To be done as soon as the caller's transaction has ended. `notified`: deployments of which
     each destination that has a message, or gets it now, is to be notified, too. `ended_in`: where a
-    deployment has ended, so that those that wait for their start there may go on."""
-    if not notified and ended_in is None:
+    deployment has ended, so that those that wait for their start there may go on. `chained_in`: the
+    repository of one that has changed in an environment after which others come, so that those that
+    wait for it may."""
+    if not notified and ended_in is None and not chained_in:
         await connection.execute(_REQUEST, _columns(sorted(set(keys))))
         return
     tasks, subjects, details = _columns(keys)
     values: dict[str, object] = {"tasks": tasks, "subjects": subjects, "details": details}
-    values["notified"] = list(notified)
-    if ended_in is None:
-        await connection.execute(_REQUEST_NOTIFIED, values)
-    else:
-        await connection.execute(_REQUEST_AFTER_END, {**values, **ended_in._asdict()})
+    values |= {"notified": list(notified), "chained_in": chained_in}
+    values |= ended_in._asdict() if ended_in else {}
+    statement = _REQUEST_NOTIFIED[ended_in is not None, bool(chained_in)]
+    await connection.execute(statement, values)
 
 
 def request_sync(connection: Sync, keys: Collection[Key]) -> None:

@@ -1,0 +1,101 @@
+"""Promotion: what starts here has succeeded, and stayed, in the environments before this one.
+
+The newest deployment there has to be of exactly this commit: an older good one says nothing of what
+runs there now. Deployments that never ran there, because they wait for their gates or a newer one
+went instead, have changed nothing and do not count (`webhook.store.promotions`). Rollbacks pass: a
+fix does not wait for the whole chain.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from handlers import durations
+from webhook.config.destinations import Strict
+from webhook.deployments.phases import FAILED, Phase
+from webhook.gates.chains import PromotionKeys, chain_errors, promotion_of
+from webhook.gates.contract import ALLOW, Gate, Snapshot, Upstream, Verdict, Wait
+
+NAME = "promotion"
+
+
+@dataclass(frozen=True, slots=True)
+class Lack:
+    """What is missing in an environment before this one. `until`: when that ends by itself."""
+
+    reason: str
+    way_out: str = ""
+    until: datetime | None = None
+
+
+def decide(snapshot: Snapshot) -> Verdict:
+    found = [] if snapshot.candidate.rolls_back else _lacks(snapshot)
+    if not found:
+        return ALLOW
+    ends = [one.until for one in found if one.until]
+    ways = list(dict.fromkeys(one.way_out for one in found if one.way_out))
+    if getattr(snapshot.environment, "break_glass", ()):
+        ways = ["/deploy override", *(f"{way[:1].lower()}{way[1:]}" for way in ways)]
+    return Wait(
+        reason=" and ".join(one.reason for one in found),
+        until=max(ends) if len(ends) == len(found) else None,
+        way_out=", or ".join(ways),
+    )
+
+
+def _lacks(snapshot: Snapshot) -> list[Lack]:
+    """Of each environment in `after`, in their order."""
+    keys, sha = promotion_of(snapshot.environment), snapshot.candidate.sha
+    newest = {one.environment.lower(): one for one in snapshot.upstreams}
+    each = ((name, newest.get(name.lower())) for name in keys.after)
+    found = (lack(name, one, sha, keys.soak, snapshot.now) for name, one in each)
+    return [one for one in found if one]
+
+
+def lack(
+    name: str, newest: Upstream | None, sha: str, soak: timedelta | None, now: datetime
+) -> Lack | None:
+    """None: that environment lets the commit go on."""
+    if newest is None:
+        first = f"Deploy this commit to {name} first"
+        return Lack(f"Waits for {name}: nothing has been deployed there", first)
+    if newest.sha != sha:
+        return Lack(f"Waits for {name}: {_other(newest)}", f"Deploy this commit to {name} first")
+    if newest.phase is not Phase.SUCCESS:
+        return Lack(f"Waits for {name}: this commit {_state(newest)} there", _way_out(name, newest))
+    until = (newest.ended_at or now) + (soak or timedelta())
+    if now >= until:
+        return None
+    lasts = durations.write((soak or timedelta()).total_seconds())
+    return Lack(f"Soaks in {name} for {lasts}", "Lower soak in deploy.yml", until)
+
+
+def _other(newest: Upstream) -> str:
+    sha = newest.sha[:7]
+    if newest.phase is Phase.SUCCESS:
+        return f"it has {sha}, not this commit"
+    return f"{sha} {_state(newest)} there, not this commit"
+
+
+def _state(newest: Upstream) -> str:
+    if newest.phase in FAILED:
+        return "failed"
+    return "is inactive" if newest.phase is Phase.INACTIVE else "runs"
+
+
+def _way_out(name: str, newest: Upstream) -> str:
+    if newest.phase in FAILED:
+        return f"Retry it in {name}"
+    return f"Deploy it to {name} again" if newest.phase is Phase.INACTIVE else ""
+
+
+def _key_in_use(environment: Strict) -> str:
+    return "after" if promotion_of(environment).after else ""
+
+
+PROMOTION = Gate(
+    name=NAME,
+    decide=decide,
+    Keys=PromotionKeys,
+    key_in_use=_key_in_use,
+    errors=chain_errors,
+)

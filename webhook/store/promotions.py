@@ -1,0 +1,56 @@
+"""What runs in the environments before and after one, from which a commit is promoted to the next.
+
+The newest deployment counts, of those that have run: while one waits for its gates, or once it has
+ended before its tool was called, what ran there before is still there.
+"""
+
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from typing import Any
+
+from webhook.deployments.phases import Phase
+from webhook.gates.contract import Upstream
+from webhook.store.database import Async
+
+# A job of GitHub Actions has no start of ours. What others report as done has been done.
+_RAN = (
+    "other.requested_at is not null and (other.started_at is not null"
+    " or other.phase in ('in_progress', 'success', 'failure', 'inactive')"
+    " or (other.watched and other.phase = 'error'))"
+)
+_NEWEST = f"""
+select other.environment, other.id, other.sha, other.phase, other.ended_at
+from unnest(%(upstreams)s::text[]) as upstream (name) cross join lateral (
+    select environment, id, sha, phase, ended_at from deployments other
+    where other.repo_id = {{repo_id}} and lower(other.environment) = lower(upstream.name) and {_RAN}
+    order by other.id desc limit 1
+) other
+"""
+# A column of a statement about `deployments`, to which `upstreams` is given.
+OF_DEPLOYMENT = (
+    f"array(select to_jsonb(one) from ({_NEWEST.format(repo_id='deployments.repo_id')}) one)"
+)
+
+
+def from_json(documents: Collection[Mapping[str, Any]]) -> tuple[Upstream, ...]:
+    return tuple(
+        Upstream(
+            **{
+                **one,
+                "phase": Phase(one["phase"]),
+                "ended_at": one["ended_at"] and datetime.fromisoformat(one["ended_at"]),
+            }
+        )
+        for one in documents
+    )
+
+
+async def newest_in(
+    connection: Async, repo_id: int, environments: Collection[str]
+) -> tuple[Upstream, ...]:
+    """Of those of these environments in which anything has run."""
+    values = {"repo_id": repo_id, "upstreams": list(environments)}
+    cursor = await connection.execute(_NEWEST.format(repo_id="%(repo_id)s"), values)
+    return tuple(
+        Upstream(**{**one, "phase": Phase(one["phase"])}) for one in await cursor.fetchall()
+    )
