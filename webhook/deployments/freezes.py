@@ -40,11 +40,13 @@ def zone_of(location: str) -> tzinfo:
 
 @dataclass(frozen=True, slots=True)
 class Recurring:
-    """`start`: five fields of cron, in the zone of `location`."""
+    """`start`: five fields of cron, in the zone of `location`. `both_days`: the day of the month
+    and the weekday have to match both, as in Gitploy; in cron, one of them, unless one is `*`."""
 
     start: str
     duration: timedelta
     location: str = ""
+    both_days: bool = False
 
     def end_at(self, now: datetime) -> datetime | None:
         last = self._last_start(now.astimezone(UTC))
@@ -53,7 +55,7 @@ class Recurring:
 
     def starts_between(self, after: datetime, until: datetime) -> Iterator[datetime]:
         after = after.astimezone(UTC)
-        for start in CronSim(self.start, after.astimezone(zone_of(self.location))):
+        for start in self._starts(after.astimezone(zone_of(self.location))):
             at = start.astimezone(UTC)
             if at > until:
                 return
@@ -71,10 +73,15 @@ class Recurring:
             # cronsim goes by the wall clock, which has shown this time before.
             local = (now + _LONGEST_CHANGE).astimezone(local.tzinfo)
         # With a fraction of a second, cronsim begins with this second.
-        for start in CronSim(self.start, local.replace(microsecond=1), reverse=True):
+        for start in self._starts(local.replace(microsecond=1), reverse=True):
             if (at := start.astimezone(UTC)) <= now:
                 return at
         return None
+
+    def _starts(self, begin: datetime, *, reverse: bool = False) -> CronSim:
+        starts = CronSim(self.start, begin, reverse=reverse)
+        starts.day_and = starts.day_and or self.both_days
+        return starts
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,8 +27,9 @@ class Approvers:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileEnvironment:
-    """Of `envs`. None and empty: the file does not have the key. `lines`: where each key is, and
-    frozen windows each by itself, as in `frozen_windows[0]`."""
+    """Of `envs`. None and empty: the file does not have the key. `approvers`: all have to be heard.
+    `line`: where it begins; `lines`: where each key is, and each of the windows that hold, as in
+    `frozen_windows[0]`. `errors`: its own ones of the file's."""
 
     name: str
     task: str | None = None
@@ -44,6 +45,7 @@ class FileEnvironment:
     review_enabled: bool | None = None
     approvers: tuple[Approvers, ...] = ()
     frozen_windows: tuple[FrozenWindow, ...] = ()
+    line: int = 1
     lines: Mapping[str, int] = field(default_factory=dict)
     errors: tuple[ConfigError, ...] = ()
 
