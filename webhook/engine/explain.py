@@ -171,9 +171,9 @@ def _file_rows(policy: FilePolicy, sha: str) -> Iterator[dict[str, str]]:
         parsed = read(kept.content)
         for kind, found in (("error", parsed.errors), ("warning", parsed.warnings)):
             for one in found[:_MOST_FINDINGS]:
-                path = ".".join(map(str, one.path))
-                text = one_line(f"{path}: {one.message}" if path else one.message, _LONGEST)
-                yield {**where, "line": str(one.line), "kind": kind, "message": text}
+                text = str(one).removeprefix(f"{one.line}:{one.column}: ")
+                message = one_line(text, _LONGEST)
+                yield {**where, "line": str(one.line), "kind": kind, "message": message}
 
 
 def _gates_section(services: Services, blockers: tuple[Blocker, ...]) -> Section:

@@ -45,7 +45,11 @@ def review(change: Change, route_of: RouteOf) -> list[Finding]:
         found = route_of(name)
         if isinstance(found, str):
             findings.append(
-                Finding(kind="ignored", text=f"{name}: {found}", line=_line(after, name))
+                Finding(
+                    kind="ignored",
+                    text=f"{name}: {found}",
+                    line=_line_of(after.environment(name), "name"),
+                )
             )
         elif not after.errors_for(name):
             findings += _loosened(change, found, name)
@@ -88,16 +92,11 @@ def _names(change: Change) -> list[str]:
 
 
 def _finding(kind: Kind, error: ConfigError) -> Finding:
-    path = ".".join(str(step) for step in error.path)
-    text = f"{path}: {error.message}" if path else error.message
+    text = str(error).removeprefix(f"{error.line}:{error.column}: ")
     return Finding(kind=kind, text=text, line=error.line, column=error.column)
-
-
-def _line(file: RepositoryFile, name: str) -> int:
-    return _line_of(file.environment(name), "name")
 
 
 def _line_of(environment: FileEnvironment | None, key: str) -> int:
     if environment is None:
         return 0
-    return environment.lines.get(key) or environment.lines.get("name", 0)
+    return environment.lines.get(key) or environment.line
