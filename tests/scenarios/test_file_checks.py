@@ -99,7 +99,7 @@ async def test_each_head_that_changes_the_file_is_checked_once(pulls: Pulls) -> 
     world, by = pulls.world, pulls.world.sandbox.user.account
     other = await pulls.open(None, "other")
     other_run = pulls.run_of(other.head_sha)
-    assert (other_run.status, other_run.conclusion) == ("completed", "success")
+    assert (other_run.status, other_run.conclusion) == ("completed", "neutral"), "it loosens gates"
     world.github.faults.add("POST /repos/acme/site/check-runs", Fault.drop_after())
     pull = await pulls.open(BEFORE.replace("main", "release"))
     first = pull.head_sha

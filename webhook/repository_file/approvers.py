@@ -53,7 +53,7 @@ def read_approval(env: Fields, approvers: tuple[str, ...], *, review: bool) -> A
     instead = "remove it, as there is a review" if review else f"write {_EXAMPLE}, or remove it"
     message = f"is Gitploy's older key, and taken for a review: {needed}; {instead}"
     env.warn_of_key("approval", message)
-    return Approvers(logins or None, count, env.line("approval"))
+    return Approvers(logins or None, count, env.line("approval"), "approval")
 
 
 def _logins(fields: Fields, key: str) -> tuple[str, ...]:

@@ -23,6 +23,7 @@ class Approvers:
     logins: tuple[str, ...] | None
     count: int
     line: int
+    key: str = "review"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
