@@ -27,6 +27,8 @@ OWN_YML = """
 envs:
   - name: production
     deployable_ref: ^main$
+    serialization: false
+    reqired_contexts: [test]
 """
 GRANTED = {**PERMISSIONS, "checks": "read", "statuses": "read"}
 
@@ -58,17 +60,25 @@ async def test_an_environment_is_explained_as_a_deployment_would_meet_it(world: 
 
     text = await done(world, "explain", REPOSITORY, "Production", "--as", "mona")
     assert text.startswith(f"acme/site to production: what holds, and what main ({sha[:7]})")
-    assert "wait_limit              deploy.yml:5  2h" in text
+    [limit] = [line.split() for line in text.splitlines() if line.startswith("wait_limit ")]
+    assert " ".join(limit) == "wait_limit the operator's deploy.yml, line 5 2h"
     assert "Note: Nobody is named" not in text
     assert "a-secret-of-the-tool" not in text
 
     found = rows(await done(world, "explain", REPOSITORY, "production", "--json", "--ref", sha))
     policy = {one["key"]: (one["value"], one["from"]) for one in found["policy"]}
-    assert policy["review"] == ("1 of mona, hubot", "deploy.yml:8")
-    assert policy["timeout"] == ("30m", "default")
+    assert policy["review"] == ("1 of mona, hubot", "the operator's deploy.yml, line 8")
+    assert policy["deployable_ref"] == ("^main$", "the repository's deploy.yml, line 4")
+    assert policy["timeout"] == ("30m", "the default")
+    assert "ignored: the repository's deploy.yml, line 5 says false" in policy["serialization"][0]
     assert not policy.keys() & {"with", "options", "slack"}
+    [read, misspelled] = found["file"]
+    assert (read["kind"], read["at"], misspelled["line"]) == ("ok", "default branch", "6")
+    assert "did you mean 'required_contexts'?" in misspelled["message"]
     gates = {one["gate"]: one for one in found["gates"]}
     assert (gates["freeze"]["verdict"], gates["lock"]["verdict"]) == ("allows", "waits")
+    assert gates["deployable_ref"]["reason"].startswith(f"{sha} may not be deployed here")
+    assert gates["deployable_ref"]["verdict"] == "refuses"
     assert "On fire. " in gates["lock"]["reason"]
     assert gates["lock"]["until"].endswith("UTC")
     assert "one more, as nobody knows who asked" in gates["approval"]["reason"]

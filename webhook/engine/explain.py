@@ -14,15 +14,15 @@ from webhook.deployments.blockers import Blocker, end_of
 from webhook.deployments.explanation import Explanation, Row, Section
 from webhook.engine.gates import has_gates, would_meet
 from webhook.engine.policy import FilePolicy, policy_at
-from webhook.engine.policy_lines import BY_DEFAULT, Origins
+from webhook.engine.policy_lines import policy_lines
 from webhook.engine.services import Services
 from webhook.errors import INVALID, LACKS_PERMISSION, Rejected, RetryAt, UnknownOutcome, UserError
 from webhook.gates.repository_file import tightens
 from webhook.github.checks import ContextState, contexts_of
 from webhook.github.repositories import commit_of
 from webhook.github.tokens import Scope
+from webhook.repository_file.lines import DEFAULT, Line
 from webhook.repository_file.read import read
-from webhook.repository_file.tighten import Line
 from webhook.store import workers
 from webhook.store.gates import Prospective
 from webhook.store.repository_files import HEAD
@@ -128,7 +128,6 @@ async def _policy(services: Services, question: Question, sha: str) -> FilePolic
 
 
 def _policy_section(services: Services, environment: Environment, policy: FilePolicy) -> Section:
-    origins = Origins(services.config, services.gates, environment, policy)
     return Section(
         name="policy",
         title="Policy",
@@ -136,9 +135,9 @@ def _policy_section(services: Services, environment: Environment, policy: FilePo
         rows=tuple(
             Row(
                 {"key": one.key, "from": one.origin, "value": _value(one)},
-                minor=one.origin == BY_DEFAULT,
+                minor=one.origin == DEFAULT and not one.ignored,
             )
-            for one in origins.lines()
+            for one in policy_lines(services, environment, policy)
         ),
         left_out="everything else is as by default",
     )
@@ -160,7 +159,8 @@ def _file_section(environment: Environment, policy: FilePolicy, sha: str) -> Sec
 
 def _file_rows(policy: FilePolicy, sha: str) -> Iterator[dict[str, str]]:
     for ref in dict.fromkeys((HEAD, sha)):
-        if (kept := policy.kept.get(ref)) is None:
+        kept, head = policy.kept.get(ref), policy.kept.get(HEAD)
+        if kept is None or (ref != HEAD and head and kept.blob == head.blob):
             continue
         where = {"at": "default branch" if ref == HEAD else ref[:7], "line": ""}
         if kept.state != "present":

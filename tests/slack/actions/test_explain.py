@@ -19,8 +19,11 @@ async def test_whoever_may_read_the_repository_is_told_what_would_hold_a_deploym
     heading, *lines = text.splitlines()
     assert heading.startswith("*acme/site to stage/x: what holds, and what topic/a_b (")
     assert heading.endswith("asked for by reader*")
-    assert "• `handler` (deploy.yml:21): command" in lines
-    assert "• `timeout` (default): 30m" not in lines
+    assert lines[1:4] == [
+        "• `serialization` (the operator's deploy.yml, line 22): false",
+        "• `handler` (the operator's deploy.yml, line 21): command",
+        "• _everything else is as by default_",
+    ]
     [locked] = [line for line in lines if line.startswith("• `lock` (waits, ")]
     assert "Locked by octocat: " in locked
     assert "&lt;fire&gt;" in locked
