@@ -1,6 +1,7 @@
 """Pull requests that change the repository's own deploy.yml: a check run says what is wrong in it,
 and what it loosens."""
 
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -163,3 +164,41 @@ async def test_forks_are_checked_and_an_app_without_the_permission_writes_nothin
     world.github.pull_requests.set_state(pull, "open", mallory)
     await world.idle()
     assert pulls.run_of(pull.head_sha).status == "completed"
+
+
+async def test_reviewers_see_what_is_wrong_and_what_a_change_loosens(pulls: Pulls) -> None:
+    loosens = BEFORE.replace("deployable_ref: ^main$", "reqired_contexts: [a]")
+    loosens = loosens.replace("[mona]", "[mona, hubot]")
+    pull = await pulls.open(f"{loosens}  - name: '~~~ `@everyone` <b>'\n")
+    run = pulls.run_of(pull.head_sha)
+    assert run.conclusion == "neutral"
+    assert run.output["title"] == "Loosens 2 gates: production: review: hubot may approve, too"
+    marks = {(one["start_line"], one["annotation_level"]) for one in run.annotations}
+    assert marks == {(3, "warning"), (4, "warning"), (6, "warning"), (7, "notice")}
+    summary = run.output["summary"]
+    assert "3: production: deployable_ref: refs that ^main$ does not match may be" in summary
+    assert "4:5: envs[0].reqired_contexts: is not a key, and does nothing; did you mean" in summary
+    outside = "".join(summary.split("~~~text\n")[::2])
+    assert "everyone" not in re.sub(r"~~~text\n.*?\n~~~(?:\n|$)", "", summary, flags=re.S)
+    assert outside.startswith("### Loosened by this change")
+
+    await pulls.push(pull, BEFORE.replace("^main$", "'('").replace("[mona]", "[rob]"))
+    run = pulls.run_of(pull.head_sha)
+    assert run.conclusion == "failure"
+    assert run.output["title"].startswith("1 error: envs[0].deployable_ref: '(' is not a pattern")
+    assert [one["annotation_level"] for one in run.annotations] == ["failure"]
+    await pulls.push(pull, BEFORE.replace("[mona]", "[rob]"))
+    run = pulls.run_of(pull.head_sha)
+    assert run.conclusion == "failure", "nobody could approve by both files"
+    assert "and nobody may give one by both" in run.output["title"]
+
+    gone = await pulls.open(None, "gone")
+    run = pulls.run_of(gone.head_sha)
+    assert (run.conclusion, run.annotations) == ("neutral", [])
+    held = run.output["summary"].partition("as the operator's deploy.yml says it\n")[2]
+    assert held.startswith("~~~text\nproduction: review: no approval is needed any more\n~~~")
+    unknown = "".join(f"    unknown{number}: 1\n" for number in range(120))
+    many = await pulls.open(BEFORE + unknown, "many")
+    run = pulls.run_of(many.head_sha)
+    assert (run.conclusion, len(run.annotations)) == ("success", 120)
+    assert "and 70 more" in run.output["summary"]

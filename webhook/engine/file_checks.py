@@ -205,7 +205,7 @@ def _route(services: Services, repo: str, name: str) -> Environment | str:
     found = route(services.config, repo, name)
     if found is None:
         return no_route_message(services.config, repo, name)
-    return found if tightens(found) else "the relay's own deploy.yml counts alone here"
+    return found if tightens(found) else "the operator's deploy.yml counts alone here"
 
 
 def _counts(services: Services, repo: str) -> bool:
