@@ -98,6 +98,7 @@ async def test_what_cannot_be_explained_says_why(world: World) -> None:
     sha = world.github.repository(REPOSITORY).push("One")
     known = "No route for environment 'stage' in this relay; known here: production, staging"
     assert await refused(world, "explain", REPOSITORY, "stage") == f"{known}\n"
+    assert "is a pattern" in await refused(world, "explain", REPOSITORY, "stag*")
     missing = await refused(world, "explain", REPOSITORY, "staging", "--ref", "gone")
     assert missing == "acme/site has no branch, tag or commit 'gone'\n"
     unknown = await refused(world, "explain", "acme/sight", "staging")

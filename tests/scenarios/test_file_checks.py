@@ -198,7 +198,9 @@ async def test_reviewers_see_what_is_wrong_and_what_a_change_loosens(pulls: Pull
     held = run.output["summary"].partition("as the operator's deploy.yml says it\n")[2]
     assert held.startswith("~~~text\nproduction: review: no approval is needed any more\n~~~")
     unknown = "".join(f"    unknown{number}: 1\n" for number in range(120))
+    pulls.world.github.faults.add("PATCH /repos/acme/site/check-runs/*", Fault.drop_after())
     many = await pulls.open(BEFORE + unknown, "many")
     run = pulls.run_of(many.head_sha)
     assert (run.conclusion, len(run.annotations)) == ("success", 120)
+    assert len({one["start_line"] for one in run.annotations}) == 120, "each once"
     assert "and 70 more" in run.output["summary"]

@@ -12,6 +12,7 @@ from webhook.config.environments import Environment
 from webhook.config.routing import no_route_message, route
 from webhook.deployments.blockers import Blocker, end_of
 from webhook.deployments.explanation import Explanation, Row, Section
+from webhook.deployments.locks import is_pattern
 from webhook.engine.gates import has_gates, would_meet
 from webhook.engine.policy import FilePolicy, policy_at
 from webhook.engine.policy_lines import policy_lines
@@ -54,6 +55,9 @@ class _Found:
 
 
 async def explain(services: Services, question: Question) -> Explanation:
+    if is_pattern(question.environment):
+        name = one_line(question.environment, 60)
+        raise UserError(f"'{name}' is a pattern; write a name that matches it")
     environment = route(services.config, question.scope.repo, question.environment)
     if environment is None:
         message = no_route_message(services.config, question.scope.repo, question.environment)
