@@ -14,6 +14,7 @@ from webhook.errors import UserError
 from webhook.github import events
 from webhook.github.commit_events import CommitReported, Pushed
 from webhook.github.events import (
+    CheckRerequested,
     DeploymentCreated,
     Event,
     Ignored,
@@ -103,6 +104,8 @@ async def _act(  # noqa: PLR0911 - one for each event
             return await _installation_changed(services, connection, event)
         case PullRequestChanged():
             return await file_checks.received(services, connection, event)
+        case CheckRerequested():
+            return await file_checks.rerequested(connection, event)
     raise AssertionError(f"{event} has no effect")
 
 

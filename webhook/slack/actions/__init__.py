@@ -6,6 +6,7 @@ In this order, which never changes under somebody's finger, the buttons stand be
 from webhook.slack.actions.cancel import Cancel
 from webhook.slack.actions.contract import Action, Actions
 from webhook.slack.actions.deploy import Deploy
+from webhook.slack.actions.explain import Explain
 from webhook.slack.actions.list_locks import ListLocks
 from webhook.slack.actions.locks import (
     Lock,
@@ -41,6 +42,7 @@ ACTIONS = registry(
     Deploy(),
     Override(),
     Status(),
+    Explain(),
     Lock(),
     TakeOverLock(),
     Unlock(),

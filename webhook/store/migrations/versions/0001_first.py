@@ -334,9 +334,11 @@ create table file_checks (
     number bigint not null,                     -- of the pull request
     sha text not null,                          -- its head
     base text not null,                         -- its base branch
+    attempt integer not null default 0,         -- raised where a person wants it checked again
     at timestamptz not null default now(),
-    unique (repo_id, number, sha, base)
+    unique (repo_id, number, sha, base, attempt)
 );
+create index file_checks_commit on file_checks (repo_id, sha);
 """
 
 AUTOMATIC_DEPLOYMENTS = """
