@@ -77,7 +77,8 @@ def test_a_file_that_is_no_list_of_environments_is_an_error(text: str | bytes, e
         ("  timout: 30m", "4:3: envs[0].timout: is not a key; known here: after, auto_merge, "
          "break_glass, creators, description, discord, dynamic_payload, frozen_windows, handler, "
          "name, payload, production_environment, promote, repos, required_contexts, review, "
-         "serialization, slack, soak, task, timeout, wait_limit, webhook, with; did you mean 'timeout'?"),
+         "serialization, slack, soak, task, timeout, wait_limit, webhook, with; did you mean "
+         "'timeout'?"),
         ("  deployable_ref: main", "4:3: envs[0].deployable_ref: is a key of Gitploy's that this "
          "relay does not act on yet; remove it"),
         ("  break_glass: [mona, '@hubot']", "4:23: envs[0].break_glass[1]: '@hubot' is neither a "

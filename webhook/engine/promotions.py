@@ -1,10 +1,56 @@
 """What follows in other environments once a deployment has changed: those that come after it."""
 
+from webhook.config.environments import Environment
+from webhook.config.routing import route
+from webhook.deployments.models import is_production
+from webhook.deployments.notice import Promotion
+from webhook.deployments.phases import Phase
+from webhook.engine.changelogs import other_changelog
 from webhook.engine.services import Services
-from webhook.gates.chains import comes_before
+from webhook.gates.chains import comes_before, promoted_to
+from webhook.gates.chains import promotion_of as promotion_keys
+from webhook.store import promotions
+from webhook.store.database import Async
 from webhook.store.deployments import DeploymentRow
+from webhook.store.promotions import Next
 
 
 def chained_in(services: Services, row: DeploymentRow) -> int:
     """Its repository, if others may wait there for what has become of it; else 0."""
     return row.repo_id if comes_before(services.config, row.repo, row.environment) else 0
+
+
+async def promotion_of(services: Services, row: DeploymentRow) -> Promotion | None:
+    """Of the newest deployment of its environment: the first environment after it that does not
+    have its commit, and does not get it by itself."""
+    behind = promoted_to(services.config, row.repo, row.environment)
+    by_name = {one.name: one for one in behind if promotion_keys(one).promote is None}
+    if row.phase is not Phase.SUCCESS or not by_name:
+        return None
+    async with services.pool.connection() as connection:
+        every = await promotions.next_in(connection, row.repo_id, list(by_name))
+    there = next((one for one in every if row.sha not in (one.newest_sha, one.live_sha)), None)
+    return await _promotion(services, row, there, by_name[there.environment]) if there else None
+
+
+async def _promotion(
+    services: Services, row: DeploymentRow, there: Next, environment: Environment
+) -> Promotion:
+    changelog = await other_changelog(services, row, there.live_sha)
+    ref = "" if there.live_ref == there.live_sha else f"{there.live_ref} @ "
+    return Promotion(
+        environment=there.environment,
+        production=is_production(there.environment, environment.production_environment),
+        newest_id=there.newest_id,
+        live=f"{ref}{there.live_sha[:7]}" if there.live_sha else "",
+        changes=changelog.summary if changelog else "",
+    )
+
+
+async def promoted_from(services: Services, connection: Async, row: DeploymentRow) -> list[int]:
+    """The newest in the environments before this one, whose messages offer to promote them here."""
+    environment = route(services.config, row.repo, row.environment)
+    names = promotion_keys(environment).after if environment and services.actions_enabled else ()
+    if not names:
+        return []
+    return [one.id for one in await promotions.newest_in(connection, row.repo_id, names)]

@@ -6,7 +6,7 @@ from webhook.config.creators import DEFAULT_CREATORS, left_alone_message, takes
 from webhook.config.routing import matches_any, no_route_message, route
 from webhook.deployments.phases import Phase, follows, phase_of
 from webhook.engine import transitions
-from webhook.engine.promotions import chained_in
+from webhook.engine.promotions import chained_in, promoted_from
 from webhook.engine.services import Services
 from webhook.engine.transitions import Transition
 from webhook.errors import UserError
@@ -116,8 +116,7 @@ async def _deployment_created(
         "watched": event.watched,
         "production": row.production if production is None else production,
     }
-    if services.actions_enabled and (earlier := await deployments.before(connection, row)):
-        await schedule.request(connection, [], notified=[earlier])  # its buttons are gone now
+    await _notify_others(services, connection, row)
     if row.phase.final:
         await deployments.change(connection, row, **requested)
         if chained := chained_in(services, row):
@@ -134,6 +133,17 @@ async def _deployment_created(
         requested["handler"] = environment.handler
         await _accept(services, connection, row, requested)
     return "done", "", row.id
+
+
+async def _notify_others(services: Services, connection: Async, row: DeploymentRow) -> None:
+    """Whose buttons are gone now, or mean something else."""
+    if not services.actions_enabled:
+        return
+    others = await promoted_from(services, connection, row)
+    if earlier := await deployments.before(connection, row):
+        others.append(earlier)
+    if others:
+        await schedule.request(connection, [], notified=others)
 
 
 def _is_left_alone(services: Services, event: DeploymentCreated | StatusCreated) -> bool:

@@ -17,6 +17,7 @@ from webhook.slack.actions.locks import (
 )
 from webhook.slack.actions.modal import OpenForm
 from webhook.slack.actions.override import OpenOverrideForm, Override
+from webhook.slack.actions.promote import Promote, PromoteByName
 from webhook.slack.actions.reject import Reject
 from webhook.slack.actions.retry import Retry
 from webhook.slack.actions.review import Approve
@@ -36,9 +37,11 @@ ACTIONS = registry(
     Reject(),
     Cancel(),
     OpenOverrideForm(),
+    Promote(),
     Retry(),
     Rollback(),
     Deploy(),
+    PromoteByName(),
     Override(),
     Status(),
     Lock(),

@@ -43,8 +43,8 @@ class Deploy(CreateDeployment):
     async def run(self, services: ActionServices, action: ActionRow) -> None:
         confirms = action.reply.confirms if action.reply else 0
         if confirms and not action.repo:
-            action = await _confirmed(services, action, confirms)
-        elif not action.claimed and not confirms and _is_production(services, action):
+            action = await confirmed(services, action, confirms)
+        elif not action.claimed and not confirms and is_production_there(services, action):
             return await self._hold(services, action)
         return await super().run(services, action)
 
@@ -63,7 +63,7 @@ class Deploy(CreateDeployment):
             auto_merge=environment.auto_merge and not _SHA.fullmatch(ref),
             required_contexts=environment.required_contexts,
             description=f"Requested in Slack by {by.login}",
-            production=_is_production(services, action, by.repository.repo),
+            production=is_production_there(services, action, by.repository.repo),
             marker=marker(action),
         )
         if request.production and not (action.reply and action.reply.confirms):
@@ -99,13 +99,13 @@ class Deploy(CreateDeployment):
             await actions.hold(connection, action.id, what, "Waits until it is confirmed")
 
 
-def _is_production(services: ActionServices, action: ActionRow, repo: str = "") -> bool:
-    """`repo`: its name now, if it is known."""
+def is_production_there(services: ActionServices, action: ActionRow, repo: str = "") -> bool:
+    """Where it deploys. `repo`: its name now, if it is known."""
     environment = routed(services, repo or action.repo, action.environment)
     return is_production(action.environment, environment.production_environment)
 
 
-async def _confirmed(services: ActionServices, press: ActionRow, confirms: int) -> ActionRow:
+async def confirmed(services: ActionServices, press: ActionRow, confirms: int) -> ActionRow:
     """The press confirms the action that waited for it."""
     async with services.pool.connection() as connection:
         if await actions.confirm(connection, press, confirms):
