@@ -32,12 +32,16 @@ from webhook.store import actions, deployments, outbox
 from webhook.store.actions import ActionRow, Subject
 from webhook.store.approvals import NewApproval
 from webhook.store.audit import NewAct
+from webhook.store.automatic import AutomaticDeployment, Proposal
 from webhook.store.deliveries import Received
 from webhook.store.deployments import DeploymentRow
 from webhook.store.environments import EnvironmentKey
+from webhook.store.file_checks import FileCheck, NewFileCheck
+from webhook.store.gates import Prospective
 from webhook.store.locks import NewLock
 from webhook.store.outbox import Entry
 from webhook.store.overrides import NewOverride
+from webhook.store.repository_files import HEAD, RepositoryFile
 from webhook.store.schedule import Due, Finished, Key, Kind, Task
 from webhook.store.slack_installations import NewInstallation
 from webhook.store.timeline import NewEntry
@@ -111,6 +115,14 @@ class Case:
         ]
 
     @property
+    def head(self) -> dict[str, Any]:
+        """Of a pull request in its repository."""
+        row = self.row
+        repository = {"repo_id": row.repo_id, "repo": row.repo}
+        where = {**repository, "installation_id": row.installation_id}
+        return {**where, "number": 7, "sha": row.sha, "base": "main"}
+
+    @property
     def values(self) -> dict[str, Any]:
         """By the type of a parameter, its name, or where it means something else, by both names."""
         row, now = self.row, datetime.now(UTC)
@@ -156,8 +168,28 @@ class Case:
                 id="worker-1", machine_id="machine-1", config_digest="", version="1"
             ),
             "Announcement": Announcement(key="a freeze", text="Frozen from 18:00 UTC"),
+            "AutomaticDeployment": _automatic(row, now),
+            "Proposal": Proposal(
+                cause="push",
+                repo=row.repo,
+                repo_id=row.repo_id,
+                installation_id=row.installation_id,
+                environment=row.environment,
+                sha="new",
+            ),
             "NewAct": NewAct(actor="octocat", source="slack", action="lock"),
             "Policy": Policy(cast("Environment", PROMOTED)),
+            "Prospective": Prospective(
+                repo=row.repo,
+                repo_id=row.repo_id,
+                environment=row.environment,
+                ref="main",
+                sha=row.sha,
+                asker="octocat",
+                asker_id=1,
+            ),
+            "NewFileCheck": NewFileCheck(**self.head),
+            "FileCheck": FileCheck(**self.head, id=1, external_id="x", at=now, over=False),
             "NewApproval": NewApproval(
                 policy="x",
                 user_id=1,
@@ -234,6 +266,14 @@ class Case:
             "browser": "cookie",
             "document": {},
             "announcement_id": 1,
+            "check_id": 1,
+            "automatic_id": 1,
+            "at": now,
+            "deadline": now,
+            "context": "build",
+            "contexts": ["build"],
+            "created": row.id,
+            "automatic.of_commit.environment": row.environment,
             "NewLock": NewLock(
                 repo_id=row.repo_id,
                 repo=row.repo,
@@ -264,6 +304,12 @@ class Case:
             "repository_names.id_of.name": row.repo,
             "destinations": [self.destination],
             "environments": ["stage-2", "unrouted"],
+            "shas": (row.sha,),
+            "RepositoryFile": RepositoryFile(
+                repo_id=row.repo_id, ref=HEAD, state="missing", read_at=now
+            ),
+            "repository_files.is_recent.ref": HEAD,
+            "repository_files.is_recent.since": now,
             "deployments.waiting_in.environment": row.environment,
             "approvals.newest_waiting.environment": row.environment,
             "audit.newest.since": None,
@@ -283,6 +329,33 @@ class Case:
             "deployments.save_changelog.since": "",
             "deployments.change.columns": {"phase": Phase.IN_PROGRESS, "status_description": "x"},
         }
+
+
+def _automatic(row: DeploymentRow, now: datetime) -> AutomaticDeployment:
+    return AutomaticDeployment(
+        id=2**62,
+        at=now,
+        cause="push",
+        repo=row.repo,
+        repo_id=row.repo_id,
+        installation_id=row.installation_id,
+        environment=row.environment,
+        sha="new",
+        ref="refs/heads/main",
+        login="octocat",
+        login_id=1,
+        from_deployment_id=0,
+        due_at=None,
+        deadline=now,
+        skips_checks="",
+        state="waiting",
+        code="",
+        reason="",
+        contexts=[],
+        action_id=None,
+        created_deployment_id=None,
+        ended_at=None,
+    )
 
 
 _OTHERS = (filling.HOT, *filling.IN_THE_WAY)

@@ -192,6 +192,16 @@ select repo_id, case k when 0 then 'workflow_run' else 'workflow_job' end, id * 
 from plan, generate_series(0, 2) k where handler = 'github_actions' order by i, k
 """
 
+# The file at the head of each repository, and at a commit of each tenth deployment.
+_REPOSITORY_FILES = f"""
+insert into repository_files (repo_id, ref, state, content, read_at)
+select id, 'HEAD', 'present', convert_to('envs: []', 'UTF8'), now()
+from generate_series(1, {REPOSITORIES}) id
+union all
+select repo_id, min(sha), 'present', convert_to('envs: []', 'UTF8'), max(at)
+from plan where i % 10 = 0 group by repo_id, sha
+"""
+
 _NAMES = f"""
 insert into repository_names (repo_id, full_name, html_url, seen_at)
 select id, 'acme/' || name || '-' || id, 'https://github.com/acme/' || name || '-' || id,
@@ -239,6 +249,17 @@ insert into slack_installations (team, team_name, app_id, bot_user, scopes, toke
 """
 
 
+# Every other deployment was automatic; few wait.
+_AUTOMATIC = """
+insert into automatic_deployments (at, cause, repo, repo_id, installation_id, environment, sha, ref,
+    login, login_id, from_deployment_id, deadline, skips_checks, state, created_deployment_id,
+    ended_at)
+select created_at, 'push', repo, repo_id, installation_id, environment, sha, 'refs/heads/main',
+    'octocat', 1, 0, created_at + interval '24 hours', '',
+    case when ended_at is null then 'waiting' else 'created' end,
+    case when ended_at is not null then id end, ended_at
+from deployments where id % 2 = 0 order by id on conflict do nothing
+"""
 # Most have ended.
 _LOCKS = """
 insert into locks (repo_id, environment, owner, reason, source, created_at, ended_at, ended_how)
@@ -261,7 +282,9 @@ _STEPS = (
     _DELIVERIES,
     _OUTPUT,
     _TOOL_EVENTS,
+    _REPOSITORY_FILES,
     _NAMES,
+    _AUTOMATIC,
     _LOCKS,
     _REST,
 )

@@ -15,6 +15,8 @@ from handlers.errors import DOUBTFUL_STATUSES
 MALFORMED = "malformed"
 # `RetryAt`: the other side limits how often it may be called.
 RATE_LIMITED = "rate_limited"
+# `RetryAt`: too many calls are under way in this process.
+BUSY = "busy"
 # `UnknownOutcome`: no response from the store, which may have committed it.
 STORE_UNAVAILABLE = "store_unavailable"
 # `Rejected`: what was sent is not valid for the other side (422), or a message's form is not.

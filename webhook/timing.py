@@ -109,11 +109,19 @@ class Timing:
     # A deployment that waits for its gates is looked at again so often, whatever they say: a clock
     # may jump, and what has changed may have been missed.
     gates_asked_again_after: timedelta = timedelta(minutes=1)
+    # What a repository's own deploy.yml said so lately is enough to go on waiting by; it is read
+    # again before a start.
+    repository_file_trusted_for: timedelta = timedelta(seconds=5)
     # Freezes are announced so long before they begin, in the channels of what was deployed in so
     # long a time; each worker looks for them so often.
     freezes_announced_before: timedelta = timedelta(hours=1)
     freezes_announced_every: timedelta = timedelta(minutes=1)
     deployed_lately: timedelta = timedelta(days=7)
+    # An automatic deployment that waits for so long is announced; what it waits for is looked at
+    # again after pauses that grow, whatever events say: one may have been lost.
+    automatic_announced_after: timedelta = timedelta(seconds=30)
+    automatic_asked_again_at_least: timedelta = timedelta(seconds=30)
+    automatic_asked_again_at_most: timedelta = timedelta(minutes=5)
     # Break-glass: so long the gates that somebody overrides are skipped.
     override_lasts: timedelta = timedelta(minutes=30)
     # An outage of a tool that lasts so long is announced.
@@ -169,6 +177,8 @@ class Timing:
     action_lookup_at_most: timedelta = timedelta(minutes=1)
     # Slack lets a form be opened for three seconds.
     form_within: timedelta = timedelta(seconds=2.8)
+    # What GitHub has not said by then is not in the form.
+    form_details_within: timedelta = timedelta(seconds=1.5)
     # A longer wait is announced to the person.
     wait_announced_after: timedelta = timedelta(seconds=10)
     # A reply that Slack did not accept is retried.

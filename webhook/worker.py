@@ -18,7 +18,9 @@ from webhook import __version__
 from webhook.deployments.actions import OfferedAction
 from webhook.engine.advance import advance
 from webhook.engine.announcements import announce
+from webhook.engine.automatic import deploy_automatically
 from webhook.engine.ends import check_ended
+from webhook.engine.file_checks import check_file
 from webhook.engine.freezes import FreezeAnnouncements
 from webhook.engine.gates import ask_all
 from webhook.engine.installations import resume_installation
@@ -187,8 +189,10 @@ def _jobs(services: ActionServices) -> Mapping[Task, Job]:
         "notify": lambda due: notify(services, due.subject, due.detail),
         "run_action": lambda due: run_action(services, due.subject),
         "announce": lambda due: announce(services, due.subject, due.detail),
+        "deploy_automatically": lambda due: deploy_automatically(services, due.subject),
         "resume_installation": lambda due: resume_installation(services, due.subject, due.detail),
         "remind_of_lock": lambda due: remind_of_lock(services, due.subject),
+        "check_file": lambda due: check_file(services, due.subject),
     }
 
 

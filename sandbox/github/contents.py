@@ -9,6 +9,7 @@ import base64
 import hashlib
 import json
 import posixpath
+import re
 from typing import Any, NoReturn
 from urllib.parse import quote
 
@@ -21,6 +22,7 @@ from sandbox.github.model import ErrorResponse, Json, Repository, World
 
 CONTENTS = "/repos/{owner}/{repo}/contents{path:(?:/.*)?}"
 RAW, OBJECT = "raw", "object"
+_MEDIA_TYPE = re.compile(r"vnd\.github\.(?:v3\.)?(raw|object)\b")
 # Up to there its JSON has the text; up to the second there is one at all.
 MOST_IN_JSON, MOST = 2**20, 100 * 2**20
 
@@ -131,9 +133,9 @@ def _commit_of(repository: Repository, ref: str) -> Commit:
 
 
 def _media_type(request: web.Request) -> str:
-    accepted = request.headers.get("Accept", "")
-    found = (one for one in (RAW, OBJECT) if f"vnd.github.{one}" in accepted)
-    return next(found, OBJECT if "vnd.github.v3.object" in accepted else "")
+    """Old clients name a version of the API in it."""
+    found = _MEDIA_TYPE.search(request.headers.get("Accept", ""))
+    return found[1] if found else ""
 
 
 def _too_large() -> NoReturn:

@@ -74,13 +74,21 @@ def test_a_file_that_is_no_list_of_environments_is_an_error(text: str | bytes, e
          "false, not 'yes'"),
         ("  slack: {chanel: x}", "4:11: envs[0].slack.chanel: is not a key; known here: channel, "
          "failures, mentions, only, repos, states, workspace; did you mean 'channel'?"),
-        ("  timout: 30m", "4:3: envs[0].timout: is not a key; known here: after, auto_merge, "
-         "break_glass, creators, description, discord, dynamic_payload, frozen_windows, handler, "
-         "name, payload, production_environment, promote, repos, required_contexts, review, "
-         "serialization, slack, soak, task, timeout, wait_limit, webhook, with; did you mean "
-         "'timeout'?"),
-        ("  deployable_ref: main", "4:3: envs[0].deployable_ref: is a key of Gitploy's that this "
-         "relay does not act on yet; remove it"),
+        ("  timout: 30m", "4:3: envs[0].timout: is not a key; known here: after, auto_deploy_on, "
+         "auto_merge, break_glass, creators, deployable_ref, description, discord, "
+         "dynamic_payload, frozen_windows, handler, name, payload, production_environment, "
+         "promote, repos, repository_file, required_contexts, review, serialization, slack, soak, "
+         "task, timeout, wait_limit, webhook, with; did you mean 'timeout'?"),
+        ("  deployable_ref: (main", "4:19: envs[0].deployable_ref: '(main' is not a pattern of RE2 "
+         "(missing ): (main); see github.com/google/re2/wiki/Syntax"),
+        ("  auto_deploy_on: main(?=x)", "4:19: envs[0].auto_deploy_on: 'main(?=x)' is not a "
+         "pattern of RE2 (invalid perl operator: (?=); see github.com/google/re2/wiki/Syntax"),
+        ("  deployable_ref: [main, v1]", "4:19: envs[0].deployable_ref: must be one pattern, as "
+         "text; write a|b for either of two"),
+        ("  auto_deploy_on: 1.0", "4:19: envs[0].auto_deploy_on: must be one pattern, as text; put "
+         "it in quotes"),
+        ("  auto_deploy_on: ''", "4:19: envs[0].auto_deploy_on: is empty; write a pattern, or "
+         "remove the key"),
         ("  break_glass: [mona, '@hubot']", "4:23: envs[0].break_glass[1]: '@hubot' is neither a "
          "GitHub login nor a team; write octocat, without @, or acme/platform"),
         ("  handler: command", "4:3: envs[0].handler: is there twice, first in line 3; remove one"),
@@ -137,8 +145,8 @@ def test_an_error_in_an_environment_has_its_position(line: str, error: str) -> N
         ("envs: [{name: a, handler: [drone]}]", "1:27: envs[0].handler: must be text, not a list "
          "or keys"),
         ("envs: [{name: a, handler: command}]\nslakc: {}", "2:1: slakc: is not a key; known here: "
-         "discord, envs, frozen_windows, slack, slack_users, unrouted, webhook; did you mean "
-         "'slack'?"),
+         "discord, envs, frozen_windows, repository_file, slack, slack_users, unrouted, webhook; "
+         "did you mean 'slack'?"),
         ("envs: [{name: a, handler: command}]\nunrouted: nope", "2:11: unrouted: 'nope' is not "
          "one of 'error' or 'ignore'"),
         ("envs:\n- {name: a, handler: drone, with: {url: u}}", "2:35: envs[0].with.token: is "
@@ -164,7 +172,7 @@ envs:
 - name: a
   handler: nope
   timeout: soon
-  deployable_ref: main
+  deployable_ref: (main
 - name: b
   handler: drone
   with: {url: "${NOPE}", token: 5}
@@ -173,7 +181,7 @@ unrouted: maybe
     assert [error.split(": ")[0] for error in errors(text)] == [
         "deploy.yml:3:12",
         "deploy.yml:4:12",
-        "deploy.yml:5:3",
+        "deploy.yml:5:19",
         "deploy.yml:8:15",
         "deploy.yml:8:33",
         "deploy.yml:9:11",

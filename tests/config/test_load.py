@@ -11,10 +11,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
+from webhook.config.creation import is_deployed_on
 from webhook.config.environments import Config, Environment, json_schema
 from webhook.config.load import load
 from webhook.errors import ConfigErrors
 from webhook.gates import GATES
+from webhook.gates.deployable_ref import deployable_refs
 from webhook.notifiers import DESTINATIONS
 from webhook.slack.destination import destinations_of
 
@@ -148,17 +150,14 @@ def test_bytes_with_a_byte_order_mark_are_read() -> None:
     assert config(text).envs[0].name == "café"
 
 
-@pytest.mark.parametrize(
-    "key",
-    [
-        "deployable_ref",
-        "auto_deploy_on",
-    ],
-)
-def test_gitploys_other_keys_are_errors_rather_than_ignored(key: str) -> None:
-    assert error_in_env(f"  {key}: true").endswith(
-        f"{key}: is a key of Gitploy's that this relay does not act on yet; remove it"
-    )
+def test_gitploys_patterns_are_read() -> None:
+    text = "envs: [{name: a, handler: command, deployable_ref: '^v', auto_deploy_on: /main$}]"
+    [environment] = config(text).envs
+    assert deployable_refs(environment) == ("^v",)
+    assert environment.auto_deploy_on == ("/main$",)
+    assert is_deployed_on(environment, "refs/heads/main")
+    assert not is_deployed_on(environment, "refs/heads/maintenance")
+    assert not is_deployed_on(config("envs: [{name: a, handler: command}]").envs[0], "")
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import socket
 import ssl
 import struct
 from collections.abc import AsyncIterator, Awaitable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -139,11 +139,13 @@ async def speaking(*pieces: bytes, ends: str = "closes", pause: float = 0) -> As
     """A server that sends these bytes after any request; then closes, resets or stays."""
 
     async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        speakers.append(asyncio.current_task())
         if pieces:
             await reader.read(2**16)
         for piece in pieces:
             writer.write(piece)
-            await asyncio.sleep(pause)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(over.wait(), pause)
         if ends == "stays":
             await over.wait()
         if ends == "resets":
@@ -152,10 +154,12 @@ async def speaking(*pieces: bytes, ends: str = "closes", pause: float = 0) -> As
         writer.transport.abort() if ends == "resets" else writer.close()
 
     over = asyncio.Event()
+    speakers: list[Any] = []
     server = await asyncio.start_server(speak, "127.0.0.1", 0)
     yield f"//127.0.0.1:{server.sockets[0].getsockname()[1]}"
     over.set()
     server.close()
+    await asyncio.gather(*speakers, return_exceptions=True)  # none is left to be cancelled
 
 
 async def not_done(call: Awaitable[Any]) -> Unavailable:

@@ -14,11 +14,14 @@ from handlers.contract import Options
 from webhook.check import Finding
 from webhook.config.environments import Config, Environment
 from webhook.errors import RelayError
+from webhook.gates.repository_file import tightens
 from webhook.github.client import MOST_INSTALLATIONS, GitHub, Installation
 from webhook.text import and_more
 
 NEEDED_EVENTS = ("deployment", "deployment_status")
 NEEDED_PERMISSIONS = {"deployments": "write", "metadata": "read"}
+# Of `repository_file: tighten`.
+READS_FILES = {"contents": "read"}
 MOST_LINES = 20
 _LEVELS = ("none", "read", "write", "admin")
 
@@ -57,8 +60,8 @@ def _app(app: Mapping[str, Any], envs: Sequence[Environment]) -> Iterator[Findin
     options = _options(envs)
     yield Finding("ok", "GitHub", f"the App is {app['slug']} (ID {app['id']})")
     yield from _events(app["events"], options, page)
-    yield _permissions(app["permissions"], _needed(options), page)
-    if "contents" not in app["permissions"] and any(
+    yield _permissions(app["permissions"], _needed(envs), page)
+    if "contents" not in {**app["permissions"], **_needed(envs)} and any(
         one.address(main=True) or one.address(main=False)
         for env in envs
         for _, one in env.destinations()
@@ -114,7 +117,7 @@ def _installation(
     if installation.suspended:
         message = "suspended, so GitHub sends no deployments of it; its owner unsuspends it at"
         return Finding("note", subject, f"{message} {installation.page}")
-    needed = _needed(_options(env for env in envs if covers(env, installation.account)))
+    needed = _needed([env for env in envs if covers(env, installation.account)])
     # Its owner can only grant what the App requests.
     not_requested = _lacking(of_the_app, needed)
     requested = {name: level for name, level in needed.items() if name not in not_requested}
@@ -133,9 +136,11 @@ def _options(envs: Iterable[Environment]) -> list[Options]:
     return [env.options for env in envs if isinstance(env.options, Options)]
 
 
-def _needed(options: Iterable[Options]) -> dict[str, str]:
+def _needed(envs: Sequence[Environment]) -> dict[str, str]:
     needed = dict(NEEDED_PERMISSIONS)
-    for chosen in options:
+    if any(map(tightens, envs)):
+        needed |= READS_FILES
+    for chosen in _options(envs):
         for name, level in chosen.permissions().items():
             needed[name] = max(level, needed.get(name, "none"), key=_rank)
     return needed

@@ -8,6 +8,7 @@ from handlers.http import Http
 from webhook import logs, startup
 from webhook.check import Finding
 from webhook.check.github import check_github
+from webhook.check.patterns import check_patterns
 from webhook.check.people import check_people
 from webhook.check.reviews import check_reviews
 from webhook.check.slack import check_slack
@@ -31,6 +32,7 @@ async def check(environ: Mapping[str, str], echo: Callable[[str], object]) -> bo
         findings += [Finding("note", "settings", message) for message in settings.warnings]
         if config is not None:
             findings.append(_routes(config))
+            findings += check_patterns(config)
         installed: list[Installation] = []
         findings += await asyncio.to_thread(lambda: list(check_store(settings, config, installed)))
         findings += await _check_others(settings, config, environ, installed)

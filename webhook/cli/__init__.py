@@ -10,6 +10,7 @@ import psycopg
 from webhook import startup
 from webhook.cli import demo, server, show
 from webhook.cli.audit import audit
+from webhook.cli.automatic import automatic
 from webhook.cli.deliveries import deliveries
 from webhook.cli.locks import lock, locks, unlock
 from webhook.cli.slack import slack
@@ -58,6 +59,7 @@ for command in (
     show.check,
     show.schema,
     deliveries,
+    automatic,
     audit,
     lock,
     unlock,

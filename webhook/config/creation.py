@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
 from webhook.config.destinations import Strict
 from webhook.config.errors import invalid, suggestion
+from webhook.config.patterns import Patterns, is_found
 from webhook.config.source import VARIABLE, ConfigError, Source
 
 Value = bool | int | float | str
@@ -29,7 +30,14 @@ _Payload = Annotated[
 ]
 _BOOLEANS = {"true": True, "false": False}
 # What they hold is shown to everybody who may read the repository.
-_ON_GITHUB = ("task", "required_contexts", "payload", "dynamic_payload")
+_ON_GITHUB = (
+    "task",
+    "required_contexts",
+    "payload",
+    "dynamic_payload",
+    "deployable_ref",
+    "auto_deploy_on",
+)
 
 
 class Input(Strict):
@@ -101,6 +109,15 @@ class Creation(Strict):
     """GitHub's payload."""
     dynamic_payload: DynamicPayload = Field(default_factory=DynamicPayload)
     """Values that the person who deploys gives, instead of `payload`."""
+    auto_deploy_on: Patterns = ()
+    """Which pushes the relay deploys by itself: a pattern of RE2, found anywhere in the full name
+    of what was pushed, as in ^refs/heads/main$. None by default."""
+
+
+def is_deployed_on(creation: Creation, full_ref: str) -> bool:
+    """Of a push: refs/heads/… or refs/tags/…; each of the patterns has to be found."""
+    patterns = creation.auto_deploy_on
+    return bool(patterns) and all(is_found(pattern, full_ref) for pattern in patterns)
 
 
 def payload_of(creation: Creation, given: Mapping[str, str]) -> Payload | None:

@@ -12,12 +12,6 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from webhook.config.source import ConfigError, Path, Source
 from webhook.text import one_line
 
-# Keys of Gitploy's deploy.yml that this relay does not support.
-_GITPLOY_KEYS = {
-    "deployable_ref",
-    "auto_deploy_on",
-}
-_UNSUPPORTED_KEY = "is a key of Gitploy's that this relay does not act on yet; remove it"
 _INVALID = "invalid"
 _MAPPINGS = {"model_type", "dict_type", "mapping_type", "model_attributes_type", "dataclass_type"}
 _LISTS = {"list_type", "tuple_type", "set_type", "frozen_set_type"}
@@ -146,8 +140,6 @@ def _unknown_key(path: Path, source: Source, known: Known) -> str:
     key = str(path[-1])
     match path[:-1]:
         case ("envs", _):
-            if key in _GITPLOY_KEYS:
-                return _UNSUPPORTED_KEY
             keys = known.keys["envs"]
         case ("envs", int(index), "with"):
             keys = known.keys[f"with:{source.value['envs'][index]['handler']}"]

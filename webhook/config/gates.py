@@ -1,5 +1,5 @@
 """deploy.yml's keys of gates (`webhook.gates`): each gate brings its own, of an environment and at
-the top of the file.
+the top of the file. Lists there come before those of an environment; anything else is a default.
 
 A tool that starts by itself cannot be held by a gate, so that the two are refused together.
 """
@@ -30,10 +30,9 @@ class FileEntry(Strict):
 
 
 class GateKeys(Protocol):
-    """`Keys`: keys of an environment. `FileKeys`: keys at the top of the file: lists of
-    `FileEntry`, which come before those that an environment has under the same key. `key_in_use`:
-    the key by which an environment wants this gate, "" if it does not. `errors`: what is wrong with
-    its keys of all environments together."""
+    """`Keys`: keys of an environment. `FileKeys`: the same keys at the top of the file: lists of
+    `FileEntry`, or a default. `key_in_use`: the key by which an environment wants this gate, "" if
+    it does not. `errors`: what is wrong with its keys of all environments together."""
 
     @property
     def Keys(self) -> type[Strict]: ...  # noqa: N802
@@ -74,9 +73,15 @@ def _mapping_in(annotation: Any) -> type[Strict] | None:
 
 
 def of_file(environment: Strict, file: Strict, gates: Sequence[GateKeys]) -> dict[str, Any]:
-    """The environment's keys, with the file's before them."""
+    """The environment's keys, with the file's before them, or in their place."""
     names = [name for model in file_models_of(gates) for name in model.model_fields]
-    return {name: (*getattr(file, name), *getattr(environment, name)) for name in names}
+    return {name: _joined(getattr(file, name), getattr(environment, name)) for name in names}
+
+
+def _joined(of_file: Any, own: Any) -> Any:
+    if isinstance(of_file, tuple):
+        return (*of_file, *own)
+    return of_file if own is None else own
 
 
 def without_environment(
@@ -89,8 +94,8 @@ def without_environment(
     repositories and its name."""
     message = "is for no environment of this file; correct its repos or environments"
     for name in (name for model in file_models_of(gates) for name in model.model_fields):
-        entries: tuple[FileEntry, ...] = getattr(file, name)
-        for index, entry in enumerate(entries):
+        entries: Any = getattr(file, name)
+        for index, entry in enumerate(entries if isinstance(entries, tuple) else ()):
             if not any(entry.may_cover(*one) for one in environments):
                 path: Path = (name, index)
                 yield ConfigError(*source.positions[path], path, message)

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from pydantic import ValidationError
 
 from webhook.config import source as yaml_source
+from webhook.config.automatic import errors_of_automatic
 from webhook.config.creation import errors_of_secrets
 from webhook.config.destinations import Notifiers, filled_in, unreachable_destinations
 from webhook.config.environments import (
@@ -71,6 +72,7 @@ def load(
     if errors := [
         *_incomplete(envs, read),
         *_ineffective(envs, gates, read),
+        *errors_of_automatic(envs, read),
         *without_environment(file, [(env.repos, env.name) for env in envs], gates, read),
         *(error for gate in gates for error in gate.errors(envs, read)),
     ]:

@@ -66,42 +66,68 @@ class _Loader(yaml.SafeLoader):
         return node
 
 
+class NotYaml(ValueError):
+    """`index`: of the character, from 0."""
+
+    def __init__(self, message: str, line: int, column: int, index: int) -> None:
+        super().__init__(f"cannot be read as YAML: {message}")
+        self.line = line
+        self.column = column
+        self.index = index
+
+    @classmethod
+    def at(cls, mark: yaml.Mark | None, message: str) -> "NotYaml":
+        return (
+            cls(message, mark.line + 1, mark.column + 1, mark.index)
+            if mark
+            else cls(message, 1, 1, 0)
+        )
+
+
 def read(text: str, environ: Mapping[str, str]) -> Source:
     """If the text is not YAML, `value` is None and there is one error."""
-    loader = None
+    reader = _Reader(environ)
     try:
-        loader = _Loader(text)
-        node = loader.get_single_node()
-        reader = _Reader(loader, environ)
+        node = compose(text)
         if node is not None:
             reader.source.value = reader.value(node, ())
         return reader.source
+    except NotYaml as error:
+        return Source(errors=[ConfigError(error.line, error.column, (), str(error))])
+
+
+def compose(text: str) -> yaml.Node | None:
+    """Raises `NotYaml`."""
+    loader = None
+    try:
+        loader = _Loader(text)
+        node: yaml.Node | None = loader.get_single_node()
+        return node
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
         message = ", ".join(part for part in (error.context, error.problem) if part)
-        message += _comment_hint(text, error.context, line)
+        message += _comment_hint(text, error.context, mark.line + 1 if mark else 1)
+        raise NotYaml.at(mark, message) from None
     except yaml.reader.ReaderError as error:
         line, column = _line_and_column(text, error.position)
         message = f"the character U+{error.character:04X} is not allowed"
+        raise NotYaml(message, line, column, error.position) from None
     except (ValueError, OverflowError):
         # PyYAML lets these out for escapes and directives with numbers out of range.
-        line, column = (loader.line + 1, loader.column + 1) if loader else (1, 1)
-        message = "a number is out of range"
-    return Source(errors=[ConfigError(line, column, (), f"cannot be read as YAML: {message}")])
+        line, column, at = (loader.line, loader.column, loader.index) if loader else (0, 0, 0)
+        raise NotYaml("a number is out of range", line + 1, column + 1, at) from None
 
 
 class _Reader:
-    def __init__(self, loader: _Loader, environ: Mapping[str, str]) -> None:
-        self.loader = loader
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self.constructor = yaml.constructor.SafeConstructor()
         self.environ = environ
         self.source = Source()
 
     def value(self, node: yaml.Node, path: Path) -> Any:
         # Aliases are read again at each use: what they expand to is bounded here.
         if len(self.source.positions) >= _MOST_VALUES or len(path) > _DEEPEST:
-            mark = node.start_mark
-            raise yaml.MarkedYAMLError(problem="more than aliases may expand to", problem_mark=mark)
+            raise NotYaml.at(node.start_mark, "more than aliases may expand to")
         self.source.positions[path] = _position(node)
         if isinstance(node, yaml.MappingNode) and node.tag == _TAG + "map":
             return self.mapping(node, path)
@@ -148,8 +174,8 @@ class _Reader:
         match node.tag.removeprefix(_TAG):
             case "null":
                 return None
-            case "bool" if node.value.lower() in self.loader.bool_values:
-                return self.loader.construct_yaml_bool(node)
+            case "bool" if node.value.lower() in self.constructor.bool_values:
+                return self.constructor.construct_yaml_bool(node)
             case "int" | "float" as kind:
                 return self.number(node, kind, path)
             # A date stays text: nothing in deploy.yml needs a date.
@@ -161,9 +187,9 @@ class _Reader:
     def number(self, node: yaml.ScalarNode, kind: str, path: Path) -> int | float | None:
         try:
             if kind == "float":
-                number = self.loader.construct_yaml_float(node)
+                number = self.constructor.construct_yaml_float(node)
             else:
-                number = self.loader.construct_yaml_int(node)
+                number = self.constructor.construct_yaml_int(node)
             if math.isfinite(number) and abs(number) < 2**63:
                 return number
         except (ValueError, OverflowError, IndexError):

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Literal
 
 from handlers import durations
+from webhook.deployments.automatic import Cause
 from webhook.deployments.blockers import Blocker
 from webhook.deployments.changelog import Changelog, Commit
 from webhook.deployments.difference import Difference, on_github
@@ -126,6 +127,8 @@ class DeploymentNotice:
     origin_label: str = ""
     # The deployment that a rollback would repeat, 0 if there is none.
     rollback_id: int = 0
+    # Why it was created where nobody requested it.
+    cause: Cause | None = None
     # What people answered, the oldest first.
     approvals: tuple[NoticeApproval, ...] = ()
     # Of its gates, the oldest first.

@@ -19,18 +19,18 @@ from webhook.config.routing import route
 from webhook.deployments.blockers import Blocker, describe, next_end
 from webhook.deployments.phases import Phase
 from webhook.engine import transitions
-from webhook.engine.policy import fetch_policy, kept_policy
+from webhook.engine.policy import fetch_policy, kept_policy, recent_policy
 from webhook.engine.services import Services, scope
 from webhook.engine.transitions import Transition
 from webhook.errors import Conflict, Rejected
-from webhook.gates.contract import Candidate, Neighbour, Policy, keys_of
+from webhook.gates.contract import Candidate, Neighbour, Policy, Snapshot, keys_of
 from webhook.gates.decision import Decision, decide
 from webhook.gates.serialization import ONE_AT_A_TIME, SerializationKeys, superseding
 from webhook.github import deployments as github_deployments
 from webhook.store import deployments, gates, schedule
 from webhook.store.database import Async
 from webhook.store.deployments import Columns, DeploymentRow
-from webhook.store.gates import Situation
+from webhook.store.gates import Prospective, Situation
 
 log = structlog.get_logger()
 
@@ -58,9 +58,11 @@ async def admit(
 ) -> DeploymentRow:
     """The row as it is then: with `start` recorded, ended, or with its `blockers`. Errors:
     `Rejected` if GitHub has it no more."""
+    if row.blockers:
+        recent = await recent_policy(services, row, environment)
+        if await _waits_as_before(services, row, recent):
+            return row
     policy = await fetch_policy(services, row, environment)
-    if row.blockers and await _waits_as_before(services, row, policy):
-        return row
     async with services.pool.connection() as connection, connection.transaction():
         await gates.lock_environment(connection, row)
         situation = await gates.read(connection, row.id, policy, services.clock())
@@ -114,6 +116,13 @@ def asked_again_at(
     return max(soon, min(again, ends, _waits_until(services, row, environment)))
 
 
+async def would_meet(services: Services, prospective: Prospective, policy: Policy) -> Decision:
+    """What a deployment would meet that was asked for now."""
+    async with services.pool.connection() as connection:
+        snapshot = await gates.foresee(connection, prospective, policy, services.clock())
+    return _decide_on(services, snapshot, frozenset())
+
+
 async def ask_all(services: Services) -> None:
     """Of everything that waits."""
     async with services.pool.connection() as connection:
@@ -127,8 +136,12 @@ async def ask_again(connection: Async, deployment_ids: Sequence[int]) -> None:
 
 
 def _decide(services: Services, situation: Situation) -> Decision:
-    decision = decide(situation.snapshot, services.gates, skipped=situation.skipped)
-    renamed = _renamed(services, situation.snapshot.candidate)
+    return _decide_on(services, situation.snapshot, situation.skipped)
+
+
+def _decide_on(services: Services, snapshot: Snapshot, skipped: frozenset[str]) -> Decision:
+    decision = decide(snapshot, services.gates, skipped=skipped)
+    renamed = _renamed(services, snapshot.candidate)
     return Decision((*decision.blockers, renamed)) if renamed else decision
 
 

@@ -19,6 +19,7 @@ from webhook.config.destinations import Target
 from webhook.config.routing import route
 from webhook.deployments.actions import Snapshot, offered_buttons, origin_label
 from webhook.deployments.approvals import Approval
+from webhook.deployments.automatic import cause_of
 from webhook.deployments.notice import DeploymentNotice, NoticeApproval, NoticeEntry
 from webhook.deployments.phases import FAILED, Phase, entry_phase, phase_of
 from webhook.engine.changelogs import changelog_of
@@ -347,6 +348,7 @@ async def build_notice(
         previous_sha=context.previous_sha,
         **_origin(services, row, context),
         actions=(),
+        cause=cause_of(context.action),
         rollback_to=f"{context.back_ref} @ {context.back_sha[:7]}" if context.back_id else "",
         rollback_id=context.back_id,
         approvals=await _approvals(services, row, context),

@@ -1,21 +1,210 @@
 """What holds for a deployment: its environment of deploy.yml, tightened by the repository's own
-deploy.yml where that is to count (`repository_file: tighten`)."""
+deploy.yml where that is to count (`repository_file: tighten`).
+
+The file at the head of the default branch counts, whatever is deployed; the one at the deployment's
+own commit may add gates. What GitHub does not say now is no permission: the deployment waits.
+
+docs/how-to/repository-file.md says the same for people.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import lru_cache
 
 from webhook.config.environments import Environment
-from webhook.engine.services import Services
-from webhook.gates.contract import Policy
+from webhook.config.routing import route
+from webhook.engine import repository_files
+from webhook.engine.repository_files import PATH, Fetched, Kept, Unreadable, counts_at
+from webhook.engine.services import Services, scope
+from webhook.errors import LACKS_PERMISSION, Rejected, RetryAt
+from webhook.gates.contract import ALLOW, Deny, Policy, Verdict, Wait
+from webhook.gates.repository_file import tightens
+from webhook.github.tokens import Scope
+from webhook.repository_file.model import RepositoryFile
+from webhook.repository_file.read import read
+from webhook.repository_file.tighten import Line, tighten
+from webhook.store import gates
+from webhook.store import repository_files as store
 from webhook.store.database import Async
 from webhook.store.deployments import DeploymentRow
+from webhook.store.repository_files import HEAD
+from webhook.text import one_line
+
+_GIVE = "Give it that permission, and accept it where the App is installed"
 
 
-async def fetch_policy(services: Services, row: DeploymentRow, environment: Environment) -> Policy:
+@dataclass(frozen=True, slots=True)
+class FilePolicy(Policy):
+    """`lines`: where each key comes from. `kept`: the repository's files, by `HEAD` and commit.
+    `error`: why GitHub does not show them now."""
+
+    lines: tuple[Line, ...] = ()
+    kept: Kept = field(default_factory=dict)
+    error: Unreadable | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Subject:
+    """`sha`: "" where there is no commit yet."""
+
+    environment: str
+    sha: str
+    rollback: bool
+
+
+async def fetch_policy(
+    services: Services, row: DeploymentRow, environment: Environment
+) -> FilePolicy:
     """By the repository's file as it is on GitHub now. Not within a transaction: it may call
-    GitHub."""
-    return Policy(environment)
+    GitHub. Errors: `RetryAt`, if it can be called in a moment."""
+    if not tightens(environment):
+        return FilePolicy(environment)
+    async with services.pool.connection() as connection:
+        subject = await _subject(connection, row)
+    fetched = await repository_files.fetch(services, scope(row), row.sha)
+    return _policy(services, subject, environment, fetched)
+
+
+async def recent_policy(
+    services: Services, row: DeploymentRow, environment: Environment
+) -> FilePolicy:
+    """The same by a copy that is seconds old, if there is one: to go on waiting by it. Before a
+    start there is `fetch_policy`."""
+    if not tightens(environment):
+        return FilePolicy(environment)
+    kept = await repository_files.recent(services, row.repo_id, row.sha)
+    if kept is None:
+        return await fetch_policy(services, row, environment)
+    async with services.pool.connection() as connection:
+        subject = await _subject(connection, row)
+    return _policy(services, subject, environment, Fetched(kept))
 
 
 async def kept_policy(
     services: Services, connection: Async, row: DeploymentRow, environment: Environment
-) -> Policy:
+) -> FilePolicy:
     """By the repository's file as the store has it."""
-    return Policy(environment)
+    if not tightens(environment):
+        return FilePolicy(environment)
+    subject = await _subject(connection, row)
+    kept = await store.read(connection, row.repo_id, (row.sha,))
+    return _policy(services, subject, environment, Fetched(kept))
+
+
+async def policy_at(
+    services: Services,
+    where: Scope,
+    environment_name: str,
+    *,
+    sha: str = "",
+    rollback: bool = False,
+) -> FilePolicy | None:
+    """Of what is not there yet: as `fetch_policy`. None: deploy.yml has no such environment."""
+    found = await policies_at(services, where, [environment_name], sha=sha, rollback=rollback)
+    return found.get(environment_name)
+
+
+async def policies_at(
+    services: Services,
+    where: Scope,
+    environment_names: Sequence[str],
+    *,
+    sha: str = "",
+    rollback: bool = False,
+) -> Mapping[str, FilePolicy]:
+    """Of those environments that deploy.yml has."""
+    routed = {name: route(services.config, where.repo, name) for name in environment_names}
+    known = {name: environment for name, environment in routed.items() if environment}
+    fetched = Fetched({})
+    if any(map(tightens, known.values())):
+        fetched = await repository_files.fetch(services, where, sha, deployed=False)
+    return {
+        name: _policy(services, _Subject(name, sha, rollback), environment, fetched)
+        if tightens(environment)
+        else FilePolicy(environment)
+        for name, environment in known.items()
+    }
+
+
+async def changed(services: Services, connection: Async, repo_id: int) -> None:
+    """A push may have changed the file at the head of the default branch: all that waits there is
+    asked again. In the transaction that learns of the push."""
+    if any(map(tightens, services.config.envs)):
+        await repository_files.changed(services, connection, repo_id)
+
+
+async def _subject(connection: Async, row: DeploymentRow) -> _Subject:
+    return _Subject(row.environment, row.sha, await gates.rolls_back(connection, row.id))
+
+
+def _policy(
+    services: Services, subject: _Subject, environment: Environment, fetched: Fetched
+) -> FilePolicy:
+    head = fetched.kept.get(HEAD)
+    here, ignored = _of_commit(fetched.kept, subject)
+    found = tighten(environment, _parsed(fetched.kept, HEAD, subject), here, subject.environment)
+    verdict: Verdict = ALLOW
+    if head is not None and head.state == "unusable":
+        way_out = "Commit a plain file there, or remove it"
+        verdict = Deny(reason=f"The repository's {PATH} {head.reason}", way_out=way_out)
+    elif found.denial:
+        verdict = Deny(reason=found.denial, way_out=found.way_out)
+    if fetched.error is not None:
+        verdict = _unreadable(services, environment, fetched.error)
+    elif head is not None and head.missing_since is not None and verdict is not ALLOW:
+        verdict = _gone(counts_at(head.missing_since, services.timing))
+    lines = (*found.lines, *ignored)
+    return FilePolicy(found.environment, verdict, lines, fetched.kept, fetched.error)
+
+
+def _of_commit(kept: Kept, subject: _Subject) -> tuple[RepositoryFile | None, tuple[Line, ...]]:
+    """What is not valid there is ignored: it could only add gates, whoever pushed it could as well
+    have left them out, and an old commit must stay one to which people can return."""
+    file, parsed = kept.get(subject.sha), _parsed(kept, subject.sha, subject)
+    errors = parsed.errors_for(subject.environment) if parsed else ()
+    reason = file.reason if file else ""
+    if errors:
+        reason = f"is not valid: {errors[0]}"
+    if not reason:
+        return parsed, ()
+    origin = f"the repository's {PATH} at {subject.sha[:7]}"
+    return None, (Line(PATH, "", origin, f"{reason}; it could only have added gates"),)
+
+
+def _parsed(kept: Kept, ref: str, subject: _Subject) -> RepositoryFile | None:
+    file = kept.get(ref)
+    if file is None or file.state != "present":
+        return None
+    return _read(file.content, rollback=subject.rollback)
+
+
+@lru_cache(maxsize=200)  # the same few are read for each step and each message
+def _read(content: bytes, *, rollback: bool) -> RepositoryFile:
+    return read(content, rollback=rollback)
+
+
+def _gone(counts: datetime) -> Wait:
+    """It was wrong, and may have been removed for that."""
+    return Wait(reason=f"The repository's {PATH} seems to be gone", until=counts)
+
+
+def _unreadable(services: Services, environment: Environment, error: Unreadable) -> Wait:
+    """In words that stay the same, however often it is asked."""
+    until, way_out = None, "It goes on by itself"
+    match error:
+        case RetryAt():
+            reason = "GitHub limits the relay's calls"
+            far = services.clock() + services.timing.gates_asked_again_after
+            until = error.at if error.at > far else None
+        case Rejected(code=code) if code == LACKS_PERMISSION:
+            reason, way_out = "the App lacks contents: read", _GIVE
+        case Rejected():
+            reason, way_out = one_line(str(error), 70), "python -m webhook check says more"
+        case _:
+            reason, way_out = "GitHub does not answer", "It goes on by itself once it does"
+    if environment.break_glass:
+        way_out = f"/deploy override. {way_out}"
+    return Wait(
+        reason=f"The repository's {PATH} cannot be read: {reason}", until=until, way_out=way_out
+    )

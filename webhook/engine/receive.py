@@ -5,18 +5,21 @@ import structlog
 from webhook.config.creators import DEFAULT_CREATORS, left_alone_message, takes
 from webhook.config.routing import matches_any, no_route_message, route
 from webhook.deployments.phases import Phase, follows, phase_of
-from webhook.engine import transitions
+from webhook.engine import file_checks, pushes, transitions
+from webhook.engine.policy import kept_policy
 from webhook.engine.promotions import chained_in, promoted_from
 from webhook.engine.services import Services
 from webhook.engine.transitions import Transition
 from webhook.errors import UserError
 from webhook.github import events
+from webhook.github.commit_events import CommitReported, Pushed
 from webhook.github.events import (
     DeploymentCreated,
     Event,
     Ignored,
     InstallationChanged,
     Ping,
+    PullRequestChanged,
     StatusCreated,
     WorkflowJobUpdated,
     WorkflowRunUpdated,
@@ -82,7 +85,9 @@ def _without_effect(services: Services, event: Event) -> _Result | None:
     return None
 
 
-async def _act(services: Services, connection: Async, event: Event, guid: str) -> _Result:
+async def _act(  # noqa: PLR0911 - one for each event
+    services: Services, connection: Async, event: Event, guid: str
+) -> _Result:
     match event:
         case DeploymentCreated():
             return await _deployment_created(services, connection, event, guid)
@@ -90,8 +95,14 @@ async def _act(services: Services, connection: Async, event: Event, guid: str) -
             return await _status_created(services, connection, event)
         case WorkflowRunUpdated():
             return await _workflow_run_updated(services, connection, event)
+        case Pushed():
+            return await pushes.pushed(services, connection, event)
+        case CommitReported():
+            return await pushes.reported(services, connection, event)
         case InstallationChanged():
             return await _installation_changed(services, connection, event)
+        case PullRequestChanged():
+            return await file_checks.received(services, connection, event)
     raise AssertionError(f"{event} has no effect")
 
 
@@ -109,7 +120,10 @@ async def _deployment_created(
     environment = route(services.config, row.repo, row.environment)
     if environment is None and (event.watched or services.config.unrouted == "ignore"):
         return "ignored", no_route_message(services.config, row.repo, row.environment), row.id
-    production = environment.production_environment if environment else None
+    production = None
+    if environment is not None:
+        policy = await kept_policy(services, connection, row, environment)
+        production = policy.environment.production_environment
     requested: deployments.Columns = {
         "requested_at": services.clock(),
         "delivery": guid,

@@ -2,6 +2,7 @@
 
 from webhook.gates.approval import APPROVAL
 from webhook.gates.contract import Gates
+from webhook.gates.deployable_ref import DEPLOYABLE_REF
 from webhook.gates.freeze import FREEZE
 from webhook.gates.lock import LOCK
 from webhook.gates.promotion import PROMOTION
@@ -9,5 +10,14 @@ from webhook.gates.repository_file import REPOSITORY_FILE
 from webhook.gates.serialization import SERIALIZATION
 
 GATES: Gates = {
-    gate.name: gate for gate in (REPOSITORY_FILE, LOCK, FREEZE, PROMOTION, APPROVAL, SERIALIZATION)
+    gate.name: gate
+    for gate in (
+        REPOSITORY_FILE,
+        DEPLOYABLE_REF,
+        LOCK,
+        FREEZE,
+        PROMOTION,
+        APPROVAL,
+        SERIALIZATION,
+    )
 }

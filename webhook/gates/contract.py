@@ -66,6 +66,7 @@ class Policy:
 class Candidate:
     """The deployment that is to start. `asker`: the GitHub login of the person who asked for it, ""
     where that is not known (a bot created it). `asker_id`: that account's number, 0 if unknown.
+    `ref`: as they named it: the branch or tag, even where its commit was pinned.
     `rolls_back`: the relay has run this very commit in this environment before, with success.
     `former_names`: those that the repository has had."""
 

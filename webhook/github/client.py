@@ -23,7 +23,7 @@ from handlers import errors as tool_errors
 from handlers.contract import Deployment
 from webhook import __version__
 from webhook.deployments.models import GitHubApp
-from webhook.errors import NOT_INSTALLED, Forbidden, Rejected, RetryAt, UnknownOutcome
+from webhook.errors import BUSY, NOT_INSTALLED, Forbidden, Rejected, RetryAt, UnknownOutcome
 from webhook.github.app_jwt import AppJwt
 from webhook.github.responses import (
     UNCLEAR_RESPONSE,
@@ -194,6 +194,19 @@ class GitHub:
         async with self._slot():
             return await self._as_installation(scope, one, limit, exists="/deployments" in path)
 
+    async def get_if_changed(
+        self, scope: Scope, path: str, etag: str, *, media: str
+    ) -> tuple[Any, str]:
+        """What is there and its ETag; `transport.NOT_MODIFIED` where it still is what had `etag`.
+        `media`: GitHub's media type of the document."""
+        path = scope.address(path)
+
+        async def one(token: str) -> tuple[Any, str]:
+            return await self._api.get_if_changed(path, etag, oauth_token=token, media=media)
+
+        async with self._slot():
+            return await self._as_installation(scope, one, "core", exists=False)
+
     async def installation_of(self, scope: Scope) -> int:
         """The App's installation that has the repository now; `Forbidden` if there is none."""
         async with self._slot():
@@ -324,7 +337,9 @@ class GitHub:
     def _slot(self) -> asyncio.Semaphore:
         """One of the calls that may run at once; fetching its token is part of it."""
         if self._calls.locked():
-            raise RetryAt.in_seconds("too many calls to GitHub at once", 0.5, self._clock())
+            raise RetryAt.in_seconds(
+                "too many calls to GitHub at once", 0.5, self._clock(), code=BUSY
+            )
         return self._calls
 
     def _check_limit(self, scope: Scope, limit: str = "core") -> None:

@@ -32,6 +32,7 @@ from webhook.deployments.models import (
     WebUrl,
 )
 from webhook.errors import MALFORMED, UserError
+from webhook.github.commit_events import CommitReported, Pushed
 from webhook.store.tool_events import EventSubject
 
 _InstallationId = Annotated[GitHubId, Field(validation_alias=AliasPath("installation", "id"))]
@@ -189,6 +190,17 @@ class InstallationChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class PullRequestChanged:
+    """It was opened, pushed to, or is for another branch now, perhaps: `base`. `sha`: its head."""
+
+    repository: Repository
+    installation_id: _InstallationId
+    number: GitHubId
+    sha: Annotated[str, Field(validation_alias=AliasPath("pull_request", "head", "sha"))]
+    base: Annotated[str, Field(validation_alias=AliasPath("pull_request", "base", "ref"))]
+
+
+@dataclass(frozen=True, slots=True)
 class Ping:
     hook_id: GitHubId
     zen: str = ""
@@ -200,7 +212,15 @@ class Ignored:
 
 
 Event = (
-    DeploymentCreated | StatusCreated | WorkflowRunUpdated | InstallationChanged | Ping | Ignored
+    DeploymentCreated
+    | StatusCreated
+    | WorkflowRunUpdated
+    | InstallationChanged
+    | PullRequestChanged
+    | Pushed
+    | CommitReported
+    | Ping
+    | Ignored
 )
 
 # The values of `action` in each event; empty: it has none.
@@ -210,6 +230,11 @@ _ACTIONS: dict[str, tuple[str, ...]] = {
     "installation": ("created", "deleted", "suspend", "unsuspend", "new_permissions_accepted"),
     "installation_repositories": ("added", "removed"),
     "ping": (),
+    "pull_request": ("opened", "synchronize", "reopened", "edited"),
+    "push": (),
+    "status": (),
+    "check_run": ("completed",),
+    "check_suite": ("completed",),
     "workflow_run": ("requested", "in_progress", "completed"),
     "workflow_job": ("queued", "waiting", "in_progress", "completed"),
 }
@@ -219,6 +244,11 @@ _SHAPES: dict[str, TypeAdapter[Event]] = {
     "installation": TypeAdapter(InstallationChanged),
     "installation_repositories": TypeAdapter(InstallationChanged),
     "ping": TypeAdapter(Ping),
+    "pull_request": TypeAdapter(PullRequestChanged),
+    "push": TypeAdapter(Pushed),
+    "status": TypeAdapter(CommitReported),
+    "check_run": TypeAdapter(CommitReported),
+    "check_suite": TypeAdapter(CommitReported),
     "workflow_run": TypeAdapter(WorkflowRunUpdated),
     "workflow_job": TypeAdapter(WorkflowJobUpdated),
 }

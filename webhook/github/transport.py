@@ -5,19 +5,42 @@ older than API versions ignores the header.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import aiohttp
+from gidgethub import sansio
+from gidgethub.abc import CACHE_TYPE
 from gidgethub.aiohttp import GitHubAPI
 
 API_VERSION = "2022-11-28"
+# In place of a document that is as it was.
+NOT_MODIFIED = object()
 
 
 class Transport(GitHubAPI):
     """gidgethub's client with the version of the API, and nothing about a body where none is."""
 
-    def __init__(self, session: aiohttp.ClientSession, requester: str, base_url: str) -> None:
-        super().__init__(session, requester, base_url=base_url)
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        requester: str,
+        base_url: str,
+        cache: CACHE_TYPE | None = None,
+    ) -> None:
+        super().__init__(session, requester, base_url=base_url, cache=cache)
         self._http = session
+
+    async def get_if_changed(
+        self, url: str, etag: str, *, oauth_token: str, media: str
+    ) -> tuple[Any, str]:
+        """The document and its ETag. `NOT_MODIFIED` while it is the one that had `etag`, which does
+        not count against the rate limit."""
+        address = sansio.format_url(url, None, base_url=self.base_url)
+        cache: CACHE_TYPE = {address: (etag, None, NOT_MODIFIED, None)} if etag else {}
+        once = Transport(self._http, self.requester, self.base_url, cache)
+        accept = sansio.accept_format(media=media)
+        document = await once.getitem(url, accept=accept, oauth_token=oauth_token)
+        return document, next((kept[0] or "" for kept in cache.values()), "")
 
     async def _request(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes = b""

@@ -1,4 +1,5 @@
-"""What people requested in Slack: who, when, what, and its outcome.
+"""What people requested in Slack: who, when, what, and its outcome. And what nobody requested:
+automatic deployments (webhook.store.automatic), which have no user in Slack.
 
 An action begins as `waiting`. It ends as `done`, `refused` (it was not allowed, or made no sense)
 or `failed` (GitHub rejected it). The deployment that it creates on GitHub is an entry of the
@@ -120,8 +121,9 @@ def keep(connection: Sync, request: ActionRequest) -> int | None:
 
 
 def newest(connection: Sync, limit: int) -> list[ActionRow]:
-    """The newest first."""
-    rows = connection.execute(_SELECT + "order by id desc limit %s", [limit]).fetchall()
+    """The newest first, of those that people requested."""
+    query = _SELECT + "where slack_user <> '' order by id desc limit %s"
+    rows = connection.execute(query, [limit]).fetchall()
     return [_row(values) for values in rows]
 
 

@@ -17,8 +17,8 @@ from psycopg.types.json import Jsonb
 
 from webhook.store.database import Async, Sync
 
-# Where somebody did it.
-Source = Literal["slack", "command line", "page"]
+# Where somebody did it; "relay": nobody did, a rule of deploy.yml asks for it.
+Source = Literal["slack", "command line", "page", "relay"]
 Outcome = Literal["done", "refused", "failed"]
 
 
@@ -49,20 +49,22 @@ class Act(NewAct):
 
 # Of a row of `actions`.
 _SLACK_USER = """
-    'slack_user', case when slack_user like '%%/%%' then slack_user
+    'slack_user', case when slack_user = '' then null when slack_user like '%%/%%' then slack_user
         else team || '/' || slack_user end
 """
 # Of an action that ends, as `ended`; nothing where it has added a row of its own.
 OF_ACTION = f"""
     insert into audit (actor, source, action, outcome, repo_id, repo, environment, deployment_id,
         action_id, reason, details)
-    select coalesce(nullif(login, ''), slack_name), 'slack', kind, outcome, repo_id, repo,
+    select coalesce(nullif(login, ''), nullif(slack_name, ''), 'somebody'),
+        case when slack_user = '' then 'relay' else 'slack' end, kind, outcome, repo_id, repo,
         environment, coalesce(deployment_id, created_deployment_id), id,
         case when outcome = 'done' then coalesce(inputs->>'reason', inputs->>'comment', '')
             else message end,
         jsonb_strip_nulls(jsonb_build_object(
             {_SLACK_USER},
-            'sha', (select sha from deployments where id = ended.deployment_id),
+            'sha', coalesce((select sha from deployments where id = ended.deployment_id),
+                case when slack_user = '' then ref end),
             'ref', nullif(coalesce(nullif(ref_name, ''), ref), ''),
             'created', created_deployment_id,
             'message', nullif(message, ''),

@@ -332,6 +332,12 @@ async def waiting_in(connection: Async, repo_id: int, environment: str) -> list[
     return [values["id"] async for values in cursor]
 
 
+async def waiting_of(connection: Async, repo_id: int) -> list[int]:
+    """Those of a repository that wait for their gates, the newest first."""
+    query = "select id from deployments where repo_id = %s and waiting order by id desc"
+    return [values["id"] async for values in await connection.execute(query, [repo_id])]
+
+
 async def all_waiting(connection: Async) -> list[int]:
     """Those that wait for their gates, the newest first."""
     query = "select id from deployments where waiting order by id desc"

@@ -2,7 +2,7 @@
 moment and by one statement."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -38,12 +38,16 @@ def names(model: type) -> str:
     return ", ".join(field.name for field in fields(model))
 
 
-_COLUMNS = f"""
+_ROLLS_BACK = f"""exists (select from deployments other
+        where {_HERE} and other.sha = deployments.sha and other.id < deployments.id
+        and other.succeeded and other.run->>'state' = 'success')"""
+_ASKER = """
     coalesce(asked.login, asking.login, case when creator_id > 0 then creator end, '') as asker,
     coalesce(asked.login_id, asking.login_id, creator_id) as asker_id,
-    exists (select from deployments other where {_HERE} and other.sha = deployments.sha
-        and other.id < deployments.id and other.succeeded and other.run->>'state' = 'success'
-        ) as rolls_back,
+    coalesce(nullif(asked.ref_name, ''), nullif(asking.ref_name, ''), ref) as asked_ref
+"""
+_AROUND = f"""
+    {_ROLLS_BACK} as rolls_back,
     array(select to_jsonb(one) from (select {names(Lock)} from locks
         where ended_at is null and repo_id in (0, deployments.repo_id)
         and (expires_at is null or expires_at > %(now)s) order by locks.id) one) as locks,
@@ -60,15 +64,19 @@ _COLUMNS = f"""
         order by id desc limit {_MOST_WAITING}) one) as neighbours,
     {promotions.OF_DEPLOYMENT} as upstreams
 """
+# In the place of a deployment's row, one that is not there; it would be the newest.
+_NOT_THERE = """(select %(repo_id)s::bigint as repo_id, %(environment)s::text as environment,
+    %(sha)s::text as sha, %(id)s::bigint as id) deployments"""
+_NEWEST = 2**63 - 1
 # The second: GitHub's event may be quicker than the response by which the action becomes known as
 # the one that created it (webhook.engine.creation).
 _JOINS = r"""
     left join lateral (
-        select login, login_id from actions where created_deployment_id = deployments.id
+        select login, login_id, ref_name from actions where created_deployment_id = deployments.id
         order by actions.id limit 1
     ) asked on true
     left join lateral (
-        select login, login_id from actions
+        select login, login_id, ref_name from actions
         where id = substring(deployments.description from '\(relay action (\d{1,18})-')::bigint
         and right(deployments.description, 10) = '-' || left(key, 8) || ')'
         and creator_id = 0 and created_deployment_id is null
@@ -97,12 +105,19 @@ async def lock_environment(connection: Async, row: DeploymentRow) -> None:
     )
 
 
+async def rolls_back(connection: Async, deployment_id: int) -> bool:
+    """As in `Candidate`."""
+    query = f"select {_ROLLS_BACK} as rolls_back from deployments where id = %s"
+    row = await (await connection.execute(query, [deployment_id])).fetchone()
+    return bool(row and row["rolls_back"])
+
+
 async def read(
     connection: Async, deployment_id: int, policy: Policy, now: datetime
 ) -> Situation | None:
-    upstreams = list(promotion_of(policy.environment).after)
-    values = {"id": deployment_id, "now": now, "upstreams": upstreams}
-    found = await deployments.read_with(connection, _COLUMNS, _JOINS, values)
+    values = {"id": deployment_id, **_given(policy, now)}
+    columns = f"{_ASKER}, {_AROUND}"
+    found = await deployments.read_with(connection, columns, _JOINS, values)
     if found is None:
         return None
     row, other = found
@@ -111,7 +126,7 @@ async def read(
         repo=row.repo,
         repo_id=row.repo_id,
         environment=row.environment,
-        ref=row.shown_ref,
+        ref=other["asked_ref"],
         sha=row.sha,
         requested_at=row.requested_at or now,
         asker=other["asker"],
@@ -119,18 +134,60 @@ async def read(
         rolls_back=other["rolls_back"],
         former_names=tuple(other["former_names"]),
     )
+    snapshot = _snapshot(candidate, policy, now, other)
+    return Situation(row, snapshot, frozenset(other["skipped"]))
+
+
+def _given(policy: Policy, now: datetime) -> dict[str, Any]:
+    return {"upstreams": list(promotion_of(policy.environment).after), "now": now}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prospective:
+    """A deployment that is not there yet. `sha`: "" where it is not known."""
+
+    repo: str
+    repo_id: int
+    environment: str
+    ref: str
+    sha: str
+    asker: str
+    asker_id: int
+
+
+async def foresee(
+    connection: Async, prospective: Prospective, policy: Policy, now: datetime
+) -> Snapshot:
+    """As `read`, of one that would be asked for now."""
+    values = {**asdict(prospective), "id": _NEWEST, **_given(policy, now)}
+    cursor = await connection.execute(f"select {_AROUND} from {_NOT_THERE}", values)
+    other = await cursor.fetchone()
+    assert other is not None
+    candidate = Candidate(
+        id=_NEWEST,
+        **asdict(prospective),
+        requested_at=now,
+        rolls_back=bool(prospective.sha) and other["rolls_back"],
+        former_names=tuple(other["former_names"]),
+    )
+    return _snapshot(candidate, policy, now, other)
+
+
+def _snapshot(
+    candidate: Candidate, policy: Policy, now: datetime, other: Mapping[str, Any]
+) -> Snapshot:
+    repo_id, environment = candidate.repo_id, candidate.environment
     locks = (_typed(Lock, one) for one in other["locks"])
-    snapshot = Snapshot(
+    return Snapshot(
         candidate=candidate,
         environment=policy.environment,
         now=now,
         file=policy.file,
-        locks=tuple(one for one in locks if covers(one, row.repo_id, row.environment)),
+        locks=tuple(one for one in locks if covers(one, repo_id, environment)),
         approvals=approvals.from_json(other["approvals"]),
         neighbours=tuple(_typed(Neighbour, one) for one in other["neighbours"]),
         upstreams=promotions.from_json(other["upstreams"]),
     )
-    return Situation(row, snapshot, frozenset(other["skipped"]))
 
 
 _TIMES = ("at", "created_at", "expires_at")

@@ -12,11 +12,13 @@ from webhook.store.database import Sync
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lineage:
-    """`login`: who requested it in Slack, "" for all others. `origin`: the action that created it
-    from another deployment: `origin_id`, in `origin_environment` of `origin_repo`. `previous_sha`:
-    the commit of the last success before it in its environment, "" if there was none."""
+    """`login`: who requested it in Slack, or pushed it, "" for all others; `action`: of which kind
+    that was. `origin`: the action that created it from another deployment: `origin_id`, in
+    `origin_environment` of `origin_repo`. `previous_sha`: the commit of the last success before it
+    in its environment, "" if there was none."""
 
     login: str = ""
+    action: str = ""
     origin: str = ""
     origin_id: int = 0
     origin_repo: str = ""
@@ -27,7 +29,7 @@ class Lineage:
 def lineage_of(connection: Sync, deployment_id: int) -> Lineage:
     cursor = connection.cursor(row_factory=class_row(Lineage))
     cursor.execute(
-        "select coalesce(login, '') as login,"
+        "select coalesce(login, '') as login, coalesce(kind, '') as action,"
         " case when actions.deployment_id is null then '' else kind end as origin,"
         " coalesce(actions.deployment_id, 0) as origin_id,"
         " coalesce(actions.repo, '') as origin_repo,"

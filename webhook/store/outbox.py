@@ -1,4 +1,4 @@
-"""The outbox: outward writes (a status, a message, a deployment) and their state.
+"""The outbox: outward writes (a status, a message, a deployment, a check run) and their state.
 
 An entry is `waiting`, then `claimed` (committed before the call, so that a crash in it is seen),
 then `sent`, `rejected`, or `skipped` because there is no need for it any more. A claimed one is
@@ -18,7 +18,7 @@ from psycopg.types.json import Jsonb
 from webhook.errors import Excluded
 from webhook.store.database import Async, Sync
 
-Kind = Literal["status", "message", "deployment"]
+Kind = Literal["check_run", "status", "message", "deployment"]
 State = Literal["waiting", "claimed", "sent", "rejected", "skipped"]
 # Where something is on the other side: for a status its id, for a message what its notifier needs.
 Ref = Mapping[str, str]
@@ -31,9 +31,9 @@ class Entry:
     """`first_claimed_at`: what it wrote is not older. `lookups`: how often the result of the last
     attempt was searched in vain. `error`: of the last attempt, until one succeeds. `position`: of a
     status, that of its timeline entry; of a reply, that of the last one that it covers; of an
-    announcement, its id. `digest`:
-    of a message's content. `simplified`: it was sent in a simpler form, and `error` is why.
-    `rejected_call`: the call that is rejected since `rejected_since`, at last at `rejected_at`."""
+    announcement, or of a check of a file, its id. `digest`: of a message's content. `simplified`:
+    it was sent in a simpler form, and `error` is why. `rejected_call`: the call that is rejected
+    since `rejected_since`, at last at `rejected_at`."""
 
     id: int
     kind: Kind

@@ -80,6 +80,19 @@ async def commands(connection: Async, after: int, before: datetime) -> Batch:
     )
 
 
+async def automatic_deployments(connection: Async, after: int, before: datetime) -> Batch:
+    """Those that have ended."""
+    return await _by_id(
+        connection,
+        "with oldest as (select id, at, state from automatic_deployments where id > %(after)s"
+        " order by id limit %(limit)s),"
+        " deleted as (delete from automatic_deployments where id = any(array("
+        "select id from oldest where at < %(before)s and state <> 'waiting')) returning 1)",
+        after,
+        before,
+    )
+
+
 async def announcements(connection: Async, after: int, before: datetime) -> Batch:
     """With what the outbox knows of their messages."""
     return await _by_id(
@@ -89,6 +102,21 @@ async def announcements(connection: Async, after: int, before: datetime) -> Batc
         " deleted as (delete from announcements where id = any(array("
         "select id from oldest where at < %(before)s)) returning id),"
         " messages as (delete from outbox where purpose = 'announcement'"
+        " and position = any(array(select id from deleted)) returning 1)",
+        after,
+        before,
+    )
+
+
+async def file_checks(connection: Async, after: int, before: datetime) -> Batch:
+    """With what the outbox knows of their check runs."""
+    return await _by_id(
+        connection,
+        "with oldest as (select id, at from file_checks where id > %(after)s"
+        " order by id limit %(limit)s),"
+        " deleted as (delete from file_checks where id = any(array("
+        "select id from oldest where at < %(before)s)) returning id),"
+        " written as (delete from outbox where kind = 'check_run'"
         " and position = any(array(select id from deleted)) returning 1)",
         after,
         before,
@@ -199,7 +227,7 @@ select array(select id from oldest it where over and ({_UNUSED}) and ({_REPLACED
 
 
 async def deployments(connection: Async, after: int, before: datetime) -> Batch:
-    """With all that belongs to them: timeline, outbox, output, actions."""
+    """With all that belongs to them: timeline, outbox, output, actions, their commits' files."""
     values: dict[str, Any] = {"after": after, "before": before, "limit": DEPLOYMENTS_AT_ONCE}
     cursor = await connection.execute(_DEPLOYMENTS, values)
     row = await cursor.fetchone()
@@ -213,8 +241,16 @@ async def deployments(connection: Async, after: int, before: datetime) -> Batch:
     )
     found = [one["id"] async for one in locked]
     cursor = await connection.execute(
-        f"delete from deployments it where id = any(%(found)s) and {_UNUSED}",
+        f"delete from deployments it where id = any(%(found)s) and {_UNUSED}"
+        " returning repo_id, sha",
         {"found": found, "before": before},
+    )
+    gone = {(one["repo_id"], one["sha"]) async for one in cursor}
+    await connection.execute(
+        "delete from repository_files it using unnest(%s::bigint[], %s::text[]) gone (repo_id, sha)"
+        " where it.repo_id = gone.repo_id and it.ref = gone.sha and not exists"
+        " (select from deployments where repo_id = gone.repo_id and sha = gone.sha)",
+        [[repo_id for repo_id, _ in gone], [sha for _, sha in gone]],
     )
     return Batch(cursor.rowcount, row["after"])
 

@@ -17,7 +17,8 @@ from webhook.store.database import Async, Sync
 from webhook.store.environments import EnvironmentKey
 from webhook.timing import Timing
 
-# The subject is a delivery, a deployment, an action, an installation, an announcement or a lock.
+# The subject is a delivery, a deployment, an action, an installation, an announcement, a lock, an
+# automatic deployment or a check of a file.
 # The detail is a destination, or the account of an installation.
 Task = Literal[
     "receive",
@@ -27,7 +28,9 @@ Task = Literal[
     "run_action",
     "resume_installation",
     "announce",
+    "deploy_automatically",
     "remind_of_lock",
+    "check_file",
 ]
 CHANNEL = "schedule"
 # A task, and whether it is urgent: requested, while other things are only waited for.

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from webhook.config.environments import Config
 from webhook.config.routing import route
 from webhook.deployments.actions import ActionRequest, Reply
+from webhook.gates.repository_file import tightens
 from webhook.slack.actions.contract import Actions
 from webhook.slack.actions.payloads import Parsed, Response, SlashCommand, key_of, read
 from webhook.slack.actions.typed import (
@@ -89,9 +90,10 @@ def _parse(command: str, arguments: list[str], config: Config, actions: Actions)
 def _inputs(
     config: Config, repo: str, environment: str, rest: Iterable[str]
 ) -> tuple[list[str], dict[str, str]]:
-    """What is `name=value`, where the environment has inputs; a branch may be called so too."""
+    """What is `name=value`, where the environment may have inputs; a branch may be called so,
+    too."""
     found = route(config, repo, environment)
-    if found is None or not found.dynamic_payload.enabled:
+    if found is None or not (found.dynamic_payload.enabled or tightens(found)):
         return list(rest), {}
     pairs = dict(one.split("=", 1) for one in rest if _INPUT.match(one))
     return [one for one in rest if not _INPUT.match(one)], pairs

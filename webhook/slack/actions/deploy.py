@@ -9,9 +9,11 @@ from collections.abc import Callable
 import structlog
 
 from webhook.config.creation import payload_of
+from webhook.config.environments import Environment
 from webhook.deployments.models import is_production
 from webhook.engine.creation import Plan, marker
 from webhook.errors import INVALID, LACKS_PERMISSION, Rejected
+from webhook.gates.repository_file import tightens
 from webhook.github import repositories
 from webhook.github.deployments import NewDeployment
 from webhook.github.tokens import Scope
@@ -24,6 +26,7 @@ from webhook.slack.actions.permissions import (
     rejected,
     routed,
 )
+from webhook.slack.actions.policy import tightened
 from webhook.slack.actions.services import ActionServices
 from webhook.slack.blocks.mrkdwn import BlockMessage, bold, escape
 from webhook.slack.response_url import question
@@ -44,12 +47,13 @@ class Deploy(CreateDeployment):
         confirms = action.reply.confirms if action.reply else 0
         if confirms and not action.repo:
             action = await confirmed(services, action, confirms)
-        elif not action.claimed and not confirms and is_production_there(services, action):
+        elif not action.claimed and not confirms and await _needs_confirmation(services, action):
             return await self._hold(services, action)
         return await super().run(services, action)
 
     async def plan(self, services: ActionServices, action: ActionRow, by: Authorized) -> Plan:
-        environment = routed(services, by.repository.repo, action.environment)
+        listed = routed(services, by.repository.repo, action.environment)
+        environment = await tightened(services, by.repository, action.environment)
         ref = await _ref(services, action, by)
         try:
             payload = payload_of(environment, action.inputs)
@@ -62,13 +66,12 @@ class Deploy(CreateDeployment):
             payload=payload,
             auto_merge=environment.auto_merge and not _SHA.fullmatch(ref),
             required_contexts=environment.required_contexts,
-            description=f"Requested in Slack by {by.login}",
-            production=is_production_there(services, action, by.repository.repo),
+            description=_description(listed, environment, by),
+            production=is_production(action.environment, environment.production_environment),
             marker=marker(action),
         )
         if request.production and not (action.reply and action.reply.confirms):
-            renamed = f"{action.repo} is now {by.repository.repo}, where this is production"
-            raise Declined("not_possible", f"{renamed}; please type the new name")
+            raise _unconfirmed(action, by)
         return Plan(by.repository, request, ref_name=action.ref_name)
 
     async def reply(self, services: ActionServices, action: ActionRow) -> BlockMessage | None:
@@ -99,10 +102,31 @@ class Deploy(CreateDeployment):
             await actions.hold(connection, action.id, what, "Waits until it is confirmed")
 
 
-def is_production_there(services: ActionServices, action: ActionRow, repo: str = "") -> bool:
-    """Where it deploys. `repo`: its name now, if it is known."""
-    environment = routed(services, repo or action.repo, action.environment)
+async def _needs_confirmation(services: ActionServices, action: ActionRow) -> bool:
+    environment = routed(services, action.repo, action.environment)
+    if is_production(action.environment, environment.production_environment):
+        return True
+    if not tightens(environment):
+        return False
+    by = await authorize(services, action, Deploy.permission)
+    environment = await tightened(services, by.repository, action.environment)
     return is_production(action.environment, environment.production_environment)
+
+
+def _unconfirmed(action: ActionRow, by: Authorized) -> Declined:
+    """It was not production a moment ago."""
+    if by.repository.repo.lower() == action.repo.lower():
+        message = f"{action.environment} of {action.repo} has just become production"
+        return Declined("not_possible", f"{message}; please type it once more")
+    renamed = f"{action.repo} is now {by.repository.repo}, where this is production"
+    return Declined("not_possible", f"{renamed}; please type the new name")
+
+
+def _description(listed: Environment, environment: Environment, by: Authorized) -> str:
+    """The operator's own is for the readers of deploy.yml."""
+    if environment.description in ("", listed.description):
+        return f"Requested in Slack by {by.login}"
+    return f"{environment.description} (requested in Slack by {by.login})"
 
 
 async def confirmed(services: ActionServices, press: ActionRow, confirms: int) -> ActionRow:

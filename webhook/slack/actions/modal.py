@@ -6,11 +6,13 @@ docs.slack.dev/reference/interaction-payloads/view-interactions-payload (`respon
 Errors: `UserError`. What was filled in wrongly is shown beside its field.
 """
 
+import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+import structlog
 from slack_sdk.models.blocks import (
     InputBlock,
     Option,
@@ -19,8 +21,11 @@ from slack_sdk.models.blocks import (
 )
 from slack_sdk.models.views import View
 
+from webhook.config.creation import DynamicPayload
 from webhook.config.environments import Config
 from webhook.deployments.actions import ActionRequest, Reply
+from webhook.errors import Rejected, RetryAt, UnknownOutcome
+from webhook.gates.repository_file import tightens
 from webhook.slack.actions.command import OPEN_FORM
 from webhook.slack.actions.contract import Action
 from webhook.slack.actions.deploy import Deploy
@@ -32,6 +37,8 @@ from webhook.slack.actions.payloads import (
     read,
 )
 from webhook.slack.actions.payloads import View as Submitted
+from webhook.slack.actions.permissions import Declined, authorize
+from webhook.slack.actions.policy import inputs_of
 from webhook.slack.actions.services import ActionServices
 from webhook.slack.actions.typed import (
     LONGEST_ENVIRONMENT,
@@ -46,6 +53,8 @@ from webhook.slack.actions.typed import (
 from webhook.slack.blocks.mrkdwn import BlockMessage, plain
 from webhook.store.actions import ActionRow
 
+log = structlog.get_logger()
+
 # The blocks of the form; each holds one element, of the same name.
 FORM = "deploy_form"
 REPO, CHOSEN, TYPED, REF = "repository", "environment", "other_environment", "ref"
@@ -56,6 +65,8 @@ LONGEST_OPTION = 75
 _LONGEST_REPO = 201
 _LONGEST_REF = 255
 _LONGEST_INPUTS = 3000
+# Of a hint, which is 2000 characters at most.
+_MOST_LINES, _LONGEST_LINE = 8, 240
 _WITHOUT = "type all of it instead: /deploy owner/repo environment [ref]"
 
 
@@ -67,11 +78,13 @@ class OpenForm(Action):
 
     async def run(self, services: ActionServices, action: ActionRow) -> None:
         names, typed = choices(services.config)
+        takes = _takes_inputs(services.config)
         view = deploy_form(
             action.repo,
             names,
             typed=typed,
-            inputs=_takes_inputs(services.config),
+            inputs=takes,
+            described=await _described_inputs(services, action, names) if takes else "",
             url=action.reply.url if action.reply else "",
             at=int(action.at.timestamp()),
         )
@@ -118,7 +131,33 @@ def _inputs(view: Submitted) -> tuple[dict[str, str], dict[str, str]]:
 
 
 def _takes_inputs(config: Config) -> bool:
-    return any(env.dynamic_payload.enabled for env in config.envs)
+    return any(env.dynamic_payload.enabled or tightens(env) for env in config.envs)
+
+
+async def _described_inputs(
+    services: ActionServices, action: ActionRow, names: Sequence[str]
+) -> str:
+    """Those of a repository that was typed, for whom it lets in, as far as that is known in time:
+    Slack does not wait."""
+    if not action.repo:
+        return ""
+    try:
+        async with asyncio.timeout(services.timing.form_details_within.total_seconds()):
+            by = await authorize(services, action, Deploy.permission)
+            found = await inputs_of(services, by.repository, names)
+    except (TimeoutError, Declined, RetryAt, UnknownOutcome, Rejected) as error:
+        log.info("a form without the inputs", error=str(error))
+        return ""
+    lines = [_described(name, payload) for name, payload in found.items()]
+    return "\n".join(plain(line, _LONGEST_LINE) for line in lines[:_MOST_LINES])
+
+
+def _described(name: str, payload: DynamicPayload) -> str:
+    inputs = [
+        f"{key} ({one.expected}{', needed' if one.required and one.default is None else ''})"
+        for key, one in payload.inputs.items()
+    ]
+    return f"{name}: {'; '.join(inputs)}"
 
 
 def _field(view: Submitted, name: str) -> str:
@@ -150,10 +189,18 @@ def choices(config: Config) -> tuple[list[str], bool]:
 
 
 def deploy_form(
-    repo: str, names: Sequence[str], *, typed: bool, inputs: bool = False, url: str, at: int
+    repo: str,
+    names: Sequence[str],
+    *,
+    typed: bool,
+    inputs: bool = False,
+    described: str = "",
+    url: str,
+    at: int,
 ) -> View:
-    """`names` can be chosen; `typed`: others can be typed; `inputs`: some environment takes any.
-    `url` is where the reply goes, which Slack gave out `at` (seconds since 1970)."""
+    """`names` can be chosen; `typed`: others can be typed; `inputs`: some environment takes any,
+    `described`: which. `url` is where the reply goes, which Slack gave out `at` (seconds since
+    1970)."""
     blocks = [text_field(REPO, "Repository", "owner/repo", _LONGEST_REPO, value=repo)]
     if names:
         blocks.append(_choice(names, optional=typed))
@@ -167,9 +214,9 @@ def deploy_form(
     blocks.append(text_field(REF, "Ref", hint, _LONGEST_REF, optional=True))
     if inputs:
         hint = "name=value, one in each line"
-        blocks.append(
-            text_field(INPUTS, "Inputs", hint, _LONGEST_INPUTS, lines=True, optional=True)
-        )
+        given = text_field(INPUTS, "Inputs", hint, _LONGEST_INPUTS, lines=True, optional=True)
+        given.hint = PlainTextObject(text=described) if described else None
+        blocks.append(given)
     return View(
         type="modal",
         callback_id=FORM,

@@ -18,8 +18,9 @@ from webhook.errors import Excluded
 from webhook.github.deployments import NewDeployment
 from webhook.slack.actions.contract import commit_of
 from webhook.slack.actions.create import CreateDeployment, name_of
-from webhook.slack.actions.deploy import confirmed, is_production_there
+from webhook.slack.actions.deploy import confirmed
 from webhook.slack.actions.permissions import Authorized, Declined, authorize, routed
+from webhook.slack.actions.policy import tightened
 from webhook.slack.actions.services import ActionServices
 from webhook.slack.actions.typed import (
     Mistyped,
@@ -122,7 +123,9 @@ class PromoteByName(Promote):
         if not action.claimed and action.deployment_id is None:
             by = await authorize(services, action, self.permission)
             source = await _source(services, action, by)
-            if not confirms and is_production_there(services, action, by.repository.repo):
+            environment = await tightened(services, by.repository, action.environment)
+            production = is_production(action.environment, environment.production_environment)
+            if production and not confirms:
                 return await _hold(services, action, by, source)
             async with services.pool.connection() as connection:
                 await actions.set_deployment(connection, action.id, source.id)
@@ -133,7 +136,11 @@ class PromoteByName(Promote):
         newest = await _source(services, action, by)
         if newest.id != by.pressed_on.id:
             raise _changed(action, newest)
-        return await plan_promotion(services, action, by, action.environment)
+        plan = await plan_promotion(services, action, by, action.environment)
+        if plan.request.production and not (action.reply and action.reply.confirms):
+            message = f"{action.environment} has just become production"
+            raise Declined("not_possible", f"{message}; please type it once more")
+        return plan
 
     async def reply(self, services: ActionServices, action: ActionRow) -> BlockMessage | None:
         if action.outcome != "waiting":
@@ -150,7 +157,7 @@ async def plan_promotion(
 ) -> Plan:
     """With the task and the payload of that environment."""
     row, repo = by.pressed_on, by.repository.repo
-    environment = routed(services, repo, to)
+    environment = await tightened(services, by.repository, to)
     try:
         payload = payload_of(environment, {})
     except ValueError as error:

@@ -14,7 +14,8 @@ from webhook.slack.actions.create import (
     require_newest,
 )
 from webhook.slack.actions.locks import LockAfterRollback
-from webhook.slack.actions.permissions import Authorized, Declined, routed
+from webhook.slack.actions.permissions import Authorized, Declined
+from webhook.slack.actions.policy import tightened
 from webhook.slack.actions.services import ActionServices
 from webhook.slack.blocks.mrkdwn import BlockMessage, plain
 from webhook.slack.response_url import question
@@ -66,7 +67,8 @@ class Rollback(CreateDeployment):
         name = name_of(old)
         target = f"{one_line(name, 50)} @ {old.sha[:7]}" if name else old.sha[:7]
         description = f"Roll back deployment {row.id} to {target} by {by.login}"
-        task = routed(services, row.repo, row.environment).task or TASK
+        environment = await tightened(services, by.repository, row.environment, rollback=True)
+        task = environment.task or TASK
         request = plan_like(row, old, action, task=task, description=description)
         return Plan(by.repository, request, f"Rollback to {target}, requested in Slack", name)
 

@@ -15,8 +15,9 @@ from webhook.slack.actions.services import ActionServices
 from webhook.slack.actions.typed import Mistyped, Typed, repo_error, require
 from webhook.slack.blocks.blockers import blocker_lines
 from webhook.slack.blocks.mrkdwn import BlockMessage, escape, link
-from webhook.store import environments, locks, queue
+from webhook.store import automatic, environments, locks, queue
 from webhook.store.actions import ActionRow
+from webhook.store.automatic import AutomaticDeployment
 from webhook.store.database import Async
 from webhook.store.environments import CurrentDeployment
 
@@ -25,6 +26,8 @@ MOST_ENVIRONMENTS = 20
 _LONGEST_LOCK = 900
 # Of what keeps one deployment from starting, and of a queue; all of it goes into one reply.
 _LONGEST_BLOCKERS, _LONGEST_REF, _MOST_QUEUED = 500, 40, 3
+# Of automatic deployments that wait for their checks, the newest.
+_MOST_AWAITED = 5
 
 
 class Status(StoreAction):
@@ -58,15 +61,17 @@ async def _summary(services: ActionServices, action: ActionRow) -> str:
         found = await environments.newest_of_repository(connection, action.repo_id, most)
         queued = await queue.of_repository(connection, action.repo_id)
         locked = await locks.active_of(connection, action.repo_id, services.clock())
+        awaited = await automatic.waiting_of_repository(connection, action.repo_id)
+    beside = [*_awaited_lines(awaited), *_lock_lines(services, locked)]
     repo = escape(action.repo, 200)
     if not found:
         renamed = f"{escape(action.message, 400)}. " if action.message else ""
         nothing = f"{renamed}The relay has seen no deployment of {repo}"
-        return "\n".join([nothing, *_lock_lines(services, locked)])
+        return "\n".join([nothing, *beside])
     lines = [_lines(services, one, queued) for one in found[:MOST_ENVIRONMENTS]]
     if len(found) > MOST_ENVIRONMENTS:
         lines.append("and others, which were deployed to before these")
-    lines += _lock_lines(services, locked)
+    lines += beside
     return f"{escape(action.message, 400) or repo}:\n" + "\n".join(lines)
 
 
@@ -100,6 +105,17 @@ def _line(services: ActionServices, one: CurrentDeployment) -> str:
     label = phase_label(one.phase, held=one.held, started=one.started, blocked=blocked)
     about = f"{label.text}, {ref}{one.sha[:7]}, {_age(one, services.clock())} ({page})"
     return f"{label.sign} *{escape(one.environment, 60)}*: {about}"
+
+
+def _awaited_lines(found: Sequence[AutomaticDeployment]) -> list[str]:
+    shown = [
+        f"{escape(one.environment, 60)}: {escape(one.shown_ref, 80)} is to be deployed"
+        f" automatically; {escape(one.reason, 300) or 'it is looked at now'}"
+        for one in found[-_MOST_AWAITED:]
+    ]
+    more = len(found) - len(shown)
+    others = [f"and {more} before these"] if more else []
+    return [f":hourglass_flowing_sand: {line}" for line in [*shown, *others]]
 
 
 def _lock_lines(services: ActionServices, found: Sequence[Lock]) -> list[str]:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from webhook.config.creation import payload_of
 from webhook.config.environments import Config
 from webhook.config.routing import matches_any, route
+from webhook.gates.repository_file import tightens
 from webhook.slack.blocks.mrkdwn import unescaped
 from webhook.text import and_more, one_line
 
@@ -58,9 +59,10 @@ def escape(text: str, limit: int = 300) -> str:
 
 
 def input_error(config: Config, repo: str, environment: str, inputs: Mapping[str, str]) -> str:
+    """Not where the repository's own file may have other inputs: that is read before it is done."""
     found = route(config, repo, environment)
     try:
-        if found is not None:
+        if found is not None and not tightens(found):
             payload_of(found, inputs)
     except ValueError as error:
         return str(error)

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from slack_sdk.models.blocks import ContextBlock, SectionBlock
 
+from webhook.deployments.automatic import requested
 from webhook.deployments.changelog import Commit
 from webhook.deployments.notice import DeploymentNotice, NoticeApproval, NoticeEntry
 from webhook.deployments.overrides import Override
@@ -185,8 +186,7 @@ def _what(notice: DeploymentNotice) -> str:
 
 
 def _who(notice: DeploymentNotice) -> str:
-    who = escape(notice.requested_by, 60)
-    return f"by {who}" if who else ""
+    return requested(notice.cause, escape(notice.requested_by, 60))
 
 
 def _task(notice: DeploymentNotice) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 from handlers import durations
+from webhook.deployments.automatic import cause_of, requested
 from webhook.deployments.changelog import Changelog, Commit
 from webhook.deployments.difference import Difference
 from webhook.deployments.labels import Label, entry_label, phase_label
@@ -200,7 +201,7 @@ def build_page(
         origin=origin,
         superseded_by=_superseded_by(row, page_of),
         gates=build_gates(row, data.waits, page_of, gives_up),
-        requested_by=line(data.lineage.login or row.creator) or "somebody",
+        requested_by=_requested_by(data),
         handler="GitHub Actions, watched" if row.watched else line(row.handler),
         requested_at=moment(row.created_at, "%d %b %Y, %H:%M:%S"),
         run=_link(_run_url(data), _run_text(row)),
@@ -228,6 +229,13 @@ def _ref(row: DeploymentRow) -> Link | None:
     if row.shown_ref == row.sha:
         return None
     return _on_github(row, "tree", row.shown_ref, line(row.shown_ref))
+
+
+def _requested_by(data: PageData) -> str:
+    cause, login = cause_of(data.lineage.action), line(data.lineage.login)
+    if cause is not None:
+        return requested(cause, login)
+    return login or line(data.row.creator) or "somebody"
 
 
 def _run_url(data: PageData) -> str:

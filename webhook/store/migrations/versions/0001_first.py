@@ -41,6 +41,25 @@ create table repository_names (
 create index repository_names_name on repository_names (lower(full_name));
 """
 
+REPOSITORY_FILES = """
+-- The deploy.yml that a repository has itself, as GitHub showed it last: at the head of its default
+-- branch, and at commits that were to be deployed.
+create table repository_files (
+    repo_id bigint not null,
+    ref text not null,                          -- HEAD, or a commit
+    state text not null check (state in ('present', 'unusable', 'missing')),
+    etag text not null default '',              -- of GitHub's response
+    blob text not null default '',              -- git's name of the content
+    content bytea not null default '',          -- its beginning, where it is too long to be read
+    reason text not null default '',            -- why it is unusable
+    read_at timestamptz not null,               -- when GitHub was asked last, and answered
+    changed_at timestamptz not null default 'epoch',  -- a push has changed it then, or may have
+    missing_since timestamptz,                  -- since when GitHub has not shown what was there,
+                                                -- before that counts
+    primary key (repo_id, ref)
+);
+"""
+
 DEPLOYMENTS = """
 -- One row for each deployment; every decision is made from this row.
 create table deployments (
@@ -304,15 +323,76 @@ create index actions_created_deployment on actions (created_deployment_id);
 create index actions_of_deployment on actions (deployment_id) where deployment_id is not null;
 """
 
+FILE_CHECKS = """
+-- deploy.yml of pull requests to be checked: a row for each commit that one has had as its head.
+create table file_checks (
+    id bigint generated always as identity primary key,
+    external_id text not null default gen_random_uuid()::text,  -- of its check run on GitHub
+    repo_id bigint not null,
+    repo text not null,                         -- its name then
+    installation_id bigint not null,
+    number bigint not null,                     -- of the pull request
+    sha text not null,                          -- its head
+    base text not null,                         -- its base branch
+    at timestamptz not null default now(),
+    unique (repo_id, number, sha, base)
+);
+"""
+
+AUTOMATIC_DEPLOYMENTS = """
+-- Deployments that nobody requests: one at most of each environment and commit.
+create table automatic_deployments (
+    id bigint generated always as identity primary key,
+    at timestamptz not null,                    -- when its cause became known
+    cause text not null check (cause in ('push', 'promotion')),
+
+    -- What is to be deployed, and where.
+    repo text not null,                         -- its name then
+    repo_id bigint not null,
+    installation_id bigint not null,
+    environment text not null,
+    sha text not null,
+    ref text not null,                          -- refs/heads/..., refs/tags/...; empty: unknown
+
+    login text not null,                        -- who pushed it, or asked for what is promoted
+    login_id bigint not null,                   -- that account; 0: unknown, or no person
+    from_deployment_id bigint not null,         -- what is promoted; 0 of a push
+    due_at timestamptz,                         -- not before then
+    deadline timestamptz not null,              -- until when it waits
+    skips_checks text not null,                 -- the marker in its message by which GitHub starts
+                                                -- no workflows for it
+
+    -- skipped: it is not wanted; superseded: a newer one was ready first, or is the branch's head.
+    state text not null
+        check (state in ('waiting', 'created', 'skipped', 'superseded', 'failed')),
+    code text not null default '',              -- why it failed
+    reason text not null default '',            -- why it waits or has ended, for people
+    contexts text[] not null default '{}',      -- the checks for which it waits
+    action_id bigint references actions on delete set null,  -- that creates it
+    created_deployment_id bigint,
+    ended_at timestamptz
+);
+create unique index automatic_deployments_once
+    on automatic_deployments (repo_id, lower(environment), sha);
+create index automatic_deployments_commit on automatic_deployments (repo_id, sha);
+create index automatic_deployments_environment
+    on automatic_deployments (repo_id, lower(environment), id);
+create index automatic_deployments_waiting on automatic_deployments (repo_id, id)
+    where state = 'waiting';
+create index automatic_deployments_action on automatic_deployments (action_id)
+    where action_id is not null;
+"""
+
 OUTBOX = """
--- What is written elsewhere, once: statuses on GitHub, messages, deployments that people requested.
+-- What is written elsewhere, once: statuses and check runs on GitHub, messages, deployments that
+-- people requested.
 create table outbox (
     id bigint generated always as identity primary key,
-    kind text not null check (kind in ('status', 'message', 'deployment')),
+    kind text not null check (kind in ('check_run', 'status', 'message', 'deployment')),
 
     -- What it is about.
-    deployment_id bigint references deployments on delete cascade,  -- null: of a command, or of
-                                                -- an announcement
+    deployment_id bigint references deployments on delete cascade,  -- null: of a command, of a
+                                                -- check run, or of an announcement
     action_id bigint references actions on delete cascade,          -- of a created deployment
     destination text not null default '',       -- of a message
     purpose text not null default '',           -- of a message: main, reply, alert, announcement;
@@ -320,7 +400,7 @@ create table outbox (
                                                 -- group
     position bigint not null default 0,         -- of a status, its timeline entry; of a message,
                                                 -- the last one that it covers; of an announcement,
-                                                -- its id
+                                                -- or a check of a file, its id
 
     -- claimed: a call was begun, and nobody knows its end; rejected: by the other side; skipped:
     -- there is no need for it any more.
@@ -355,6 +435,7 @@ create index outbox_unsent on outbox (deployment_id) where kind = 'status' and e
 create index outbox_failed on outbox (destination, id) where kind = 'message' and error <> '';
 create index outbox_destinations on outbox (destination, id) where message_sent;
 create index outbox_announcements on outbox (position) where purpose = 'announcement';
+create index outbox_file_checks on outbox (position) where kind = 'check_run';
 -- Of each deployment one action of a group at most creates another.
 create unique index outbox_exclusive on outbox (deployment_id, purpose) where exclusive;
 """
@@ -485,6 +566,7 @@ create table announcements (
 SCHEMA = (
     DELIVERIES,
     REPOSITORIES,
+    REPOSITORY_FILES,
     DEPLOYMENTS,
     TIMELINE,
     TOOL_EVENTS,
@@ -494,6 +576,8 @@ SCHEMA = (
     RATE_LIMITS,
     SLACK_INSTALLATIONS,
     ACTIONS,
+    FILE_CHECKS,
+    AUTOMATIC_DEPLOYMENTS,
     OUTBOX,
     SCHEDULE,
     LOCKS,

@@ -1,0 +1,94 @@
+"""Gitploy's patterns of refs: RE2, found anywhere in the text.
+
+Source: github.com/google/re2/wiki/Syntax. Python's `re` reads some of it otherwise, and needs
+exponential time for what a repository's file may hold.
+"""
+
+import re
+from functools import lru_cache
+from typing import Annotated, Any
+
+import re2
+from pydantic import BeforeValidator, WithJsonSchema
+
+from webhook.config.errors import invalid
+from webhook.text import one_line
+
+_LONGEST = 1000
+_ESCAPED = re.compile(r"\\.", re.DOTALL)
+_CLASS = re.compile(r"\[\^?\]?[^\]]*\]")
+_SYNTAX = "github.com/google/re2/wiki/Syntax"
+
+
+def error_of(pattern: str) -> str:
+    """What is wrong with it, with the remedy; "" if nothing."""
+    if not pattern:
+        return "is empty; write a pattern, or remove the key"
+    if len(pattern) > _LONGEST:
+        return f"is longer than {_LONGEST} characters; write a shorter one"
+    try:
+        _compiled(pattern)
+    except UnicodeEncodeError:
+        return "holds half a character; remove it"
+    except re2.error as error:
+        [reason] = error.args
+        text = reason.decode(errors="replace") if isinstance(reason, bytes) else str(reason)
+        return f"is not a pattern of RE2 ({one_line(text, 100)}); see {_SYNTAX}"
+    return ""
+
+
+def is_found(pattern: str, text: str) -> bool:
+    """Anywhere in it, unless the pattern says otherwise by ^ and $."""
+    return _compiled(pattern).search(text) is not None
+
+
+def is_anchored(pattern: str) -> bool:
+    """Whether it says where the text begins and ends; others are found in more than people
+    expect: `main` in `maintenance`."""
+    plain = _CLASS.sub("", _ESCAPED.sub("", pattern))
+    begins = pattern.startswith(("^", r"\A"))
+    ends = pattern.endswith(r"\z") or plain.endswith(("$", ".*"))
+    return begins and ends and not _has_bare_choice(plain)
+
+
+def warning_of(pattern: str) -> str:
+    """Of one that is not anchored; "" of others."""
+    if is_anchored(pattern):
+        return ""
+    text = "is found anywhere in the name of a ref, as main is in maintenance"
+    return f"{text}; write ^({pattern})$ if it stands for the whole name"
+
+
+def _has_bare_choice(pattern: str) -> bool:
+    """a|b outside parentheses: ^ and $ belong to one of them each."""
+    depth = 0
+    for one in pattern:
+        depth += (one == "(") - (one == ")")
+        if one == "|" and depth == 0:
+            return True
+    return False
+
+
+@lru_cache(maxsize=256)
+def _compiled(pattern: str) -> Any:
+    options = re2.Options()
+    options.log_errors = False  # it would write to stderr
+    return re2.compile(pattern, options)
+
+
+def _patterns(value: Any) -> Any:
+    """One pattern in the file. Tightened by the repository's own file, there are more of them, and
+    each has to be found."""
+    if isinstance(value, list | dict):
+        text = "must be one pattern, as text; write a|b for either of two"
+        raise invalid(text, with_value=False)
+    if not isinstance(value, str):
+        raise invalid("must be one pattern, as text; put it in quotes", with_value=False)
+    if error := error_of(value):
+        raise invalid(error, with_value=bool(value))
+    return (value,)
+
+
+Patterns = Annotated[
+    tuple[str, ...], BeforeValidator(_patterns), WithJsonSchema({"type": "string", "minLength": 1})
+]

@@ -1,0 +1,25 @@
+"""Why a deployment was created that nobody requested: a rule of deploy.yml asks for it."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+Cause = Literal["push", "promotion"]
+# The kinds of the rows of `actions` that create them.
+KINDS: Mapping[Cause, str] = {"push": "auto_deploy", "promotion": "auto_promote"}
+_CAUSES: Mapping[str, Cause] = {kind: cause for cause, kind in KINDS.items()}
+
+
+def cause_of(kind: str) -> Cause | None:
+    """Of an action; None of what a person requested."""
+    return _CAUSES.get(kind)
+
+
+def requested(cause: Cause | None, login: str) -> str:
+    """Who asked for a deployment, and how; `login` is "" where that is not known."""
+    by = f" by {login}" if login else ""
+    match cause:
+        case "push":
+            return f"deployed automatically for a push{by}"
+        case "promotion":
+            return f"promoted automatically, requested{by}" if by else "promoted automatically"
+    return by.strip()

@@ -1,0 +1,198 @@
+"""What an automatic deployment waits for, and whether it is still wanted: asked again each time,
+in this order, so that what costs GitHub most is asked last."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from webhook.config.creation import Payload, is_deployed_on, payload_of
+from webhook.config.environments import Environment
+from webhook.config.routing import no_route_message
+from webhook.deployments.blockers import moment
+from webhook.deployments.models import is_production
+from webhook.deployments.phases import FAILED
+from webhook.engine.creation import Plan, marker
+from webhook.engine.policy import policy_at
+from webhook.engine.services import Services
+from webhook.errors import INVALID, Rejected, RetryAt, UnknownOutcome
+from webhook.gates.contract import Deny, Policy, Wait
+from webhook.github import compare, repositories
+from webhook.github.checks import ContextState, contexts_of
+from webhook.github.deployments import NewDeployment
+from webhook.github.tokens import Scope
+from webhook.store import automatic
+from webhook.store.actions import ActionRow
+from webhook.store.automatic import AutomaticDeployment, State
+from webhook.text import and_more, one_line
+
+_MOST_NAMED = 5
+_BRANCH = "refs/heads/"
+
+
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """`contexts`: the checks that it waits for. `until`: when it ends, if that is known."""
+
+    reason: str
+    contexts: Sequence[str] = ()
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ends:
+    state: State
+    reason: str
+    code: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Unwanted:
+    """No rule asks for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    row: AutomaticDeployment
+    scope: Scope
+    environment: Environment
+    payload: Payload | None
+
+    def plan(self, action: ActionRow) -> Plan:
+        """Exactly this commit, whose checks were looked at: GitHub, whose own list may be late, is
+        not to look at them again."""
+        row, environment = self.row, self.environment
+        request = NewDeployment(
+            ref=row.sha,
+            environment=row.environment,
+            task=environment.task or "deploy",
+            payload=self.payload,
+            description=_description(row),
+            production=is_production(row.environment, environment.production_environment),
+            marker=marker(action),
+        )
+        return Plan(self.scope, request, ref_name=row.ref_name)
+
+
+Answer = Ready | Waits | Ends | Unwanted
+
+
+async def ask(services: Services, row: AutomaticDeployment) -> Answer:
+    now = services.clock()
+    if row.due_at is not None and now < row.due_at:
+        return Waits(f"it is due at {moment(row.due_at, now)}", until=row.due_at)
+    scope = Scope(row.installation_id, row.repo, row.repo_id)
+    try:
+        policy = await policy_at(services, scope, row.environment, sha=row.sha)
+        if policy is None:
+            return Ends("failed", no_route_message(services.config, row.repo, row.environment))
+        if answer := _rules(row, policy):
+            return answer
+        environment = policy.environment
+        return (
+            await _already_there(services, row)
+            or await _checks(services, row, scope, environment.required_contexts)
+            or await _head(services, row, scope)
+            or Ready(row, scope, environment, payload_of(environment, {}))
+        )
+    except (RetryAt, UnknownOutcome, Rejected) as error:
+        return _unknown(error)
+
+
+def _rules(row: AutomaticDeployment, policy: Policy) -> Answer | None:
+    """What deploy.yml, and the repository's own, say of it."""
+    if row.cause == "push" and not is_deployed_on(policy.environment, row.ref):
+        return Unwanted()
+    if isinstance(policy.file, Deny):
+        return Ends("failed", f"{policy.file.reason}. {policy.file.way_out}")
+    if isinstance(policy.file, Wait):
+        return Waits(policy.file.reason, until=policy.file.until)
+    try:
+        payload_of(policy.environment, {})
+    except ValueError as error:
+        return Ends("failed", f"its payload needs a person: {error}")
+    return None
+
+
+def _unknown(error: RetryAt | UnknownOutcome | Rejected) -> Waits:
+    """What GitHub does not say is no permission."""
+    until = error.at if isinstance(error, RetryAt) else None
+    return Waits(f"GitHub could not be asked: {one_line(str(error))}", until=until)
+
+
+async def _already_there(services: Services, row: AutomaticDeployment) -> Ends | None:
+    async with services.pool.connection() as connection:
+        newest = await automatic.newest_in(connection, row)
+    if newest is None:
+        return None
+    if newest.sha == row.sha and newest.phase not in FAILED:
+        return Ends("skipped", f"deployment {newest.id} is of this commit already")
+    if newest.rolled_back:
+        # Kargo calls it a hold: what a person has just left must not come back by itself.
+        by = f"{newest.by} has gone back to {newest.sha[:7]} since (deployment {newest.id})"
+        return Ends("superseded", f"{by}; the next push is deployed again")
+    return None
+
+
+async def _checks(
+    services: Services, row: AutomaticDeployment, scope: Scope, needed: Sequence[str]
+) -> Waits | Ends | None:
+    if not needed:
+        return None
+    known = await contexts_of(services.github, scope, row.sha)
+    failed = [name for name in needed if known.get(name) == "failure"]
+    if failed:
+        reason = f"{_listed(failed)} did not succeed"
+        return Ends("failed", reason, automatic.CHECKS_FAILED)
+    missing = [name for name in needed if known.get(name) != "success"]
+    return Waits(_awaited(row, missing, known), needed) if missing else None
+
+
+def _awaited(
+    row: AutomaticDeployment, missing: Sequence[str], known: Mapping[str, ContextState]
+) -> str:
+    begun = [name for name in missing if name in known]
+    unseen = [name for name in missing if name not in known]
+    parts = [f"{_listed(begun)} has not ended"] if begun else []
+    parts += [f"{_listed(unseen)} has not been reported"] if unseen else []
+    why = f" ({row.skips_checks} in its message keeps workflows from running)"
+    return " and ".join(parts) + (why if unseen and row.skips_checks else "")
+
+
+def _listed(names: Sequence[str]) -> str:
+    return and_more([one_line(name, 60) for name in names], most=_MOST_NAMED)
+
+
+async def _head(services: Services, row: AutomaticDeployment, scope: Scope) -> Ends | None:
+    """A branch may have moved on. A newer commit whose own checks are waited for, or that is not to
+    be deployed, is no reason to leave this one out: else a busy branch would never be deployed."""
+    if not row.ref.startswith(_BRANCH):
+        return None
+    name = row.ref_name
+    try:
+        head = await repositories.commit_of(services.github, scope, f"heads/{name}")
+    except Rejected as error:
+        if error.code != INVALID:
+            raise
+        return Ends("superseded", f"the branch {name} is gone")
+    if head == row.sha:
+        return None
+    moved = Ends("superseded", f"{name} is at {head[:7]} now")
+    async with services.pool.connection() as connection:
+        newer = await automatic.of_commit(connection, row.repo_id, row.environment, head)
+    if newer is None or newer.id < row.id or newer.state in ("created", "superseded"):
+        return moved
+    if not await _contains(services, scope, head, row.sha):
+        return moved
+    return None
+
+
+async def _contains(services: Services, scope: Scope, head: str, sha: str) -> bool:
+    """Whether the branch still has that commit: a forced push takes commits away."""
+    since = await compare.compare(services.github, scope, sha, head)
+    return since is not None and since.behind == 0
+
+
+def _description(row: AutomaticDeployment) -> str:
+    if row.cause == "push":
+        return f"Deployed automatically for a push by {row.login or 'somebody'}"
+    return f"Promoted automatically, as deployment {row.from_deployment_id} was successful"
