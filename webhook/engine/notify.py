@@ -19,7 +19,7 @@ from webhook.config.destinations import Target
 from webhook.config.routing import route
 from webhook.deployments.actions import Snapshot, offered_buttons, origin_label
 from webhook.deployments.approvals import Approval
-from webhook.deployments.automatic import cause_of
+from webhook.deployments.automatic import ORIGINS, cause_of
 from webhook.deployments.notice import DeploymentNotice, NoticeApproval, NoticeEntry
 from webhook.deployments.phases import FAILED, Phase, entry_phase, phase_of
 from webhook.engine.changelogs import changelog_of
@@ -386,7 +386,8 @@ def _origin(services: Services, row: DeploymentRow, context: Context) -> _Origin
     if not context.origin_id:
         return {"origin": "", "origin_url": "", "origin_label": ""}
     action = services.actions.get(context.action)
-    label = origin_label(action.origin if action else "", context.origin_environment)
+    origin = action.origin if action else ORIGINS.get(context.action, "")
+    label = origin_label(origin, context.origin_environment)
     return {
         "origin": context.action,
         "origin_url": services.links.page(context.origin_repo or row.repo, context.origin_id),

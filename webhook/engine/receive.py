@@ -7,7 +7,7 @@ from webhook.config.routing import matches_any, no_route_message, route
 from webhook.deployments.phases import Phase, follows, phase_of
 from webhook.engine import file_checks, pushes, transitions
 from webhook.engine.policy import kept_policy
-from webhook.engine.promotions import chained_in, promoted_from
+from webhook.engine.promotions import chained_in, promote_next, promoted_from
 from webhook.engine.services import Services
 from webhook.engine.transitions import Transition
 from webhook.errors import UserError
@@ -132,9 +132,7 @@ async def _deployment_created(
     }
     await _notify_others(services, connection, row)
     if row.phase.final:
-        await deployments.change(connection, row, **requested)
-        if chained := chained_in(services, row):
-            await schedule.request(connection, [], chained_in=chained)
+        await _set_requested(services, connection, row, requested)
         return "ignored", f"this deployment has ended already ({row.phase})", row.id
     if environment is None:
         message = no_route_message(services.config, row.repo, row.environment)
@@ -181,7 +179,7 @@ async def _watch(
         transition = Transition(Phase.QUEUED, "A GitHub Actions workflow deploys it")
         await transitions.apply(services, connection, row, transition, columns=requested)
     else:
-        await deployments.change(connection, row, **requested)
+        await _set_requested(services, connection, row, requested)
 
 
 async def _accept(
@@ -194,8 +192,18 @@ async def _accept(
             services, connection, row, queued, columns=requested, also=[follow]
         )
     else:
-        await deployments.change(connection, row, **requested)
+        await _set_requested(services, connection, row, requested)
         await schedule.request(connection, [follow])
+
+
+async def _set_requested(
+    services: Services, connection: Async, row: DeploymentRow, requested: deployments.Columns
+) -> None:
+    """Its statuses came before. Where others come after it in a chain, it counts from now on."""
+    row = await deployments.change(connection, row, **requested)
+    if chained := chained_in(services, row):
+        await schedule.request(connection, [], chained_in=chained)
+        await promote_next(services, connection, row)
 
 
 async def _status_created(

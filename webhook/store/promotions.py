@@ -18,14 +18,16 @@ from webhook.store.database import Async
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Next:
-    """An environment to which something may be promoted. `newest_*`: its newest deployment, which
-    may wait, run or have failed; `live_*`: its last success. 0 and "" where there is none."""
+    """An environment to which a commit may be promoted. `newest_*`: its newest deployment, which
+    may wait, run or have failed; `live_*`: its last success. 0 and "" where there is none.
+    `promised`: the relay waits to do it by itself."""
 
     environment: str
     newest_id: int
     newest_sha: str
     live_sha: str
     live_ref: str
+    promised: bool
 
 
 # A job of GitHub Actions has no start of ours. What others report as done has been done.
@@ -75,7 +77,10 @@ async def newest_in(
 _NEXT = """
 select name as environment, coalesce(newest.id, 0) as newest_id,
     coalesce(newest.sha, '') as newest_sha,
-    coalesce(live.sha, '') as live_sha, coalesce(live.ref, '') as live_ref
+    coalesce(live.sha, '') as live_sha, coalesce(live.ref, '') as live_ref,
+    exists (select from automatic_deployments where repo_id = %(repo_id)s
+        and lower(environment) = lower(next.name) and sha = %(sha)s and state = 'waiting'
+        ) as promised
 from unnest(%(environments)s::text[]) with ordinality as next (name, number)
 left join lateral (
     select id, sha from deployments other
@@ -93,8 +98,10 @@ order by number
 """
 
 
-async def next_in(connection: Async, repo_id: int, environments: Sequence[str]) -> list[Next]:
-    """Of each of these environments, in their order."""
+async def next_in(
+    connection: Async, repo_id: int, environments: Sequence[str], sha: str
+) -> list[Next]:
+    """Of each of these environments, in their order; `sha`: the commit."""
     cursor = connection.cursor(row_factory=class_row(Next))
-    values = {"repo_id": repo_id, "environments": list(environments)}
+    values = {"repo_id": repo_id, "environments": list(environments), "sha": sha}
     return await (await cursor.execute(_NEXT, values)).fetchall()

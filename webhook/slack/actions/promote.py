@@ -189,7 +189,7 @@ async def _require_unchanged(
     async with services.pool.connection() as connection:
         if await actions.excluded_by(connection, action):
             raise Excluded
-        [there] = await promotions.next_in(connection, row.repo_id, [to])
+        [there] = await promotions.next_in(connection, row.repo_id, [to], row.sha)
         here = await promotions.newest_in(connection, row.repo_id, [row.environment])
     if [(one.id, one.phase) for one in here] != [(row.id, Phase.SUCCESS)]:
         message = f"Deployment {row.id} is not the newest success of {row.environment} any more"
@@ -204,7 +204,8 @@ async def _source(services: ActionServices, action: ActionRow, by: Authorized) -
     before, to, repo_id = action.inputs[_FROM], action.environment, by.repository.repo_id
     async with services.pool.connection() as connection:
         here = await promotions.newest_in(connection, repo_id, [before])
-        [there] = await promotions.next_in(connection, repo_id, [to])
+        sha = here[0].sha if here else ""
+        [there] = await promotions.next_in(connection, repo_id, [to], sha)
     row = await services.read(here[0].id) if here else None
     if row is None:
         message = f"Nothing has been deployed to {before} of {by.repository.repo}"
