@@ -116,7 +116,8 @@ async def asker_of(connection: Async, deployment_id: int) -> tuple[str, int]:
     """Login and account of who asked for it, as in `Candidate`."""
     query = f"select {_ASKER} from deployments {_JOINS} where deployments.id = %s"
     row = await (await connection.execute(query, [deployment_id])).fetchone()
-    return (row["asker"], row["asker_id"]) if row else ("", 0)
+    login, number, *_ = row.values() if row else ("", 0)
+    return login, number
 
 
 async def read(
