@@ -420,7 +420,7 @@ def _snapshot(
     return Snapshot(
         phase=row.phase,
         ended=row.ended_at is not None,
-        watched=row.watched,
+        watched=row.watched and not row.waits_for_rule,
         cancel_requested=bool(row.cancel_requested_by),
         newest=context.newest,
         rollback_target=context.back_id != 0,

@@ -5,7 +5,7 @@ import structlog
 from webhook.config.creators import DEFAULT_CREATORS, left_alone_message, takes
 from webhook.config.routing import matches_any, no_route_message, route
 from webhook.deployments.phases import Phase, follows, phase_of
-from webhook.engine import file_checks, pushes, transitions
+from webhook.engine import file_checks, protection_rules, pushes, transitions
 from webhook.engine.policy import kept_policy
 from webhook.engine.promotions import chained_in, promote_next, promoted_from
 from webhook.engine.services import Services
@@ -20,6 +20,7 @@ from webhook.github.events import (
     Ignored,
     InstallationChanged,
     Ping,
+    ProtectionRuleRequested,
     PullRequestChanged,
     StatusCreated,
     WorkflowJobUpdated,
@@ -92,6 +93,8 @@ async def _act(  # noqa: PLR0911 - one for each event
     match event:
         case DeploymentCreated():
             return await _deployment_created(services, connection, event, delivery.guid)
+        case ProtectionRuleRequested():
+            return await protection_rules.received(services, connection, event, delivery)
         case StatusCreated():
             return await _status_created(services, connection, event)
         case WorkflowRunUpdated():
@@ -119,6 +122,7 @@ async def _deployment_created(
     )
     _log_about(row)
     if row.requested_at is not None:
+        await protection_rules.keep_asker(connection, row, event)
         return "ignored", "this deployment was requested before", row.id
     environment = route(services.config, row.repo, row.environment)
     if environment is None and (event.watched or services.config.unrouted == "ignore"):
@@ -131,6 +135,7 @@ async def _deployment_created(
         "requested_at": services.clock(),
         "delivery": guid,
         "watched": event.watched,
+        **protection_rules.asker_of(event),
         "production": row.production if production is None else production,
     }
     await _notify_others(services, connection, row)
@@ -222,7 +227,7 @@ async def _status_created(
     phase = phase_of(status.state)
     # What others report of one that its gates hold back is no truth: anybody who may push could say
     # that it is done.
-    waits = bool(row.blockers) and not row.phase.final
+    waits = (bool(row.blockers) or row.waits_for_rule) and not row.phase.final
     counted = phase is not None and follows(row.phase, phase) and not waits
     description = one_line(status.description)
     entry = timeline.NewEntry(
@@ -237,6 +242,9 @@ async def _status_created(
     )
     if await timeline.add(connection, row.id, entry) is None:
         return "ignored", "this status was reported before", row.id
+    if waits and row.rule_run_id:
+        await protection_rules.reported_while_held(services, connection, row, phase)
+        return "done", f"'{status.state}' does not end the wait of its job", row.id
     if waits:
         # On GitHub the newest status counts, and this one is not true.
         if await timeline.reported_in_vain(connection, row.id) <= MOST_CONTRADICTED:
@@ -268,6 +276,8 @@ async def _workflow_run_updated(
     person changes what is shown before the run has ended.
     """
     repository = event.repository
+    if event.ended:
+        await protection_rules.run_ended(services, connection, repository.id, event.run_id)
     envs = services.config.envs
     used = any(
         one.handler == ACTIONS and matches_any(one.repos, repository.full_name) for one in envs

@@ -145,7 +145,7 @@ def _gives_up(config: Config | None, row: DeploymentRow) -> datetime | None:
     environment = route(config, row.repo, row.environment) if config else None
     if environment is None or row.requested_at is None:
         return None
-    return row.requested_at + environment.wait_limit
+    return row.waits_until(environment.wait_limit)
 
 
 def _deleted(keep: Retention) -> str:
