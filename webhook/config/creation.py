@@ -56,7 +56,7 @@ class Input(Strict):
         if (self.type == "select") != bool(self.options):
             message = "needs options for a select, and has none otherwise"
             raise invalid(message, with_value=False)
-        if self.default is not None and not self._accepts(self.default):
+        if self.default is not None and not self.accepts(self.default):
             raise invalid(f"has a default that is not {self.expected}", with_value=False)
         return self
 
@@ -69,7 +69,7 @@ class Input(Strict):
                 return "true or false"
         return f"a {self.type}"
 
-    def _accepts(self, value: Value) -> bool:
+    def accepts(self, value: Value) -> bool:
         match self.type:
             case "select":
                 return value in self.options
@@ -86,7 +86,7 @@ class Input(Strict):
                 return _number(text)
             case "boolean":
                 return _BOOLEANS.get(text.lower())
-        return text if self._accepts(text) else None
+        return text if self.accepts(text) else None
 
 
 class DynamicPayload(Strict):

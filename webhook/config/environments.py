@@ -180,13 +180,20 @@ class File(Strict):
 @dataclass(frozen=True, slots=True)
 class Config:
     """`secrets`: values that came from the process environment; never shown, never stored.
-    `digest`: of the file's text."""
+    `digest`: of the file's text; `source`: its name. `lines`: of each of `envs`, where it has its
+    keys, or the top of the file has them for it."""
 
     envs: tuple[Environment, ...]
     unrouted: Literal["error", "ignore"] = "error"
     slack_users: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     secrets: frozenset[str] = field(default=frozenset(), repr=False)
     digest: str = ""
+    source: str = ""
+    lines: tuple[Mapping[str, int], ...] = ()
+
+    def lines_of(self, environment: Environment) -> Mapping[str, int]:
+        every = zip(self.envs, self.lines, strict=False)
+        return next((lines for one, lines in every if one is environment), {})
 
 
 def file_model(

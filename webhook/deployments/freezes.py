@@ -17,7 +17,8 @@ from cronsim import CronSim
 
 # The longest time that an hour can come twice.
 _LONGEST_CHANGE = timedelta(hours=3)
-# So many windows that follow each other without a gap count as one without a known end.
+# So many windows that follow each other without a gap count as one without a known end; fewer of
+# several, as each is looked at.
 _MOST_IN_A_ROW = 2000
 
 
@@ -40,11 +41,13 @@ def zone_of(location: str) -> tzinfo:
 
 @dataclass(frozen=True, slots=True)
 class Recurring:
-    """`start`: five fields of cron, in the zone of `location`."""
+    """`start`: five fields of cron, in the zone of `location`. `both_days`: the day of the month
+    and the weekday have to match both, as in Gitploy; in cron, one of them, unless one is `*`."""
 
     start: str
     duration: timedelta
     location: str = ""
+    both_days: bool = False
 
     def end_at(self, now: datetime) -> datetime | None:
         last = self._last_start(now.astimezone(UTC))
@@ -53,7 +56,7 @@ class Recurring:
 
     def starts_between(self, after: datetime, until: datetime) -> Iterator[datetime]:
         after = after.astimezone(UTC)
-        for start in CronSim(self.start, after.astimezone(zone_of(self.location))):
+        for start in self._starts(after.astimezone(zone_of(self.location))):
             at = start.astimezone(UTC)
             if at > until:
                 return
@@ -71,10 +74,15 @@ class Recurring:
             # cronsim goes by the wall clock, which has shown this time before.
             local = (now + _LONGEST_CHANGE).astimezone(local.tzinfo)
         # With a fraction of a second, cronsim begins with this second.
-        for start in CronSim(self.start, local.replace(microsecond=1), reverse=True):
+        for start in self._starts(local.replace(microsecond=1), reverse=True):
             if (at := start.astimezone(UTC)) <= now:
                 return at
         return None
+
+    def _starts(self, begin: datetime, *, reverse: bool = False) -> CronSim:
+        starts = CronSim(self.start, begin, reverse=reverse)
+        starts.day_and = starts.day_and or self.both_days
+        return starts
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +135,7 @@ def frozen_until(windows: Sequence[Window], now: datetime) -> datetime | None:
 
 @lru_cache(maxsize=256)  # it is the same for all that waits, until then
 def _last_end(windows: tuple[Window, ...], at: datetime) -> datetime | None:
-    for _ in range(_MOST_IN_A_ROW):
+    for _ in range(_MOST_IN_A_ROW // max(1, len(windows))):
         ends = _ends(windows, at)
         if not ends:
             return at

@@ -7,13 +7,14 @@ from webhook.config.routing import matches_any, no_route_message, route
 from webhook.deployments.phases import Phase, follows, phase_of
 from webhook.engine import file_checks, protection_rules, pushes, transitions
 from webhook.engine.policy import kept_policy
-from webhook.engine.promotions import chained_in
+from webhook.engine.promotions import chained_in, promote_next, promoted_from
 from webhook.engine.services import Services
 from webhook.engine.transitions import Transition
 from webhook.errors import UserError
 from webhook.github import events
 from webhook.github.commit_events import CommitReported, Pushed
 from webhook.github.events import (
+    CheckRerequested,
     DeploymentCreated,
     Event,
     Ignored,
@@ -99,13 +100,15 @@ async def _act(  # noqa: PLR0911 - one for each event
         case WorkflowRunUpdated():
             return await _workflow_run_updated(services, connection, event)
         case Pushed():
-            return await pushes.pushed(services, connection, event)
+            return await pushes.pushed(services, connection, event, delivery.received_at)
         case CommitReported():
             return await pushes.reported(services, connection, event)
         case InstallationChanged():
             return await _installation_changed(services, connection, event)
         case PullRequestChanged():
             return await file_checks.received(services, connection, event)
+        case CheckRerequested():
+            return await file_checks.rerequested(connection, event)
     raise AssertionError(f"{event} has no effect")
 
 
@@ -135,12 +138,9 @@ async def _deployment_created(
         **protection_rules.asker_of(event),
         "production": row.production if production is None else production,
     }
-    if services.actions_enabled and (earlier := await deployments.before(connection, row)):
-        await schedule.request(connection, [], notified=[earlier])  # its buttons are gone now
+    await _notify_others(services, connection, row)
     if row.phase.final:
-        await deployments.change(connection, row, **requested)
-        if chained := chained_in(services, row):
-            await schedule.request(connection, [], chained_in=chained)
+        await _set_requested(services, connection, row, requested)
         return "ignored", f"this deployment has ended already ({row.phase})", row.id
     if environment is None:
         message = no_route_message(services.config, row.repo, row.environment)
@@ -153,6 +153,17 @@ async def _deployment_created(
         requested["handler"] = environment.handler
         await _accept(services, connection, row, requested)
     return "done", "", row.id
+
+
+async def _notify_others(services: Services, connection: Async, row: DeploymentRow) -> None:
+    """Whose buttons are gone now, or mean something else."""
+    if not services.actions_enabled:
+        return
+    others = await promoted_from(services, connection, row)
+    if earlier := await deployments.before(connection, row):
+        others.append(earlier)
+    if others:
+        await schedule.request(connection, [], notified=others)
 
 
 def _is_left_alone(services: Services, event: DeploymentCreated | StatusCreated) -> bool:
@@ -176,7 +187,7 @@ async def _watch(
         transition = Transition(Phase.QUEUED, "A GitHub Actions workflow deploys it")
         await transitions.apply(services, connection, row, transition, columns=requested)
     else:
-        await deployments.change(connection, row, **requested)
+        await _set_requested(services, connection, row, requested)
 
 
 async def _accept(
@@ -189,8 +200,18 @@ async def _accept(
             services, connection, row, queued, columns=requested, also=[follow]
         )
     else:
-        await deployments.change(connection, row, **requested)
+        await _set_requested(services, connection, row, requested)
         await schedule.request(connection, [follow])
+
+
+async def _set_requested(
+    services: Services, connection: Async, row: DeploymentRow, requested: deployments.Columns
+) -> None:
+    """Its statuses came before. Where others come after it in a chain, it counts from now on."""
+    row = await deployments.change(connection, row, **requested)
+    if chained := chained_in(services, row):
+        await schedule.request(connection, [], chained_in=chained)
+        await promote_next(services, connection, row)
 
 
 async def _status_created(

@@ -11,7 +11,7 @@ from datetime import datetime
 from handlers import HANDLERS, durations
 from handlers.contract import Run, State
 from webhook.deployments.phases import Phase, follows, phase_of
-from webhook.engine.promotions import chained_in
+from webhook.engine.promotions import chained_in, promote_next, promoted_from
 from webhook.engine.services import Services, log_about
 from webhook.errors import Conflict
 from webhook.logs import Redactor
@@ -413,9 +413,11 @@ async def _after(
 ) -> None:
     """Of every transition."""
     if row.phase is Phase.SUCCESS:
-        replaced = await deployments.deactivate_replaced(connection, row)
-        if replaced:
-            await schedule.request(connection, [], notified=replaced)
+        others = await deployments.deactivate_replaced(connection, row)
+        others += await promoted_from(services, connection, row)
+        await promote_next(services, connection, row)
+        if others:
+            await schedule.request(connection, [], notified=others)
     # Nobody waits for a superseded one.
     frees = row.phase.final and row.phase is not Phase.SUPERSEDED
     await services.notify(

@@ -47,11 +47,20 @@ _TEAM = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9_-]{0,99}/)?[A-Za-z0-9][A-Za-z0-9_-
 _ROOM = 80
 
 
+def login_error(value: str) -> str:
+    """What is wrong with it, with the remedy; "" if nothing."""
+    return (
+        ""
+        if _LOGIN.fullmatch(value)
+        else "is not a GitHub login; write it without @, as in octocat"
+    )
+
+
 def _login(value: str) -> str:
     if "/" in value:
         raise invalid("is not a GitHub login; a team goes into `teams`")
-    if not _LOGIN.fullmatch(value):
-        raise invalid("is not a GitHub login; write it without @, as in octocat")
+    if error := login_error(value):
+        raise invalid(error)
     return value
 
 
@@ -126,6 +135,19 @@ class Review(Strict):
         return {one.lower(): one for one in self.reviewers}
 
     @property
+    def approvers(self) -> dict[str, str]:
+        """Whose approval counts, by name; the members of `asked_teams` besides."""
+        return self.people
+
+    @property
+    def asked_teams(self) -> tuple[str, ...]:
+        return self.teams
+
+    def counts(self, login: str) -> bool:
+        """Whether the approval of somebody who may answer counts."""
+        return True
+
+    @property
     def digest(self) -> str:
         """Of the policy: an answer that was given under another one does not count."""
         policy = {
@@ -136,8 +158,44 @@ class Review(Strict):
             "expires": self.expires and self.expires.total_seconds(),
             "same_commit": self.same_commit,
         }
-        canonical = json.dumps(policy, sort_keys=True, separators=(",", ":"))
+        canonical = json.dumps(policy | self._narrowed, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
+
+    @property
+    def _narrowed(self) -> dict[str, Any]:
+        """Of the policy."""
+        return {}
+
+
+class NarrowedReview(Review):
+    """Narrowed by the repository's own file: of those who may answer, only some may approve."""
+
+    only: tuple[str, ...]
+
+    @classmethod
+    def of(cls, review: Review, logins: Sequence[str], count: int) -> "NarrowedReview":
+        """Narrower than it is already; `count`: at least."""
+        values = {name: getattr(review, name) for name in Review.model_fields}
+        only = tuple(one for one in logins if review.counts(one))
+        values |= {"count": max(review.count, count), "only": only}
+        return cls.model_construct(only=()).model_copy(update=values)
+
+    @property
+    def approvers(self) -> dict[str, str]:
+        """Nobody knows here who is in the teams."""
+        named = (one for one in self.only if self.teams or one.lower() in self.people)
+        return {one.lower(): one for one in named}
+
+    @property
+    def asked_teams(self) -> tuple[str, ...]:
+        return ()
+
+    def counts(self, login: str) -> bool:
+        return login.lower() in {one.lower() for one in self.only}
+
+    @property
+    def _narrowed(self) -> dict[str, Any]:
+        return {"only": sorted({one.lower() for one in self.only})}
 
 
 class ApprovalKeys(Strict):
@@ -167,7 +225,11 @@ def answers(
     own = [one for one in about if one.deployment_id == deployment_id]
     given = [one for one in own if one.approved]
     policy = review.digest
-    lasting = [one for one in given if one.policy == policy and _lasts(one, review.expires, at)]
+    lasting = [
+        one
+        for one in given
+        if one.policy == policy and review.counts(one.login) and _lasts(one, review.expires, at)
+    ]
     reused = _reused(review, deployment_id, about, at)
     by_account = {one.user_id: one for one in (*reversed(reused), *reversed(lasting))}
     return Answers(
@@ -229,6 +291,7 @@ def _reused(
         and one.approved
         and one.id > last_no
         and one.policy == review.digest
+        and review.counts(one.login)
         and _lasts(one, limit, at)
     ]
 
@@ -240,9 +303,9 @@ def _more(review: Review, candidate: Candidate) -> int:
 
 def _impossible(review: Review, candidate: Candidate, needed: int) -> Deny | None:
     """Teams may have any number of members."""
-    able = [one for one in review.reviewers if review.own or not is_own(candidate, one, 0)]
-    people = len({one.lower() for one in able})
-    if review.teams or people >= needed:
+    able = [one for one in review.approvers if review.own or not is_own(candidate, one, 0)]
+    people = len(able)
+    if review.asked_teams or people >= needed:
         return None
     needs = f"Needs {needed} approval{'' if needed == 1 else 's'}"
     who = "nobody" if people == 0 else f"only {people}"
@@ -268,11 +331,11 @@ def _wait(
     answered = {one.lower() for one in approved}
     left = [
         one
-        for login, one in review.people.items()
+        for login, one in review.approvers.items()
         if login not in answered and (review.own or not is_own(candidate, login, 0))
     ]
     owner = candidate.repo.partition("/")[0]
-    teams = [one if "/" in one else f"{owner}/{one}" for one in review.teams]
+    teams = [one if "/" in one else f"{owner}/{one}" for one in review.asked_teams]
     return Wait(
         reason=f"Waits for approval: {len(yes)} of {needed}{about}",
         way_out=f"Reviewers: {_names(left, teams)}",

@@ -252,6 +252,20 @@ class PullRequestChanged:
     base: Annotated[str, Field(validation_alias=AliasPath("pull_request", "base", "ref"))]
 
 
+def _of_check(key: str) -> Any:
+    choices = (AliasPath(event, key) for event in ("check_run", "check_suite"))
+    return Field(validation_alias=AliasChoices(*choices))
+
+
+@dataclass(frozen=True, slots=True)
+class CheckRerequested:
+    """A person wants to have check runs of the App again, of the commit `sha`."""
+
+    repository: Repository
+    installation_id: _InstallationId
+    sha: Annotated[str, _of_check("head_sha")]
+
+
 @dataclass(frozen=True, slots=True)
 class Ping:
     hook_id: GitHubId
@@ -270,6 +284,7 @@ Event = (
     | WorkflowRunUpdated
     | InstallationChanged
     | PullRequestChanged
+    | CheckRerequested
     | Pushed
     | CommitReported
     | Ping
@@ -287,11 +302,12 @@ _ACTIONS: dict[str, tuple[str, ...]] = {
     "pull_request": ("opened", "synchronize", "reopened", "edited"),
     "push": (),
     "status": (),
-    "check_run": ("completed",),
-    "check_suite": ("completed",),
+    "check_run": ("completed", "rerequested"),
+    "check_suite": ("completed", "rerequested"),
     "workflow_run": ("requested", "in_progress", "completed"),
     "workflow_job": ("queued", "waiting", "in_progress", "completed"),
 }
+# By an event, or an action of it.
 _SHAPES: dict[str, TypeAdapter[Event]] = {
     "deployment": TypeAdapter(DeploymentCreated),
     "deployment_protection_rule": TypeAdapter(ProtectionRuleRequested),
@@ -304,6 +320,8 @@ _SHAPES: dict[str, TypeAdapter[Event]] = {
     "status": TypeAdapter(CommitReported),
     "check_run": TypeAdapter(CommitReported),
     "check_suite": TypeAdapter(CommitReported),
+    "check_run rerequested": TypeAdapter(CheckRerequested),
+    "check_suite rerequested": TypeAdapter(CheckRerequested),
     "workflow_run": TypeAdapter(WorkflowRunUpdated),
     "workflow_job": TypeAdapter(WorkflowJobUpdated),
 }
@@ -311,7 +329,7 @@ _SHAPES: dict[str, TypeAdapter[Event]] = {
 
 def parse(event: str, body: bytes) -> Event:
     """`event` is the X-GitHub-Event header, `body` the JSON that came with it."""
-    if event not in _SHAPES:
+    if event not in _ACTIONS:
         return Ignored(f"the relay does not act on '{event}' events")
     content = _read(body)
     # GitHub Enterprise Server sends deployments and their statuses without an action.
@@ -319,7 +337,8 @@ def parse(event: str, body: bytes) -> Event:
     if _ACTIONS[event] and action not in _ACTIONS[event]:
         return Ignored(f"the relay does not act on '{event}' events with action '{action}'")
     try:
-        return _SHAPES[event].validate_python(content)
+        shape = _SHAPES.get(f"{event} {action}") or _SHAPES[event]
+        return shape.validate_python(content)
     except ValidationError as error:
         raise UserError(f"not a '{event}' event: {_message(error)}", code=MALFORMED) from None
 

@@ -51,7 +51,7 @@ def demands_of_file(environment: FileEnvironment | None) -> Demands:
 def demands_of(environment: Environment) -> Demands:
     """What holds."""
     review = review_of(environment)
-    people = {one.lower(): one for one in (*review.reviewers, *review.teams)}
+    people = review.approvers | {one.lower(): one for one in review.asked_teams}
     return Demands(
         approvals=review.count if review.enabled else 0,
         reviewers=people if review.enabled else None,
@@ -94,7 +94,7 @@ def _added(before: People | None, after: People | None) -> dict[str, str]:
     if before is None:
         return {}
     if after is None:
-        return {"*": "whoever the relay's own deploy.yml names"}
+        return {"*": "whoever the operator's deploy.yml names"}
     return {login: shown for login, shown in after.items() if login not in before}
 
 

@@ -23,12 +23,14 @@ class Approvers:
     logins: tuple[str, ...] | None
     count: int
     line: int
+    key: str = "review"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileEnvironment:
-    """Of `envs`. None and empty: the file does not have the key. `lines`: where each key is, and
-    frozen windows each by itself, as in `frozen_windows[0]`."""
+    """Of `envs`. None and empty: the file does not have the key. `approvers`: all have to be heard.
+    `line`: where it begins; `lines`: where each key is, and each of the windows that hold, as in
+    `frozen_windows[0]`. `errors`: its own ones of the file's."""
 
     name: str
     task: str | None = None
@@ -44,6 +46,7 @@ class FileEnvironment:
     review_enabled: bool | None = None
     approvers: tuple[Approvers, ...] = ()
     frozen_windows: tuple[FrozenWindow, ...] = ()
+    line: int = 1
     lines: Mapping[str, int] = field(default_factory=dict)
     errors: tuple[ConfigError, ...] = ()
 
@@ -63,11 +66,12 @@ class RepositoryFile:
         return next((one for one in self.environments if one.name.lower() == name.lower()), None)
 
     def errors_for(self, name: str) -> tuple[ConfigError, ...]:
-        """Those that concern an environment: its own, and those of the file as a whole."""
+        """Those that concern an environment: its own, and those of the file as a whole, or of an
+        environment whose name is missing."""
         of_others = {
             error
             for one in self.environments
-            if one.name.lower() != name.lower()
+            if one.name and one.name.lower() != name.lower()
             for error in one.errors
         }
         return tuple(error for error in self.errors if error not in of_others)

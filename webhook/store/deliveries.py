@@ -36,6 +36,7 @@ class Delivery:
     guid: str
     event: str
     body: bytes
+    received_at: datetime
     outcome: Outcome | None
 
 
@@ -132,7 +133,7 @@ def _columns(batch: Sequence[Received]) -> dict[str, Any]:
 async def read(connection: Async, delivery_id: int) -> Delivery | None:
     cursor = connection.cursor(row_factory=class_row(Delivery), binary=True)
     await cursor.execute(
-        "select id, hook_id, guid, event, body, outcome from deliveries where id = %s",
+        "select id, hook_id, guid, event, body, received_at, outcome from deliveries where id = %s",
         [delivery_id],
     )
     delivery = await cursor.fetchone()

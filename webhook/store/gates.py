@@ -125,6 +125,14 @@ async def rolls_back(connection: Async, deployment_id: int) -> bool:
     return bool(row and row["rolls_back"])
 
 
+async def asker_of(connection: Async, deployment_id: int) -> tuple[str, int]:
+    """Login and account of who asked for it, as in `Candidate`."""
+    query = f"select {_ASKER} from deployments {_JOINS} where deployments.id = %s"
+    row = await (await connection.execute(query, [deployment_id])).fetchone()
+    login, number, *_ = row.values() if row else ("", 0)
+    return login, number
+
+
 async def read(
     connection: Async, deployment_id: int, policy: Policy, now: datetime
 ) -> Situation | None:

@@ -31,7 +31,7 @@ from webhook.store.actions import ActionRow
 from webhook.store.approvals import NewApproval, waits_for_approval
 from webhook.store.database import Async
 from webhook.store.deployments import DeploymentRow
-from webhook.text import length_error
+from webhook.text import and_more, length_error
 
 COMMENT = "comment"
 LONGEST_COMMENT = 1000
@@ -74,6 +74,10 @@ class Answer(StoreAction):
             raise Declined("github_unclear", message, "failed")
         if not await is_among(services, by, review.reviewers, review.teams):
             message = f"{by.login} is not among those who may answer: {described(review)}"
+            raise Declined("lacks_permission", message)
+        if self.approves and not review.counts(by.login):
+            names = and_more(list(review.approvers.values()), most=10)
+            message = f"By the repository's own deploy.yml, only the approval of {names} counts"
             raise Declined("lacks_permission", message)
         return by
 

@@ -342,9 +342,11 @@ create table file_checks (
     number bigint not null,                     -- of the pull request
     sha text not null,                          -- its head
     base text not null,                         -- its base branch
+    attempt integer not null default 0,         -- raised where a person wants it checked again
     at timestamptz not null default now(),
-    unique (repo_id, number, sha, base)
+    unique (repo_id, number, sha, base, attempt)
 );
+create index file_checks_commit on file_checks (repo_id, sha);
 """
 
 AUTOMATIC_DEPLOYMENTS = """
@@ -383,10 +385,10 @@ create table automatic_deployments (
 create unique index automatic_deployments_once
     on automatic_deployments (repo_id, lower(environment), sha);
 create index automatic_deployments_commit on automatic_deployments (repo_id, sha);
-create index automatic_deployments_environment
-    on automatic_deployments (repo_id, lower(environment), id);
-create index automatic_deployments_waiting on automatic_deployments (repo_id, id)
-    where state = 'waiting';
+create index automatic_deployments_created
+    on automatic_deployments (repo_id, lower(environment), at, id) where state = 'created';
+create index automatic_deployments_waiting
+    on automatic_deployments (repo_id, lower(environment), at, id) where state = 'waiting';
 create index automatic_deployments_action on automatic_deployments (action_id)
     where action_id is not null;
 """
