@@ -139,6 +139,9 @@ class Environment(Creation):
     """How long a run may take: 30s, 30m, 2h, 1h30m. 30m by default."""
     wait_limit: _WaitLimit = Field(default_factory=lambda: timedelta(hours=24))
     """How long a deployment may wait for its gates, from when it was asked for. 24h by default."""
+    protection_rule: bool = False
+    """Whether its gates also answer for jobs of GitHub Actions with this `environment:`, where the
+    App's deployment protection rule is enabled."""
     break_glass: _BreaksGlass = ()
     """Who may override its gates in an emergency: logins, and teams as acme/platform. Nobody, where
     it is left out."""
@@ -146,6 +149,13 @@ class Environment(Creation):
     """For people."""
     production_environment: bool | None = None
     """Whether users see it."""
+
+    @property
+    def can_be_held(self) -> bool:
+        """By its gates: the relay starts its tool, or GitHub asks the relay before its jobs run."""
+        by_itself = getattr(self.options, "starts_by_itself", False)
+        by_rule = getattr(self.options, "held_by_protection_rule", False)
+        return not by_itself or (by_rule and self.protection_rule)
 
     def destinations(self) -> Iterator[tuple[str, Destination]]:
         """Of all notifiers, each with the notifier's name."""

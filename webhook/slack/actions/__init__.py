@@ -18,6 +18,7 @@ from webhook.slack.actions.locks import (
 )
 from webhook.slack.actions.modal import OpenForm
 from webhook.slack.actions.override import OpenOverrideForm, Override
+from webhook.slack.actions.promote import Promote, PromoteByName
 from webhook.slack.actions.reject import Reject
 from webhook.slack.actions.retry import Retry
 from webhook.slack.actions.review import Approve
@@ -37,9 +38,11 @@ ACTIONS = registry(
     Reject(),
     Cancel(),
     OpenOverrideForm(),
+    Promote(),
     Retry(),
     Rollback(),
     Deploy(),
+    PromoteByName(),
     Override(),
     Status(),
     Explain(),
