@@ -108,7 +108,7 @@ async def test_what_cannot_be_explained_says_why(world: World) -> None:
     del world.sandbox.installation.permissions["contents"]
     found = rows(await done(world, "explain", REPOSITORY, "production", "--json", "--as", "mona"))
     [own] = [one for one in found["gates"] if one["gate"] == "repository_file"]
-    assert "the App lacks contents: read. Give it that permission" in own["reason"]
+    assert "the App lacks contents: read. Give it that" in own["reason"]
     assert found["caveats"][0]["caveat"].startswith(
         "The commit of main is not known: the App lacks"
     )
