@@ -28,8 +28,8 @@ class Section:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """`heading`: what it is about. `caveats`: what nobody can know before, or what could not be found
-    out now, in sentences without a full stop."""
+    """`heading`: what it is about. `caveats`: what nobody can know before, or could find out, in
+    sentences without a full stop."""
 
     heading: str
     sections: tuple[Section, ...]
