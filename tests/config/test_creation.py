@@ -4,6 +4,7 @@ import pytest
 
 from tests.config.test_load import config, error_in_env
 from webhook.config.creation import Creation, payload_of
+from webhook.errors import ConfigErrors
 
 INPUTS = """\
 envs:
@@ -75,3 +76,21 @@ def test_what_cannot_be_is_refused_at_the_start(line: str, message: str) -> None
     error = error_in_env(line, TOKEN="s3cr3t-s3cr3t-s3cr3t")
     assert message in error
     assert "s3cr3t" not in error
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "message"),
+    [
+        ("'preview/*'", "", "needs one environment, and 'preview/*' stands for many; write an"),
+        ("a", INPUTS.partition("command\n")[2], "size is missing; write size=1; give each"),
+    ],
+)
+def test_what_is_deployed_automatically_is_one_environment_and_needs_nobody(
+    name: str, more: str, message: str
+) -> None:
+    text = f"envs:\n- name: {name}\n  handler: command\n{more}  auto_deploy_on: main\n"
+    with pytest.raises(ConfigErrors) as caught:
+        config(text)
+    [error] = caught.value.errors
+    assert "envs[0].auto_deploy_on: " in error
+    assert message in error

@@ -116,3 +116,15 @@ def test_days_and_local_times_are_those_of_the_zone() -> None:
     saopaulo = ZoneInfo("America/Sao_Paulo")
     assert begin_of(date(2018, 11, 4), saopaulo) == at("2018-11-04T03:00Z")
     assert end_of(date(2018, 11, 3), saopaulo) == at("2018-11-04T03:00Z")
+
+
+def test_gitploys_day_of_the_month_and_weekday_have_to_match_both() -> None:
+    day = timedelta(hours=24)
+    friday, friday_13 = datetime(2026, 11, 20, 12, tzinfo=UTC), datetime(2026, 11, 13, tzinfo=UTC)
+    gitploys = Recurring("0 0 13 * FRI", day, both_days=True)
+    assert Recurring("0 0 13 * FRI", day).end_at(friday) == datetime(2026, 11, 21, tzinfo=UTC)
+    assert gitploys.end_at(friday) is None
+    assert gitploys.end_at(friday_13) == friday_13 + day
+    assert list(gitploys.starts_between(friday, friday + 300 * day)) == [
+        datetime(2027, 8, 13, tzinfo=UTC)
+    ]

@@ -353,7 +353,7 @@ class Recording(AsyncCursor[Any]):
 
 
 async def test_an_entry_is_read_by_its_key_and_not_among_all_of_its_kind(store: Store) -> None:
-    async with store.pool.connection() as connection:
+    async with store.pool.connection() as connection, connection.transaction():
         await connection.execute("set local enable_seqscan = off")
         created = await outbox.entry_of(connection, "message", DEPLOYMENT, destination="#deploys")
         plain, connection.cursor_factory = connection.cursor_factory, Recording

@@ -263,12 +263,16 @@ def test_a_file_that_is_invalid_denies_what_it_concerns() -> None:
     found = tightened("", head)
     assert found.environment == operators()
     assert found.denial == (
-        "The repository's deploy.yml is invalid, line 5, column 21: envs.1.deployable_ref: '(main'"
+        "The repository's deploy.yml is invalid, line 5, column 21: envs[1].deployable_ref: '(main'"
         " is not a pattern of RE2 (missing ): (main); see github.com/google/re2/wiki/Syntax"
         " (and 1 more)"
     )
     assert found.way_out == "Correct deploy.yml at the head of the default branch"
     assert tightened("", head.replace("Production", "prod")).denial == ""
+    assert tightened("", "envs: [{nam: production, task: x}]").denial.endswith(
+        "line 1, column 8: envs[0]: has no name; write name: production, as GitHub calls the"
+        " environment"
+    )
     assert tightened("", "envs: {}").denial.startswith(
         "The repository's deploy.yml is invalid, line 1, column 7: envs: must be a list; write"
     )
@@ -303,7 +307,7 @@ def test_gitploys_older_approval_never_becomes_none(
     assert (lines_of(found, "review")[0][0], found.denial) == (shown, denial)
 
 
-LOGINS = st.lists(st.sampled_from(["mona", "Eve", "hubot", "cleo"]), max_size=3, unique=True)
+LOGINS = st.lists(st.sampled_from(["mona", "Eve", "cleo"]), min_size=1, max_size=3, unique=True)
 BOOLEANS = st.sampled_from(["", "true", "false"])
 PATTERNS = st.sampled_from(["", "^v", "main", "^release/"])
 WINDOWS = st.sampled_from(
@@ -328,17 +332,17 @@ def keys(draw: st.DrawFn, *, operator: bool) -> str:
     found.append(f"required_contexts: [{draw(st.sampled_from(['', 'ci', 'ci, lint']))}]")
     logins, teams = draw(LOGINS), draw(st.sampled_from(["", "acme/sre"])) if operator else ""
     count = draw(st.integers(1, 2))
-    if count <= len(logins) or (teams and (logins or operator)):
-        enabled = draw(st.sampled_from(["true", "false"]))
+    if count <= len(logins) or teams:
+        enabled = draw(st.sampled_from(["true", "true", "false"]))
         team = f", teams: [{teams}]" if teams else ""
         review = f"enabled: {enabled}, reviewers: [{', '.join(logins)}], count: {count}{team}"
         found.append(f"review: {{{review}}}")
-    if not operator and draw(st.booleans()):
+    if not operator and draw(st.integers(0, 3)) == 0:
         found.append("approval: {enabled: true}")
     return ", ".join(found)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     own=keys(operator=True),
     head=keys(operator=False),

@@ -15,6 +15,8 @@ from webhook.config.errors import invalid
 from webhook.text import one_line
 
 _LONGEST = 1000
+# Of one pattern, as 256 are kept.
+_MOST_MEMORY = 2**20
 _ESCAPED = re.compile(r"\\.", re.DOTALL)
 _CLASS = re.compile(r"\[\^?\]?[^\]]*\]")
 _SYNTAX = "github.com/google/re2/wiki/Syntax"
@@ -73,6 +75,7 @@ def _has_bare_choice(pattern: str) -> bool:
 def _compiled(pattern: str) -> Any:
     options = re2.Options()
     options.log_errors = False  # it would write to stderr
+    options.max_mem = _MOST_MEMORY
     return re2.compile(pattern, options)
 
 

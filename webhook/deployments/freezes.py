@@ -17,7 +17,8 @@ from cronsim import CronSim
 
 # The longest time that an hour can come twice.
 _LONGEST_CHANGE = timedelta(hours=3)
-# So many windows that follow each other without a gap count as one without a known end.
+# So many windows that follow each other without a gap count as one without a known end; fewer of
+# several, as each is looked at.
 _MOST_IN_A_ROW = 2000
 
 
@@ -134,7 +135,7 @@ def frozen_until(windows: Sequence[Window], now: datetime) -> datetime | None:
 
 @lru_cache(maxsize=256)  # it is the same for all that waits, until then
 def _last_end(windows: tuple[Window, ...], at: datetime) -> datetime | None:
-    for _ in range(_MOST_IN_A_ROW):
+    for _ in range(_MOST_IN_A_ROW // max(1, len(windows))):
         ends = _ends(windows, at)
         if not ends:
             return at

@@ -108,6 +108,8 @@ async def _end(services: Services, row: AutomaticDeployment, ends: Ends) -> None
         )
         if ended and ends.state == "failed":
             await _announce(services, connection, row, "ended", f"was not deployed: {reason}")
+        if row.from_deployment_id:  # its message offers to do it by hand now
+            await schedule.request(connection, [], notified=[row.from_deployment_id])
         await ask_again(connection, await automatic.others_waiting(connection, row))
 
 
@@ -130,8 +132,8 @@ async def _begin(services: Services, row: AutomaticDeployment, ready: Ready) -> 
     async with services.pool.connection() as connection, connection.transaction():
         await automatic.lock_environment(connection, row)
         others = await automatic.begun_in(connection, row)
-        newer = next((one for one in others if one.id > row.id), None)
-        older = next((one for one in others if one.id < row.id), None)
+        newer = next((one for one in others if one.order > row.order), None)
+        older = next((one for one in others if one.order < row.order), None)
         action_id = None
         if newer is None and older is None:
             reason = f"{row.shown_ref} was ready first"

@@ -1,6 +1,8 @@
 """Pushes, and what was reported of their commits: which automatic deployments they concern."""
 
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime
 
 from webhook.config.creation import is_deployed_on
 from webhook.config.environments import Config, Environment
@@ -19,7 +21,9 @@ from webhook.text import one_line
 _Result = tuple[Outcome, str, None]
 
 
-async def pushed(services: Services, connection: Async, event: Pushed) -> _Result:
+async def pushed(
+    services: Services, connection: Async, event: Pushed, received_at: datetime
+) -> _Result:
     ref = one_line(event.ref, 100)
     if event.changes_default_branch:
         await policy.changed(services, connection, event.repository.id)
@@ -32,7 +36,10 @@ async def pushed(services: Services, connection: Async, event: Pushed) -> _Resul
     found = [
         name
         for name in wanted
-        if await automatic.propose(services, connection, _proposal(event, name, marker)) is not None
+        if await automatic.propose(
+            services, connection, replace(_proposal(event, name, marker), at=received_at)
+        )
+        is not None
     ]
     if not found:
         return "ignored", f"{event.sha[:7]} was pushed before", None

@@ -1,6 +1,6 @@
 """One of `envs` in a repository's file.
 
-Source: gitploy-io/website, docs/references/deploy.yml.md; gitploy-io/gitploy, model/extent/env.go.
+Source: gitploy-io/website, its reference of deploy.yml; gitploy-io/gitploy, model/extent/env.go.
 """
 
 from datetime import timedelta
@@ -78,7 +78,7 @@ def _pattern(fields: Fields, key: str) -> str | None:
     if pattern is None:
         return None
     if error := error_of(pattern):
-        fields.error(key, error)
+        fields.error(key, error, quoted=bool(pattern))
         return None
     if warning := warning_of(pattern):
         fields.warn(key, warning)
@@ -96,8 +96,8 @@ def _windows(fields: Fields, lines: dict[str, int]) -> list[FrozenWindow]:
     found: list[FrozenWindow] = []
     for index, node in enumerate(nodes):
         path: Path = (*fields.path, "frozen_windows", index)
-        one = _window(Fields(fields.document, node, path, keys.WINDOW))
-        if one is not None:
+        inner = Fields(fields.document, node, path, keys.WINDOW)
+        if inner.is_mapping and (one := _window(inner)) is not None:
             lines[f"frozen_windows[{len(found)}]"] = fields.document.position(node)[0]
             found.append(one)
     return found

@@ -31,6 +31,10 @@ class Fields:
             if key not in known and key not in also:
                 document.warn(entry.key, entry.path, keys.ignored(key, known))
 
+    @property
+    def is_mapping(self) -> bool:
+        return isinstance(self.node, yaml.MappingNode)
+
     def __getitem__(self, key: str) -> Entry:
         return self.entries[key]
 

@@ -6,9 +6,10 @@ Gitploy ignores what it does not know, so that files hold keys that never did an
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-from webhook.config.environments import Environment
+from webhook.config.environments import Environment, File
 from webhook.gates import GATES
 
+FILE = ("envs",)
 ENVIRONMENT = (
     "name",
     "task",
@@ -29,12 +30,14 @@ WINDOW = ("start", "duration", "location")
 DYNAMIC_PAYLOAD = ("enabled", "inputs")
 INPUT = ("type", "required", "default", "description", "options")
 APPROVAL = ("enabled", "required_count", "approvers")
-# Of the operator's file alone, besides the keys of its models: those of notifiers and of the file.
-_OPERATORS = {"discord", "repository_file", "slack", "slack_users", "unrouted", "webhook", "with"}
+# Of the operator's file alone; besides the keys of its models, those of notifiers.
+_OPERATORS = {"discord", "slack", "webhook", "with"}
+_OPERATORS_FILE = {*File.model_fields, *_OPERATORS, "frozen_windows", "repository_file"}
 _OPERATORS |= {*Environment.model_fields, *(f for g in GATES.values() for f in g.Keys.model_fields)}
 _OPERATORS_REVIEW = {"teams", "self", "expires", "same_commit"}
 _OPERATORS_WINDOW = {"from", "to", "reason", "lets", "announce", "repos", "environments"}
 OPERATORS = {
+    FILE: _OPERATORS_FILE,
     ENVIRONMENT: _OPERATORS,
     REVIEW: _OPERATORS_REVIEW,
     WINDOW: _OPERATORS_WINDOW,

@@ -66,11 +66,12 @@ class RepositoryFile:
         return next((one for one in self.environments if one.name.lower() == name.lower()), None)
 
     def errors_for(self, name: str) -> tuple[ConfigError, ...]:
-        """Those that concern an environment: its own, and those of the file as a whole."""
+        """Those that concern an environment: its own, and those of the file as a whole, or of an
+        environment whose name is missing."""
         of_others = {
             error
             for one in self.environments
-            if one.name.lower() != name.lower()
+            if one.name and one.name.lower() != name.lower()
             for error in one.errors
         }
         return tuple(error for error in self.errors if error not in of_others)

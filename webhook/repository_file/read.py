@@ -14,7 +14,7 @@ from webhook.config.errors import suggestion
 from webhook.config.source import ConfigError, NotYaml, Path, compose
 from webhook.repository_file.document import Document, scalars
 from webhook.repository_file.environment import read_environment
-from webhook.repository_file.keys import DELIVERYBOTS, ignored
+from webhook.repository_file.keys import DELIVERYBOTS, FILE, ignored
 from webhook.repository_file.model import (
     MOST_BYTES,
     MOST_ENVIRONMENTS,
@@ -104,8 +104,8 @@ def _envs(document: Document, node: yaml.Node | None) -> list[yaml.Node]:
         document.error(node, (), f"{what}; {_EXAMPLE}")
         return []
     for key, one in entries.items():
-        if key not in ("envs", "approvers") and not key.startswith(_OF_ANCHORS):
-            document.warn(one.key, one.path, ignored(key, ("envs",)))
+        if key not in (*FILE, "approvers") and not key.startswith(_OF_ANCHORS):
+            document.warn(one.key, one.path, ignored(key, FILE))
     if not isinstance(entry.value, yaml.SequenceNode):
         document.error(entry.value, entry.path, f"must be a list; {_EXAMPLE}")
         return []

@@ -71,11 +71,10 @@ def tighten(
 
 def _invalid(errors: Sequence[ConfigError]) -> tuple[str, str]:
     first, *others = errors
-    path = ".".join(str(step) for step in first.path)
+    _, _, message = str(first).partition(": ")
     more = f" (and {len(others)} more)" if others else ""
     where = f"line {first.line}, column {first.column}"
-    reason = f"The repository's {FILE} is invalid, {where}: {path}{': ' if path else ''}"
-    return f"{reason}{first.message}{more}", f"Correct {_HEAD}"
+    return f"The repository's {FILE} is invalid, {where}: {message}{more}", f"Correct {_HEAD}"
 
 
 @dataclass(slots=True)

@@ -25,8 +25,9 @@ class Proposal:
     """What is to be deployed, and why. `environment`: its name, not a pattern. `ref`: by its full
     name (refs/heads/main, refs/tags/v1), "" if none is known. `login`: the person who asks for it
     as gates see it, `login_id` 0 if that is nobody. `from_deployment_id`: what is promoted.
-    `due_at`: not before then. `skip_reason`: it is kept, but not deployed. `skips_checks`:
-    the marker in its message by which GitHub starts no workflows for it."""
+    `at`: when its cause became known, if not now. `due_at`: not before then. `skip_reason`: it is
+    kept, but not deployed. `skips_checks`: the marker in its message by which GitHub starts no
+    workflows for it."""
 
     cause: Cause
     repo: str
@@ -38,6 +39,7 @@ class Proposal:
     login: str = ""
     login_id: int = 0
     from_deployment_id: int = 0
+    at: datetime | None = None
     due_at: datetime | None = None
     skip_reason: str = ""
     skips_checks: str = ""
@@ -72,6 +74,12 @@ class AutomaticDeployment:
     ended_at: datetime | None
 
     @property
+    def order(self) -> tuple[datetime, int]:
+        """Of an environment's: the later one is the newer one. Their rows may be made in another
+        order, as the deliveries of several pushes are processed at once."""
+        return self.at, self.id
+
+    @property
     def ref_name(self) -> str:
         """The branch or tag, as people call it."""
         return self.ref.removeprefix("refs/heads/").removeprefix("refs/tags/")
@@ -89,11 +97,11 @@ _HERE = "repo_id = %s and lower(environment) = lower(%s)"
 
 
 async def add(
-    connection: Async, proposal: Proposal, at: datetime, deadline: datetime
+    connection: Async, proposal: Proposal, now: datetime, deadline: datetime
 ) -> int | None:
     """The id of the new one; None where there was one of this environment and commit before."""
     state = "skipped" if proposal.skip_reason else "waiting"
-    ended_at = at if proposal.skip_reason else None
+    ended_at = now if proposal.skip_reason else None
     cursor = await connection.execute(
         "insert into automatic_deployments (at, cause, repo, repo_id, installation_id, environment,"
         " sha, ref, login, login_id, from_deployment_id, due_at, deadline,"
@@ -101,7 +109,7 @@ async def add(
         " values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
         " on conflict (repo_id, lower(environment), sha) do nothing returning id",
         [
-            at,
+            proposal.at or now,
             proposal.cause,
             proposal.repo,
             proposal.repo_id,
@@ -201,11 +209,16 @@ async def lock_environment(connection: Async, one: AutomaticDeployment) -> None:
 
 async def begun_in(connection: Async, one: AutomaticDeployment) -> list[AutomaticDeployment]:
     """The others of its environment that are created now, and those after it that were."""
-    where = (
-        f"where {_HERE} and id <> %s and action_id is not null"
-        " and (state = 'waiting' or state = 'created' and id > %s) order by id"
+    begun = (
+        f"where {_HERE} and id <> %s and action_id is not null and state = 'waiting'"
+        " order by at, id"
     )
-    return await _all(connection, where, [one.repo_id, one.environment, one.id, one.id])
+    newer = f"where {_HERE} and (at, id) > (%s, %s) and state = 'created' order by at, id limit 1"
+    here = [one.repo_id, one.environment]
+    return [
+        *await _all(connection, begun, [*here, one.id]),
+        *await _all(connection, newer, [*here, *one.order]),
+    ]
 
 
 async def supersede_older(
@@ -214,19 +227,22 @@ async def supersede_older(
     """Those of its environment that still wait."""
     cursor = await connection.execute(
         "update automatic_deployments set state = 'superseded', reason = %s, ended_at = %s"
-        f" where {_HERE} and id < %s and state = 'waiting' and action_id is null returning id",
-        [reason, now, one.repo_id, one.environment, one.id],
+        f" where {_HERE} and (at, id) < (%s, %s) and state = 'waiting' and action_id is null"
+        " returning id",
+        [reason, now, one.repo_id, one.environment, *one.order],
     )
     return [row["id"] async for row in cursor]
 
 
 async def begin(connection: Async, one: AutomaticDeployment) -> int:
-    """The id of the action that creates it. Who is behind a bot is not known."""
+    """The id of the action that creates it, which is about what it promotes. Who is behind a bot is
+    not known."""
     login = "" if one.login.endswith("[bot]") else one.login
     cursor = await connection.execute(
         "insert into actions (key, kind, team, slack_user, slack_name, login, login_id, repo,"
-        " repo_id, environment, ref, ref_name)"
-        " values (gen_random_uuid(), %s, '', '', '', %s, %s, %s, %s, %s, %s, %s) returning id",
+        " repo_id, environment, ref, ref_name, deployment_id)"
+        " values (gen_random_uuid(), %s, '', '', '', %s, %s, %s, %s, %s, %s, %s,"
+        " (select id from deployments where id = %s)) returning id",
         [
             KINDS[one.cause],
             login,
@@ -236,6 +252,7 @@ async def begin(connection: Async, one: AutomaticDeployment) -> int:
             one.environment,
             one.sha,
             one.ref_name,
+            one.from_deployment_id,
         ],
     )
     row = await cursor.fetchone()

@@ -137,6 +137,7 @@ async def test_the_repositorys_own_file_says_how_it_is_created(relay: ActionWorl
     [new] = relay.created("own")
     assert (new.task, new.production) == ("deploy:kubernetes", True)
     assert new.payload == {"size": 3, "color": "green"}
+    assert new.description is not None
     assert new.description.startswith("The shop (requested in Slack by octocat) (relay action ")
     view = await opened(relay, "acme/site", relay.ada)
     blocks = {block["block_id"]: block for block in view.blocks}

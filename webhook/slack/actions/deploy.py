@@ -46,7 +46,7 @@ class Deploy(CreateDeployment):
     async def run(self, services: ActionServices, action: ActionRow) -> None:
         confirms = action.reply.confirms if action.reply else 0
         if confirms and not action.repo:
-            action = await _confirmed(services, action, confirms)
+            action = await confirmed(services, action, confirms)
         elif not action.claimed and not confirms and await _needs_confirmation(services, action):
             return await self._hold(services, action)
         return await super().run(services, action)
@@ -132,7 +132,7 @@ def _description(listed: Environment, environment: Environment, by: Authorized) 
     return f"{environment.description} (requested in Slack by {by.login})"
 
 
-async def _confirmed(services: ActionServices, press: ActionRow, confirms: int) -> ActionRow:
+async def confirmed(services: ActionServices, press: ActionRow, confirms: int) -> ActionRow:
     """The press confirms the action that waited for it."""
     async with services.pool.connection() as connection:
         if await actions.confirm(connection, press, confirms):

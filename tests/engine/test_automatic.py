@@ -1,0 +1,71 @@
+"""An automatic deployment is created once, wherever the worker that creates it is killed."""
+
+from datetime import timedelta
+from pathlib import Path
+
+from sandbox.sandbox import REPOSITORY
+from tests.engine.by_hand import Engine, Killed, engine_by_hand, killed
+from webhook.engine.automatic import deploy_automatically, propose
+from webhook.errors import RetryAt
+from webhook.store.automatic import Proposal
+
+DEPLOY_YML = "envs: [{name: production, handler: by-hand, auto_deploy_on: ^refs/heads/main$}]"
+# Of the places where it waits for the store or GitHub.
+EVERY = 2
+
+
+async def push(engine: Engine, number: int) -> tuple[str, int]:
+    site = engine.sandbox.github.repository(REPOSITORY)
+    sha = site.push(f"Number {number}")
+    proposal = Proposal(
+        cause="push",
+        repo=REPOSITORY,
+        repo_id=site.id,
+        installation_id=engine.sandbox.installation.id,
+        environment="production",
+        sha=sha,
+        ref="refs/heads/main",
+        login="octocat",
+    )
+    engine.clock.now += timedelta(seconds=1)
+    async with engine.services.pool.connection() as connection:
+        proposed = await propose(engine.services, connection, proposal)
+        assert proposed is not None
+        assert await propose(engine.services, connection, proposal) is None
+    return sha, proposed
+
+
+async def finish(engine: Engine, automatic_id: int) -> None:
+    """As other workers do it later."""
+    for _ in range(9):
+        try:
+            await deploy_automatically(engine.services, automatic_id)
+        except RetryAt as later:
+            engine.clock.now = max(engine.clock.now, later.at)
+            await engine.execute("update outbox set claimed_until = now() where state = 'claimed'")
+        else:
+            return
+    raise AssertionError("it does not end")
+
+
+async def test_a_killed_worker_creates_none_twice_and_leaves_none_out(
+    store_url: str, tmp_path: Path
+) -> None:
+    async with engine_by_hand(store_url, tmp_path, DEPLOY_YML) as engine:
+        github, kills = engine.sandbox.github, 0
+        for number, after in enumerate(range(1, 1000, EVERY)):
+            sha, automatic_id = await push(engine, number)
+            try:
+                await killed(deploy_automatically(engine.services, automatic_id), after)
+            except Killed:
+                kills += 1
+            else:
+                assert [one.sha for one in github.deployments.values()].count(sha) == 1
+                break
+            await finish(engine, automatic_id)
+            [created] = [one for one in github.deployments.values() if one.sha == sha]
+            [row] = await engine.rows(
+                "select * from automatic_deployments where id = %s", automatic_id
+            )
+            assert (row["state"], row["created_deployment_id"]) == ("created", created.id)
+        assert kills >= 15

@@ -1,0 +1,219 @@
+"""Pushes are deployed by themselves, once their checks have succeeded."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from sandbox.github.model import Deployment, Repository
+from sandbox.github.server import EVENTS, PERMISSIONS, GitHub
+from sandbox.sandbox import REPOSITORY, Sandbox
+from tests.world import World, live, until
+from webhook.__main__ import main
+
+DEPLOY_YML = """
+slack: {channel: "#deploys"}
+envs:
+  - name: production
+    handler: command
+    with: {run: ["true"]}
+    auto_deploy_on: ^refs/heads/main$
+    required_contexts: [ci/lint, build]
+    wait_limit: 2h
+  - name: releases
+    handler: command
+    with: {run: ["true"]}
+    auto_deploy_on: ^refs/tags/v
+"""
+COMMITS = ("push", "status", "check_run", "check_suite")
+READ = dict.fromkeys(("checks", "statuses"), "read")
+ROWS = "select * from automatic_deployments order by id"
+
+
+@pytest.fixture
+async def world(store_url: str, tmp_path: Path) -> AsyncIterator[World]:
+    github = GitHub(permissions={**PERMISSIONS, **READ}, events=[*EVENTS, *COMMITS])
+    sandbox = Sandbox(github)
+    async with live(store_url, tmp_path, DEPLOY_YML, sandbox=sandbox) as world:
+        yield world
+
+
+def site_of(world: World) -> Repository:
+    site: Repository = world.github.repository(REPOSITORY)
+    return site
+
+
+def succeed(world: World, sha: str) -> None:
+    """Both of its checks."""
+    world.github.report_status(REPOSITORY, sha, "ci/lint", "success")
+    world.github.report_check(REPOSITORY, sha, "build", conclusion="success")
+
+
+async def row_of(world: World, sha: str, state: str, reason: str = "") -> dict[str, Any]:
+    """As soon as it is so."""
+
+    def found() -> dict[str, Any] | None:
+        rows = [row for row in world.rows(ROWS) if row["sha"] == sha and row["state"] == state]
+        return next((row for row in rows if reason in row["reason"]), None)
+
+    row: dict[str, Any] = await until(found)
+    return row
+
+
+def created(world: World, sha: str) -> list[Deployment]:
+    return [one for one in world.github.deployments.values() if one.sha == sha]
+
+
+async def until_messages(world: World, count: int) -> None:
+    await until(lambda: len(world.messages()) >= count or None)
+
+
+async def pushed(world: World, message: str) -> str:
+    """A commit that waits for its checks."""
+    sha = site_of(world).push(message)
+    await row_of(world, sha, "waiting", "has not been reported")
+    return sha
+
+
+async def listed(world: World) -> str:
+    environ = {**world.setup.environ, "GITPLOY_STORE_SOURCE": world.store_url}
+    result = await asyncio.to_thread(CliRunner().invoke, main, ["automatic"], env=environ)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+async def test_a_push_is_deployed_once_its_named_checks_have_succeeded(world: World) -> None:
+    site, github = site_of(world), world.github
+    sha = site.push("One", "hubot")
+    await row_of(world, sha, "waiting", "ci/lint, build has not been reported")
+    github.report_check(REPOSITORY, sha, "build", status="in_progress")
+    github.report_status(REPOSITORY, sha, "ci/lint", "success")
+    github.report_status(REPOSITORY, sha, "ci/other", "failure")  # which GitHub is not to count
+    await row_of(world, sha, "waiting", "build has not ended")
+    assert "build has not ended" in await listed(world)
+    github.report_check(REPOSITORY, sha, "build", conclusion="success")
+    await row_of(world, sha, "created")
+    [deployment] = created(world, sha)
+    await github.wait_for(deployment.id, "success")
+    assert (deployment.ref, deployment.environment) == (sha, "production")
+    assert str(deployment.description).startswith("Deployed automatically for a push by hubot")
+    # Nothing of this is deployed, or deployed again.
+    [push] = [one for one in github.deliveries if one.event == "push"]
+    await github.redeliver(push.guid)
+    github.report_status(REPOSITORY, sha, "ci/lint", "success")
+    site.push("Elsewhere", ref="topic")
+    site.delete_branch("topic")
+    skipped = site.push("Only words [Skip Deploy]")
+    succeed(world, skipped)
+    await world.idle()
+    assert len(github.deployments) == 1
+    assert [row["state"] for row in world.rows(ROWS)] == ["created", "skipped"]
+    assert "its message says [Skip Deploy]" in await listed(world)
+    reasons = world.delivery_outcomes()["ignored"]
+    assert "refs/heads/topic was deleted" in reasons
+    assert "no environment is deployed for a push to refs/heads/topic" in reasons
+
+    [message] = world.messages()
+    assert "deployed automatically for a push by hubot" in str(message.blocks)
+    assert "deployed automatically for a push by hubot" in await world.page(deployment.id)
+    [act] = world.rows("select * from audit")
+    assert (act["actor"], act["source"], act["action"]) == ("hubot", "relay", "auto_deploy")
+    assert act["details"]["sha"] == sha
+
+
+async def test_a_tag_is_deployed_at_once_by_the_commit_that_it_is_of(world: World) -> None:
+    site = site_of(world)
+    first = site.push("One")
+    tag = site.tag("v1", annotated=True)
+    row = await row_of(world, first, "waiting", "has not been reported")
+    await until(lambda: created(world, first) or None)
+    assert tag != first
+    [deployment] = created(world, first)
+    assert (deployment.environment, deployment.ref) == ("releases", first)
+    await row_of(world, first, "created")
+    await world.github.wait_for(deployment.id, "success")
+    await until(lambda: world.messages() or None)
+    assert "|v1> @" in str(world.messages()[0].blocks)
+    assert row["environment"] == "production"
+
+
+async def test_a_check_that_failed_is_said_and_may_be_run_again(world: World) -> None:
+    site, github = site_of(world), world.github
+    sha = site.push("One")
+    github.report_status(REPOSITORY, sha, "ci/lint", "success")
+    github.report_check(REPOSITORY, sha, "build", conclusion="skipped")
+    await row_of(world, sha, "failed", "build did not succeed")
+    [said] = await until(lambda: world.messages() or None)
+    assert "acme/site, production: main @" in said.text
+    assert "pushed by octocat, was not deployed: build did not succeed" in said.text
+    assert not github.deployments
+    github.report_check(REPOSITORY, sha, "build", conclusion="neutral")
+    await row_of(world, sha, "created")
+    assert len(created(world, sha)) == 1
+
+
+async def test_the_newest_that_is_ready_wins(world: World) -> None:
+    site, github = site_of(world), world.github
+    first, second, third = [await pushed(world, f"Number {number}") for number in range(3)]
+    # A newer push alone does not end an older one: a busy branch is deployed, too.
+    succeed(world, second)
+    await row_of(world, second, "created")
+    await row_of(world, first, "superseded", "was ready first")
+    await row_of(world, third, "waiting")
+    succeed(world, first)
+    succeed(world, third)
+    await row_of(world, third, "created")
+    assert [one.sha for one in github.deployments.values()] == [second, third]
+
+    fourth = await pushed(world, "Taken back")
+    await github.settled()
+    github.webhook_url, address = "", github.webhook_url
+    fifth = site.push("Instead", onto=third)
+    github.webhook_url = address
+    succeed(world, fourth)
+    await row_of(world, fourth, "superseded", f"main is at {fifth[:7]} now")
+    site.delete_branch("main")
+    assert len(github.deployments) == 2
+
+
+async def test_what_waits_for_long_says_why_and_ends(world: World) -> None:
+    site = site_of(world)
+    sha = site.push("One [skip ci]")
+    why = "has not been reported ([skip ci] in its message keeps workflows from running)"
+    await row_of(world, sha, "waiting", why)
+    assert not world.messages()
+    for ahead, texts in ((31, ["waits"]), (40, ["waits"]), (7201, ["waits", "was not deployed"])):
+        with world.clock.moved(timedelta(seconds=ahead)):
+            world.bring_forward("task = 'deploy_automatically'")
+            await until_messages(world, len(texts))
+            shown = zip(world.messages(), texts, strict=True)
+            assert all(f"{text}: ci/lint, build {why}" in one.text for one, text in shown)
+    row = await row_of(world, sha, "failed")
+    assert "it has waited for 2h" in row["reason"]
+    succeed(world, sha)
+    await world.github.settled()
+    assert not world.github.deployments
+
+
+async def test_after_a_person_has_gone_back_older_pushes_stay_away(world: World) -> None:
+    site = site_of(world)
+    good = site.push("Good")
+    succeed(world, good)
+    await row_of(world, good, "created")
+    await world.idle()
+    late = await pushed(world, "Late")
+    [first] = created(world, good)
+    await world.deploy("production", ref=good)
+    back = await until(lambda: created(world, good)[1:] or None)
+    await world.github.wait_for(back[0].id, "success")
+    succeed(world, late)
+    await row_of(world, late, "superseded", f"octocat has gone back to {good[:7]} since")
+    assert f"(deployment {back[0].id})" in await listed(world)
+    assert back[0].id > first.id
+    newer = site.push("Newer")
+    succeed(world, newer)
+    await row_of(world, newer, "created")
