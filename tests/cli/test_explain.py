@@ -108,6 +108,6 @@ async def test_what_cannot_be_explained_says_why(world: World) -> None:
     del world.sandbox.installation.permissions["contents"]
     found = rows(await done(world, "explain", REPOSITORY, "production", "--json", "--as", "mona"))
     [own] = [one for one in found["gates"] if one["gate"] == "repository_file"]
-    assert "the App lacks contents: read. Give it that permission" in own["reason"]
+    assert "the App lacks contents: read. Give it that, and accept it" in own["reason"]
     assert found["notes"][0]["note"].startswith("The commit of main is not known: the App lacks")
     assert sha
