@@ -156,7 +156,7 @@ async def test_only_what_is_stricter_counts(world: World) -> None:
     assert text.endswith("Reviewers: mona")
     status = await world.github.wait_for(nobody.id, "error")
     assert status.description.startswith("Needs 1 approval, and nobody may give one by both")
-    assert "Name reviewers of the operator's file in deploy.yml" in status.description
+    assert "Name reviewers of the operator's file there" in status.description
     looser = "{name: guarded, review: {enabled: false}, serialization: false}"
     push(world, f"envs:\n  - {looser}\n  - name: production\n")
     await world.github.wait_for(held.id, "success")

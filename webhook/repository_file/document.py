@@ -21,7 +21,8 @@ from webhook.config.source import ConfigError, NotYaml, Path
 from webhook.repository_file.variables import Substituted
 from webhook.text import one_line
 
-MOST_ERRORS = 100
+_MOST_ERRORS = 100
+_MOST_WARNINGS = 1_000
 _MOST_VALUES = 5_000
 _DEEPEST = 30
 _LONGEST_SHOWN = 60
@@ -72,12 +73,12 @@ class Document:
 
     def add_error(self, one: ConfigError) -> None:
         self.errors.append(one)
-        if len(self.errors) >= MOST_ERRORS:
+        if len(self.errors) >= _MOST_ERRORS:
             raise TooManyErrors
 
     def add_warning(self, one: ConfigError) -> None:
         """Of very many, the first ones are enough."""
-        if len(self.warnings) < MOST_ERRORS:
+        if len(self.warnings) < _MOST_WARNINGS:
             self.warnings.append(one)
 
     def mapping(self, node: yaml.Node, path: Path) -> dict[str, Entry]:
