@@ -113,6 +113,12 @@ class Options(BaseModel):
         """Whether the tool starts with GitHub's event, so that the relay cannot hold it back."""
         return False
 
+    @property
+    def held_by_protection_rule(self) -> bool:
+        """Whether it runs in jobs of GitHub Actions, which a protection rule of their environment
+        holds back."""
+        return False
+
 
 class GitHubApi(Protocol):
     """GitHub's REST API as the App, in the deployment's repository only.

@@ -36,6 +36,8 @@ USED_TABLES = """
         and relname <> 'alembic_version' and pg_relation_size(oid) > 0
 """
 LARGE = 50 * 8192  # bytes
+# Queries are planned as in a new store.
+FORGET_SIZES = "update pg_class set relpages = 0, reltuples = -1 where oid = any(%s::regclass[])"
 RESTART_IDENTITIES = "select setval(seqrelid::regclass, seqstart, false) from pg_sequence"
 
 
@@ -123,6 +125,7 @@ class Databases:
             emptied = f"truncate {table} cascade" if size > LARGE else f"delete from {table}"
             connection.execute(emptied)
         connection.execute(f"vacuum {', '.join(sizes)}")
+        connection.execute(FORGET_SIZES, [list(sizes)])
         connection.execute(RESTART_IDENTITIES)
 
 

@@ -4,6 +4,7 @@ import gc
 import os
 
 from webhook import http, startup
+from webhook.deployments.automatic import ORIGINS
 from webhook.github import webhook
 from webhook.jobs.inbox import Inbox
 from webhook.security.cipher import Cipher
@@ -48,7 +49,7 @@ def create_app(
     reports = status_api.blueprint(pool, settings.server_url, keys, setup.secrets, clock)
     http.serve(app, reports, status_api.ERRORS)
     links = Links(settings.server_url, keys, clock)
-    origins = {name: action.origin for name, action in actions.items()}
+    origins = {**ORIGINS, **{name: action.origin for name, action in actions.items()}}
     deployment_pages = pages.blueprint(
         pool, links, clock=clock, origins=origins, keep=settings.keep, config=setup.config
     )

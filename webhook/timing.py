@@ -109,6 +109,10 @@ class Timing:
     # A deployment that waits for its gates is looked at again so often, whatever they say: a clock
     # may jump, and what has changed may have been missed.
     gates_asked_again_after: timedelta = timedelta(minutes=1)
+    # What became of a workflow run that waits for the relay's answer is asked so often, whatever
+    # its events say; once it has ended, its last deployment status may take so long.
+    rule_runs_checked_after: timedelta = timedelta(hours=1)
+    rule_status_within: timedelta = timedelta(minutes=1)
     # What a repository's own deploy.yml said so lately is enough to go on waiting by; it is read
     # again before a start.
     repository_file_trusted_for: timedelta = timedelta(seconds=5)

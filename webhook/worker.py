@@ -26,6 +26,7 @@ from webhook.engine.gates import ask_all
 from webhook.engine.installations import resume_installation
 from webhook.engine.locks import remind_of_lock
 from webhook.engine.notify import notify
+from webhook.engine.protection_rules import reject_rule
 from webhook.engine.receive import receive
 from webhook.engine.retention import Retention
 from webhook.engine.services import Comparisons, Services
@@ -188,6 +189,7 @@ def _jobs(services: ActionServices) -> Mapping[Task, Job]:
         "send_statuses": lambda due: send_statuses(services, due.subject),
         "notify": lambda due: notify(services, due.subject, due.detail),
         "run_action": lambda due: run_action(services, due.subject),
+        "reject_rule": lambda due: reject_rule(services, due.subject),
         "announce": lambda due: announce(services, due.subject, due.detail),
         "deploy_automatically": lambda due: deploy_automatically(services, due.subject),
         "resume_installation": lambda due: resume_installation(services, due.subject, due.detail),

@@ -87,6 +87,10 @@ class GitHubActionsOptions(contract.Options):
         return self.mode == "watch"
 
     @property
+    def held_by_protection_rule(self) -> bool:
+        return True
+
+    @property
     def passes_sha(self) -> bool:
         """Whether the workflow gets the commit, which need not be its branch's newest."""
         return any("sha" in placeholders(text) for text in self.inputs.values())

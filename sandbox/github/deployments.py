@@ -45,11 +45,24 @@ class Deployments:
     def create(
         self, caller: Caller, repository: Repository, body: Json, workflow_run: Json | None = None
     ) -> Deployment:
+        deployment = self.add(caller, repository, body, workflow_run)
+        self._hooks.send("deployment", self._events.deployment(deployment))
+        return deployment
+
+    def add(
+        self, caller: Caller, repository: Repository, body: Json, workflow_run: Json | None
+    ) -> Deployment:
+        """Without its event."""
         deployment = self._new_deployment(caller, repository, body)
         deployment.workflow_run = workflow_run
         self._world.deployments[deployment.id] = deployment
-        self._hooks.send("deployment", self._events.deployment(deployment))
         return deployment
+
+    def add_status(self, deployment: Deployment, status: Status) -> None:
+        """One that GitHub itself writes."""
+        if status.state == "success":
+            self._deactivate_earlier(deployment, Caller(status.creator))
+        self._add(deployment, status)
 
     def create_status(self, caller: Caller, deployment: Deployment, body: Json) -> Status:
         status = self._new_status(caller, deployment, body)

@@ -66,7 +66,7 @@ class ActionsDocuments:
             "updated_at": iso(run.updated_at),
             "run_started_at": iso(run.started_at),
             "actor": actor,
-            "triggering_actor": actor,
+            "triggering_actor": self._documents.account(run.triggering_actor or run.actor),
             "referenced_workflows": [],
             **{f"{link}_url": f"{url}/{link}" for link in RUN_LINKS.split()},
             "check_suite_url": suites,

@@ -22,7 +22,8 @@ class Job:
     `only` is an `if:` on the environment. With `approval` the job waits until it is approved, as a
     protection rule of the environment demands. `step` is the one that fails. `states` are the
     deployment statuses that it creates with its GITHUB_TOKEN: the last one when it ends, the others
-    when it starts.
+    when it starts. `environment`: GitHub itself creates a deployment there, and reports its states;
+    not without `creates_deployment` (`deployment: false` in the file).
     """
 
     name: str = "deploy"
@@ -31,6 +32,8 @@ class Job:
     outcome: str = "success"
     step: str = "Deploy"
     states: tuple[str, ...] = ()
+    environment: str = ""
+    creates_deployment: bool = True
 
 
 @dataclass(slots=True)
@@ -65,6 +68,7 @@ class JobRun:
     id: int
     job: Job
     attempt: int
+    deployment: Deployment | None = None
     status: str = "queued"
     conclusion: str | None = None
     created_at: datetime = field(default_factory=now)
@@ -75,7 +79,7 @@ class JobRun:
 @dataclass(slots=True)
 class WorkflowRun:
     """`deployment` is the one that started it, or whose id is in its inputs. `inputs` are those of
-    a dispatch."""
+    a dispatch. `triggering_actor`: who started it again."""
 
     id: int
     workflow: Workflow
@@ -90,6 +94,7 @@ class WorkflowRun:
     inputs: dict[str, str] = field(default_factory=dict)
     jobs: list[JobRun] = field(default_factory=list)
     attempt: int = 1
+    triggering_actor: Account | None = None
     status: str = "queued"
     conclusion: str | None = None
     created_at: datetime = field(default_factory=now)

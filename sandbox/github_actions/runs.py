@@ -5,14 +5,23 @@ Units: seconds; `delay` is the time a run stays queued, and the time it is in pr
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Protocol
 
 from sandbox.github.events import Events
 from sandbox.github.model import Account, Deployment, ErrorResponse, Json, World, now
 from sandbox.github.webhooks import Webhooks
 from sandbox.github_actions.documents import ActionsDocuments
 from sandbox.github_actions.model import BOT, Job, JobRun, Workflow, WorkflowRun
+
+
+class JobEnvironments(Protocol):
+    """`reach`: whether the job waits there for an answer. `report`: the state of its deployment."""
+
+    def reach(self, run: WorkflowRun, job: JobRun) -> bool: ...
+
+    def report(self, run: WorkflowRun, job: JobRun, state: str) -> None: ...
+
 
 WriteStatus = Callable[[WorkflowRun, Deployment, Json], object]
 
@@ -27,6 +36,7 @@ class Runs:
         self.paused = False
         self.by_id: dict[int, WorkflowRun] = {}
         self.write_status: WriteStatus = lambda *_: None
+        self.environments: JobEnvironments | None = None
         self._world = world
         self._documents = documents
         self._events = events
@@ -68,9 +78,10 @@ class Runs:
         self._queue(run)
         return run
 
-    def rerun(self, run: WorkflowRun) -> None:
+    def rerun(self, run: WorkflowRun, by: Account | None = None) -> None:
         """The button "Re-run all jobs": the run keeps its id and its `created_at`."""
         run.attempt += 1
+        run.triggering_actor = by
         run.started_at = now()
         self._queue(run)
 
@@ -82,7 +93,7 @@ class Runs:
         for job in run.jobs:
             if _is_skipped(job.job, run):
                 self._end_job(run, job, "skipped")
-            elif job.job.approval:
+            elif self._waits(run, job):
                 self._set_job_status(run, job, "waiting")
             else:
                 self._begin_job(run, job)
@@ -101,6 +112,15 @@ class Runs:
             self._begin_job(run, job)
         self._set_status(run, "in_progress")
         self._schedule(run)
+
+    def release(self, run: WorkflowRun, jobs: Sequence[JobRun]) -> None:
+        """Jobs that waited in an environment start; others may wait on."""
+        for job in jobs:
+            self._set_job_status(run, job, "queued")
+            self._begin_job(run, job)
+        if not any(job.status == "waiting" for job in run.jobs):
+            self._set_status(run, "in_progress")
+            self._schedule(run)
 
     def finish(self, run: WorkflowRun, conclusion: str = "") -> None:
         """With the outcomes of its jobs, or with that conclusion."""
@@ -147,14 +167,24 @@ class Runs:
         if run.status != "completed":
             self.finish(run, "cancelled")
 
+    def _waits(self, run: WorkflowRun, job: JobRun) -> bool:
+        in_environment = self.environments is not None and self.environments.reach(run, job)
+        return job.job.approval or in_environment
+
+    def _report(self, run: WorkflowRun, job: JobRun, state: str) -> None:
+        if self.environments is not None:
+            self.environments.report(run, job, state)
+
     def _begin_job(self, run: WorkflowRun, job: JobRun) -> None:
         job.started_at = now()
         self._set_job_status(run, job, "in_progress")
+        self._report(run, job, "in_progress")
         self._write_statuses(run, job.job.states[:-1])
 
     def _finish_job(self, run: WorkflowRun, job: JobRun, conclusion: str) -> None:
         if conclusion != "cancelled":
             self._write_statuses(run, job.job.states[-1:])
+            self._report(run, job, "success" if conclusion == "success" else "failure")
         self._end_job(run, job, conclusion)
 
     def _end_job(self, run: WorkflowRun, job: JobRun, conclusion: str) -> None:

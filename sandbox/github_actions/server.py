@@ -20,10 +20,19 @@ from sandbox.github.auth import Auth, Caller
 from sandbox.github.deployments import Deployments
 from sandbox.github.documents import Documents
 from sandbox.github.events import Events
-from sandbox.github.model import Deployment, ErrorResponse, Json, Repository, Status, World
+from sandbox.github.model import (
+    Account,
+    Deployment,
+    ErrorResponse,
+    Json,
+    Repository,
+    Status,
+    World,
+)
 from sandbox.github.request import body_of, page
 from sandbox.github.webhooks import Webhooks
 from sandbox.github_actions.documents import ActionsDocuments
+from sandbox.github_actions.environments import Environments
 from sandbox.github_actions.model import BOT, Job, Workflow, WorkflowRun, evaluate
 from sandbox.github_actions.request import MAX_INPUTS, check_dispatch, dispatch_of, filtered
 from sandbox.github_actions.runs import Runs, is_by_actions
@@ -47,6 +56,10 @@ class Actions:
     ) -> None:
         self.documents = ActionsDocuments(documents)
         self.runs = Runs(world, self.documents, events, hooks)
+        self.environments = Environments(
+            world, documents, self.documents, events, auth, hooks, self.runs
+        )
+        self.runs.environments = self.environments
         self.workflows: list[Workflow] = []
         self.deleted_refs: set[str] = set()
         self.max_inputs = MAX_INPUTS  # 10 on GitHub Enterprise Server 3.17 to 3.19
@@ -65,6 +78,7 @@ class Actions:
             web.get(run + "/jobs", self._jobs),
             web.post(run + "/cancel", self._cancel),
             web.post(workflow + "/dispatches", self._dispatch),
+            *self.environments.routes(),
         ]
 
     def add_workflow(
@@ -118,8 +132,24 @@ class Actions:
                 environment=deployment.environment,
             )
 
+    def start(
+        self, workflow: Workflow, event: str = "push", *, ref: str = "main", by: Account
+    ) -> WorkflowRun:
+        """A run of the workflow, by what somebody did."""
+        return self.runs.start(
+            workflow,
+            event,
+            sha=workflow.repository.sha(ref),
+            branch=ref,
+            actor=by,
+            title=_title(workflow, {}),
+            deployment=None,
+            environment="",
+        )
+
     def write_statuses_to(self, deployments: Deployments) -> None:
-        """Jobs create their deployment statuses there."""
+        """Jobs create their deployments and statuses there."""
+        self.environments.deployments = deployments
 
         def write(run: WorkflowRun, deployment: Deployment, body: Json) -> None:
             run_document = self.documents.run(run)

@@ -11,7 +11,6 @@ import tempfile
 from asyncio.subprocess import PIPE, STDOUT, Process
 from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import psutil
@@ -20,7 +19,6 @@ import pytest
 from click.testing import CliRunner
 
 from sandbox.sandbox import REPOSITORY, Sandbox, free_ports
-from tests.chaos import storm
 from tests.world import DEPLOY_YML, no_secret_in, until
 from webhook.__main__ import main
 from webhook.check.run import check
@@ -255,15 +253,6 @@ async def test_a_signal_while_postgresql_starts_leaves_nothing_running(
     assert left == []
 
 
-async def test_nothing_is_lost_or_done_twice_while_everything_is_killed() -> None:
-    """The short form of script/storm."""
-    faults, killed = await storm.run_storm(
-        deployments=20, kills=8, seed=83, pause=0.2, hurried=True
-    )
-    assert faults == []
-    assert killed.total() >= 8
-
-
 async def test_all_errors_of_the_configuration_are_listed_before_anything_starts(
     sandbox: Sandbox, folder: Path
 ) -> None:
@@ -309,58 +298,3 @@ async def test_an_error_that_an_operator_can_fix_is_one_sentence(
         assert code == 1
         assert "Address already in use; set another" in output
         assert "Traceback" not in output
-
-
-async def test_an_interrupted_demo_leaves_nothing_behind(folder: Path) -> None:
-    variables = {"PATH": os.environ["PATH"], "HOME": str(folder), "TMPDIR": str(folder)}
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "webhook", "demo"), env=variables, cwd=ROOT, stdout=PIPE
-    )
-    assert process.stdout is not None
-    async with asyncio.timeout(60):
-        while b"GitHub" not in await process.stdout.readline():
-            pass
-        process.terminate()
-        await process.communicate()
-    left = [p for p in psutil.process_iter(["cmdline"]) if str(folder) in str(p.info["cmdline"])]
-    assert left == []
-    assert list(folder.glob("gitploy-relay-demo-*")) == []
-
-
-async def story_of(folder: Path, *options: str) -> Any:
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "webhook", "demo", "--json", *options),
-        env={"PATH": os.environ["PATH"], "HOME": str(folder)},
-        cwd=ROOT,
-        stdout=PIPE,
-    )
-    async with asyncio.timeout(90):
-        output, _ = await process.communicate()
-    assert process.returncode == 0
-    return json.loads(output)
-
-
-async def test_the_demos_write_their_stories_as_json(folder: Path) -> None:
-    """That of all tools follows each to its end."""
-    story, of_all_tools = await asyncio.gather(story_of(folder), story_of(folder, "--all"))
-    deployments = story["deployments"]
-    assert [(d["environment"], d["states"]) for d in deployments] == [
-        ("staging", ["queued", "in_progress", "success"]),
-        ("production", ["queued", "in_progress", "success"]),
-        ("production", ["queued", "in_progress", "failure"]),
-        ("production", ["queued", "in_progress", "success"]),  # rolled back in Slack
-        ("production", ["queued", "queued", "in_progress", "success"]),  # waited for the unlock
-    ]
-    assert all("/deployments/acme/site/" in d["log_url"] for d in deployments)
-    main_messages = [m for m in story["slack"] if m["channel"] == "#deploys" and not m["in_thread"]]
-    assert len(main_messages) == 5
-    assert "smoke test" in main_messages[2]["text"]
-    assert "rollback" in main_messages[3]["text"]
-    failed = [m for m in story["slack"] if m["deployment"] == deployments[2]["id"]]
-    assert [m["channel"] for m in failed if not m["in_thread"]] == ["#deploys", "#oncall"]
-    assert any("Rollback to v1.0" in m["text"] for m in failed if m["in_thread"])
-    ends = {d["environment"]: d["states"][-1] for d in of_all_tools["deployments"]}
-    ends.pop("staging")
-    ends.pop("production")
-    assert len(ends) > 5
-    assert {name for name, state in ends.items() if state != "success"} == {"load-test"}

@@ -34,11 +34,22 @@ def test_a_gate_of_a_tool_that_starts_by_itself_is_an_error(handler: str) -> Non
     with pytest.raises(ConfigErrors) as caught:
         config(handler, "    serialization: true\n")
     [error] = caught.value.errors
+    rule = (
+        "or let GitHub ask the relay before the jobs of that environment run"
+        " (protection_rule: true; docs/protection-rules.md), "
+    )
     assert error == (
         "deploy.yml:3:5: envs[0].serialization: cannot hold the tool: it starts by itself, past"
         " every gate. Let the relay start it (mode: dispatch of github-actions, mode: promote of"
-        " drone), or remove this and use a protection rule of the environment on GitHub"
+        f" drone), {'' if handler == NATIVE else rule}or remove this"
     )
+
+
+def test_a_protection_rule_that_the_relay_answers_holds_workflows_but_no_other_tool() -> None:
+    more = "    serialization: true\n    protection_rule: true\n"
+    assert config(WATCH, more).envs[0].can_be_held
+    with pytest.raises(ConfigErrors, match="cannot hold the tool"):
+        config(NATIVE, more)
 
 
 @pytest.mark.parametrize("handler", [WATCH, WATCH_BY_DEFAULT, NATIVE])

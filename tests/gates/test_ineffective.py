@@ -33,7 +33,7 @@ def test_a_frozen_window_of_its_own() -> None:
     [error] = errors(f"envs:\n{line}")
     begin = "envs[0].frozen_windows: cannot hold the tool: it starts by itself, past every gate."
     assert error.startswith(f"deploy.yml:2:{line.index('frozen') + 1}: {begin} {WAYS_OUT}")
-    assert "or remove this and use a protection rule of the environment on GitHub" in error
+    assert "(protection_rule: true; docs/protection-rules.md), or remove this" in error
     assert errors(f"envs:\n{line.replace(BY_ITSELF, BY_THE_RELAY)}") == []
 
 
@@ -48,4 +48,4 @@ def test_one_at_the_top_of_the_file_that_covers_it(covers: str, refused: bool) -
     )
     begin = "deploy.yml:1:1: frozen_windows: cannot hold the tool of envs[1], which it covers: it"
     assert [error.startswith(begin) for error in found] == [True] * refused
-    assert all("or leave it out of what this covers and use" in error for error in found)
+    assert all(error.endswith("or leave it out of what this covers") for error in found)

@@ -1,11 +1,13 @@
 """Pull requests that change the repository's own deploy.yml: a check run says what is wrong in it,
 and what it loosens."""
 
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
 from sandbox.faults import Fault
@@ -72,10 +74,22 @@ class Pulls:
         await self.world.idle()
         return pull.head_sha
 
+    async def rerequest(self, run: CheckRun) -> None:
+        """As "Re-run" on its page."""
+        user, site = self.world.sandbox.user, self.site
+        headers = {"X-GitHub-Api-Version": "2022-11-28"}
+        url = f"{self.world.github.api_url}/repos/{site.full_name}/check-runs/{run.id}/rerequest"
+        async with (
+            aiohttp.ClientSession(headers={"Authorization": f"Bearer {user.token}"}) as session,
+            session.post(url, headers=headers, skip_auto_headers=["Content-Type"]) as response,
+        ):
+            assert response.status == 201
+        await self.world.idle()
+
 
 @pytest.fixture
 async def pulls(store_url: str, tmp_path: Path) -> AsyncIterator[Pulls]:
-    github = GitHub(permissions=GRANTED, events=[*EVENTS, "pull_request"])
+    github = GitHub(permissions=GRANTED, events=[*EVENTS, "pull_request", "check_run"])
     async with live(store_url, tmp_path, RELAY_YML, sandbox=Sandbox(github)) as world:
         found = Pulls(world)
         found.site.push("First", files={"deploy.yml": BEFORE})
@@ -114,7 +128,11 @@ async def test_each_head_that_changes_the_file_is_checked_once(pulls: Pulls) -> 
     pulls.site.push("Released", "octocat", "release")
     world.github.pull_requests.retarget(pull, "release", by)
     await world.idle()
-    assert [run.head_sha for run in pulls.runs].count(newest) == 2, "another branch, another change"
+    runs = [run for run in pulls.runs if run.head_sha == newest]
+    assert len(runs) == 2, "another branch, another change"
+    await pulls.rerequest(runs[0])
+    again = [run for run in pulls.runs if run.head_sha == newest]
+    assert len({run.external_id for run in again}) == 3
 
 
 async def test_pull_requests_that_leave_the_file_alone_get_no_check(pulls: Pulls) -> None:
@@ -146,3 +164,43 @@ async def test_forks_are_checked_and_an_app_without_the_permission_writes_nothin
     world.github.pull_requests.set_state(pull, "open", mallory)
     await world.idle()
     assert pulls.run_of(pull.head_sha).status == "completed"
+
+
+async def test_reviewers_see_what_is_wrong_and_what_a_change_loosens(pulls: Pulls) -> None:
+    loosens = BEFORE.replace("deployable_ref: ^main$", "reqired_contexts: [a]")
+    loosens = loosens.replace("[mona]", "[mona, hubot]")
+    pull = await pulls.open(f"{loosens}  - name: '~~~ `@everyone` <b>'\n")
+    run = pulls.run_of(pull.head_sha)
+    assert run.conclusion == "neutral"
+    assert run.output["title"] == "Loosens 2 gates: production: review: hubot may approve, too"
+    marks = {(one["start_line"], one["annotation_level"]) for one in run.annotations}
+    assert marks == {(3, "warning"), (4, "warning"), (6, "warning"), (7, "notice")}
+    summary = run.output["summary"]
+    assert "3: production: deployable_ref: refs that ^main$ does not match may be" in summary
+    assert "4:5: envs[0].reqired_contexts: is not a key, and does nothing; did you mean" in summary
+    outside = "".join(summary.split("~~~text\n")[::2])
+    assert "everyone" not in re.sub(r"~~~text\n.*?\n~~~(?:\n|$)", "", summary, flags=re.S)
+    assert outside.startswith("### Loosened by this change")
+
+    await pulls.push(pull, BEFORE.replace("^main$", "'('").replace("[mona]", "[rob]"))
+    run = pulls.run_of(pull.head_sha)
+    assert run.conclusion == "failure"
+    assert run.output["title"].startswith("1 error: envs[0].deployable_ref: '(' is not a pattern")
+    assert [one["annotation_level"] for one in run.annotations] == ["failure"]
+    await pulls.push(pull, BEFORE.replace("[mona]", "[rob]"))
+    run = pulls.run_of(pull.head_sha)
+    assert run.conclusion == "failure", "nobody could approve by both files"
+    assert "and nobody may give one by both" in run.output["title"]
+
+    gone = await pulls.open(None, "gone")
+    run = pulls.run_of(gone.head_sha)
+    assert (run.conclusion, run.annotations) == ("neutral", [])
+    held = run.output["summary"].partition("as the operator's deploy.yml says it\n")[2]
+    assert held.startswith("~~~text\nproduction: review: no approval is needed any more\n~~~")
+    unknown = "".join(f"    unknown{number}: 1\n" for number in range(120))
+    pulls.world.github.faults.add("PATCH /repos/acme/site/check-runs/*", Fault.drop_after())
+    many = await pulls.open(BEFORE + unknown, "many")
+    run = pulls.run_of(many.head_sha)
+    assert (run.conclusion, len(run.annotations)) == ("success", 120)
+    assert len({one["start_line"] for one in run.annotations}) == 120, "each once"
+    assert "and 70 more" in run.output["summary"]

@@ -4,15 +4,18 @@ and has stayed."""
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from sandbox.github.model import Deployment
+from sandbox.slack.screen import render
 from tests.world import World, live, until
 
 RUN = """
     handler: command
     with: {run: ["sh", "-c", 'test "$1" != fail', sh, "{payload.outcome}"]}
+    payload: {outcome: ok}
 """
 DEPLOY_YML = f"""
 slack: {{channel: "#deploys"}}
@@ -23,6 +26,14 @@ envs:
     soak: 30m{RUN}
   - name: "eu/*"
     after: staging{RUN}
+  - name: live
+    after: staging
+    soak: 30m
+    promote: auto
+    task: deploy:live{RUN}
+  - name: copy
+    after: [staging, live]
+    promote: auto{RUN}
 """
 
 
@@ -102,3 +113,67 @@ async def test_jobs_of_actions_count_and_what_never_ran_does_not(world: World) -
     await says(world, newer, "Locked by octocat")
     await world.github.create_status(job.id, "success")
     await world.github.wait_for(held.id, "success")
+
+
+def created(world: World, environment: str) -> list[Deployment]:
+    """By the relay."""
+    every = world.github.deployments.values()
+    return [one for one in every if one.environment == environment and one.by_app]
+
+
+async def proposed(world: World, environment: str, *states: str) -> dict[str, Any]:
+    """The newest automatic deployment there, once it is in one of these states."""
+    query = "select * from automatic_deployments where environment = %s order by id desc limit 1"
+
+    def found() -> dict[str, Any] | None:
+        rows = world.rows(query, environment)
+        return rows[0] if rows and rows[0]["state"] in states else None
+
+    row: dict[str, Any] = await until(found)
+    return row
+
+
+async def test_what_has_soaked_goes_on_by_itself(world: World) -> None:
+    sha = world.github.repository("acme/site").push("One", ref="release")
+    staging = await deploy(world, "staging", "release")
+    waiting = await proposed(world, "live", "waiting")
+    ended = world.rows("select ended_at from deployments where id = %s", staging.id)[0]["ended_at"]
+    assert waiting["due_at"] == ended + timedelta(minutes=30)
+    assert not world.rows("select 1 from automatic_deployments where environment = 'copy'")
+    with world.clock.moved(timedelta(minutes=31)):
+        world.bring_forward("task = 'deploy_automatically'")
+        # To the end of the chain, each with its own task, of the commit and by its name.
+        await proposed(world, "copy", "created")
+        [live], [copy] = created(world, "live"), created(world, "copy")
+        assert [(one.sha, one.task) for one in (live, copy)] == [
+            (sha, "deploy:live"),
+            (sha, "deploy"),
+        ]
+        await world.github.wait_for(copy.id, "success")
+        await world.idle()
+    message = next(one for one in world.messages() if f"/{live.id}?" in str(one.blocks))
+    shown = render(message)
+    assert "promoted from staging" in shown
+    assert "release" in shown
+    assert "promoted automatically, requested by octocat" in shown
+    entries = "select actor, description from timeline where deployment_id = %s and state = %s"
+    assert {"actor": "octocat", "description": "Promoted to live automatically"} in world.rows(
+        entries, staging.id, "requested"
+    )
+    assert "promoted from staging" in await world.page(live.id)
+
+    # What staging does not have any more is not promoted, nor is what somebody went back to.
+    second = await deploy(world, "staging", "v8")
+    await proposed(world, "live", "waiting")
+    failed = await deploy(world, "staging", "v9", "fail")
+    await world.github.wait_for(failed.id, "failure")
+    world.bring_forward("task = 'deploy_automatically'")
+    with world.clock.moved(timedelta(minutes=31)):
+        world.bring_forward("task = 'deploy_automatically'")
+        ended = await proposed(world, "live", "superseded")
+    assert ended["sha"] == second.sha
+    assert ended["reason"] == (f"Waits for staging: {failed.sha[:7]} failed there, not this commit")
+    back = await deploy(world, "staging", "release")
+    await world.github.wait_for(back.id, "success")
+    await world.idle()
+    assert len(world.rows("select 1 from automatic_deployments")) == 3

@@ -22,6 +22,9 @@ NEEDED_EVENTS = ("deployment", "deployment_status")
 NEEDED_PERMISSIONS = {"deployments": "write", "metadata": "read"}
 # Of `repository_file: tighten`.
 READS_FILES = {"contents": "read"}
+# For check runs on pull requests (webhook.engine.file_checks).
+FILE_CHECKS = {"checks": "write", "pull_requests": "read"}
+FILE_CHECK_EVENT = "pull_request"
 MOST_LINES = 20
 _LEVELS = ("none", "read", "write", "admin")
 
@@ -68,6 +71,18 @@ def _app(app: Mapping[str, Any], envs: Sequence[Environment]) -> Iterator[Findin
     ):
         message = "with contents: read, messages would list the deployed commits"
         yield Finding("note", "permissions", f"{message}; give it at {page}")
+    if any(tightens(env) for env in envs):
+        yield from _file_checks(app, page)
+
+
+def _file_checks(app: Mapping[str, Any], page: str) -> Iterator[Finding]:
+    """Of pull requests that change a repository's own deploy.yml."""
+    missing = _written(_lacking(app["permissions"], FILE_CHECKS))
+    if FILE_CHECK_EVENT not in app["events"]:
+        missing.append(f"the event {FILE_CHECK_EVENT}")
+    if missing:
+        message = f"without {' and '.join(missing)} pull requests get no check of their deploy.yml"
+        yield Finding("note", "pull requests", f"{message}; give it at {page}")
 
 
 def _events(events: Iterable[str], options: Iterable[Options], page: str) -> Iterator[Finding]:

@@ -12,6 +12,7 @@ from webhook.cli import demo, server, show
 from webhook.cli.audit import audit
 from webhook.cli.automatic import automatic
 from webhook.cli.deliveries import deliveries
+from webhook.cli.explain import explain_command
 from webhook.cli.locks import lock, locks, unlock
 from webhook.cli.slack import slack
 from webhook.errors import UserError
@@ -59,6 +60,7 @@ for command in (
     show.check,
     show.schema,
     deliveries,
+    explain_command,
     automatic,
     audit,
     lock,

@@ -139,6 +139,9 @@ class Environment(Creation):
     """How long a run may take: 30s, 30m, 2h, 1h30m. 30m by default."""
     wait_limit: _WaitLimit = Field(default_factory=lambda: timedelta(hours=24))
     """How long a deployment may wait for its gates, from when it was asked for. 24h by default."""
+    protection_rule: bool = False
+    """Whether its gates also answer for jobs of GitHub Actions with this `environment:`, where the
+    App's deployment protection rule is enabled."""
     break_glass: _BreaksGlass = ()
     """Who may override its gates in an emergency: logins, and teams as acme/platform. Nobody, where
     it is left out."""
@@ -146,6 +149,13 @@ class Environment(Creation):
     """For people."""
     production_environment: bool | None = None
     """Whether users see it."""
+
+    @property
+    def can_be_held(self) -> bool:
+        """By its gates: the relay starts its tool, or GitHub asks the relay before its jobs run."""
+        by_itself = getattr(self.options, "starts_by_itself", False)
+        by_rule = getattr(self.options, "held_by_protection_rule", False)
+        return not by_itself or (by_rule and self.protection_rule)
 
     def destinations(self) -> Iterator[tuple[str, Destination]]:
         """Of all notifiers, each with the notifier's name."""
@@ -170,13 +180,20 @@ class File(Strict):
 @dataclass(frozen=True, slots=True)
 class Config:
     """`secrets`: values that came from the process environment; never shown, never stored.
-    `digest`: of the file's text."""
+    `digest`: of the file's text; `source`: its name. `lines`: of each of `envs`, where it has its
+    keys, or the top of the file has them for it."""
 
     envs: tuple[Environment, ...]
     unrouted: Literal["error", "ignore"] = "error"
     slack_users: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     secrets: frozenset[str] = field(default=frozenset(), repr=False)
     digest: str = ""
+    source: str = ""
+    lines: tuple[Mapping[str, int], ...] = ()
+
+    def lines_of(self, environment: Environment) -> Mapping[str, int]:
+        every = zip(self.envs, self.lines, strict=False)
+        return next((lines for one, lines in every if one is environment), {})
 
 
 def file_model(

@@ -122,17 +122,22 @@ def ineffective(
     environment: Strict, index: int, options: BaseModel, gates: Sequence[GateKeys], source: Source
 ) -> Iterator[ConfigError]:
     """Gates of an environment whose tool starts by itself."""
-    if not getattr(options, "starts_by_itself", False):
+    if getattr(environment, "can_be_held", True):
         return
+    by_rule = getattr(options, "held_by_protection_rule", False)
     for gate in gates:
         if key := gate.key_in_use(environment):
             own: Path = ("envs", index, key)
             path = own if own in source.keys else (key,)
             where = "" if path == own else f" of envs[{index}], which it covers"
             leave = "remove this" if path == own else "leave it out of what this covers"
+            rule = (
+                "or let GitHub ask the relay before the jobs of that environment run"
+                " (protection_rule: true; docs/protection-rules.md), "
+            )
             message = (
                 f"cannot hold the tool{where}: it starts by itself, past every gate. Let the relay"
-                " start it (mode: dispatch of github-actions, mode: promote of drone), or"
-                f" {leave} and use a protection rule of the environment on GitHub"
+                " start it (mode: dispatch of github-actions, mode: promote of drone),"
+                f" {rule if by_rule else ''}or {leave}"
             )
             yield ConfigError(*source.keys[path], path, message)

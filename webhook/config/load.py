@@ -79,7 +79,19 @@ def load(
         raise _located(errors, source, read)
     users = {login.lower(): ids for login, ids in file.slack_users.items()}
     digest = hashlib.sha256(text.encode()).hexdigest()
-    return Config(envs, file.unrouted, users, frozenset(read.secrets), digest)
+    lines = tuple(_lines(read, index) for index in range(len(envs)))
+    return Config(envs, file.unrouted, users, frozenset(read.secrets), digest, source, lines)
+
+
+def _lines(read: Source, index: int) -> dict[str, int]:
+    """Of the keys that an environment has, and of those at the top of the file."""
+    top = {str(path[0]): line for path, (line, _) in read.keys.items() if len(path) == 1}
+    own = {
+        str(path[2]): line
+        for path, (line, _) in read.keys.items()
+        if len(path) == 3 and path[:2] == ("envs", index)
+    }
+    return top | own
 
 
 def _add_options(read: Source) -> None:

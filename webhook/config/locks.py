@@ -28,26 +28,22 @@ def lock_error(config: Config, repo: str, environment: str) -> str:
     found = concerned(config, repo, environment)
     if not found:
         return _unknown(config, repo, environment)
-    if (repo or environment != EVERYTHING) and not any(_can_be_held(env) for env in found):
+    if (repo or environment != EVERYTHING) and not any(env.can_be_held for env in found):
         return (
             f"{scope_name(one_line(repo, 60), one_line(environment, 60))} cannot be locked: its"
             " tools start by themselves, past every lock. Let the relay start them (mode: dispatch"
-            " of github-actions, mode: promote of drone), or use a protection rule of the"
-            " environment on GitHub"
+            " of github-actions, mode: promote of drone), or answer the protection rule of the"
+            " environment on GitHub (protection_rule: true; docs/protection-rules.md)"
         )
     return ""
 
 
 def unheld(config: Config, repo: str, environment: str) -> str:
     """What to say of the environments whose tools start by themselves; "" if there are none."""
-    names = _names(env for env in concerned(config, repo, environment) if not _can_be_held(env))
+    names = _names(env for env in concerned(config, repo, environment) if not env.can_be_held)
     if not names:
         return ""
     return f"This does not hold {and_more(names, limit=_ROOM)}, whose tools start by themselves"
-
-
-def _can_be_held(env: Environment) -> bool:
-    return not getattr(env.options, "starts_by_itself", False)
 
 
 def _unknown(config: Config, repo: str, environment: str) -> str:

@@ -6,6 +6,7 @@ from typing import Any, Protocol, Self
 
 from webhook.deployments.notice import Button, DeploymentNotice
 from webhook.deployments.phases import Phase
+from webhook.text import one_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,8 @@ class Snapshot:
     relay. `newest`: its environment has no later one, besides those that wait for their gates.
     `rollback_target`: an earlier deployment of another commit succeeded there.
     `waits_for_approval`: people are asked whether it may start. `overridable`: it waits for gates
-    that some people may skip."""
+    that some people may skip. `promotable`: there is an environment after this one that does not
+    have its commit."""
 
     phase: Phase
     ended: bool
@@ -70,6 +72,7 @@ class Snapshot:
     rollback_target: bool
     waits_for_approval: bool = False
     overridable: bool = False
+    promotable: bool = False
 
 
 class OfferedAction(Protocol):
@@ -77,7 +80,8 @@ class OfferedAction(Protocol):
 
     @property
     def origin(self) -> str:
-        """How the message of a deployment that it created begins: "rollback" for example."""
+        """How the message of a deployment that it created begins: "rollback" for example, in which
+        `{environment}` is that of the deployment that it comes from."""
         ...
 
     def offered(self, deployment: Snapshot) -> bool: ...
@@ -89,3 +93,8 @@ def offered_buttons(
     actions: Iterable[OfferedAction], deployment: Snapshot, notice: DeploymentNotice
 ) -> tuple[Button, ...]:
     return tuple(action.button(notice) for action in actions if action.offered(deployment))
+
+
+def origin_label(origin: str, environment: str) -> str:
+    """`environment`: of the deployment that an action of this `origin` was about."""
+    return origin.replace("{environment}", one_line(environment, 60))

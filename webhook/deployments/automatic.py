@@ -6,6 +6,8 @@ from typing import Literal
 Cause = Literal["push", "promotion"]
 # The kinds of the rows of `actions` that create them.
 KINDS: Mapping[Cause, str] = {"push": "auto_deploy", "promotion": "auto_promote"}
+# How what they create is called, as `origin` of an action (webhook.deployments.actions).
+ORIGINS: Mapping[str, str] = {KINDS["promotion"]: "promoted from {environment}"}
 _CAUSES: Mapping[str, Cause] = {kind: cause for cause, kind in KINDS.items()}
 
 

@@ -58,14 +58,28 @@ class Confirmation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Button:
-    """`action` is the name of the action that a press on it requests; `target`: another deployment
-    that its confirmation speaks of."""
+    """`action` is the name of the action that a press on it requests; `target` and `environment`:
+    another deployment and another environment that its confirmation speaks of."""
 
     action: str
     label: str
     style: Style | None = None
     confirmation: Confirmation | None = None
     target: int = 0
+    environment: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Promotion:
+    """Where the commit of a success goes next. `newest_id`: the newest deployment there, 0 if there
+    is none. `live`: what has succeeded there, "v1.2 @ abc1234", and `changes`: what it would change
+    of that; "" if unknown."""
+
+    environment: str
+    production: bool
+    newest_id: int
+    live: str = ""
+    changes: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +138,8 @@ class DeploymentNotice:
     # The deployment that went instead of a superseded one, 0 if there is none, and its page.
     superseded_by: int = 0
     superseded_by_url: str = ""
+    # Where it can be promoted to; None: nowhere, or it is there.
+    promotion: Promotion | None = None
 
     @property
     def asks(self) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from webhook.config.environments import Environment
 from webhook.config.routing import no_route_message, route
 from webhook.deployments.blockers import Blocker
 from webhook.engine import gates, transitions
+from webhook.engine.held_jobs import answer_rule
 from webhook.engine.outputs import keep_output
 from webhook.engine.polling import Again, Heard, hear
 from webhook.engine.restarts import Restarts, is_risky
@@ -37,20 +38,13 @@ async def advance(services: Services, deployment_id: int) -> Again | None:
     row = await services.read(deployment_id)
     if row is not None and row.has_reports:
         row = await take_reports(services, row)
-    if row is None or row.requested_at is None or row.watched or _is_over(row):
+    if row is None or row.requested_at is None or _is_over(row):
         return None
     log_about(row)
-    environment = route(services.config, row.repo, row.environment)
+    if row.watched:
+        return await answer_rule(services, row)
+    environment = await _environment_of(services, row)
     if environment is None:
-        await transitions.end(
-            services, row, no_route_message(services.config, row.repo, row.environment)
-        )
-        return None
-    if row.started_at and row.handler != environment.handler:
-        handlers = (
-            f"deploy.yml gives it to '{environment.handler}' now; '{row.handler}' had begun it"
-        )
-        await transitions.end(services, row, f"{handlers}, and its run may go on there")
         return None
     runner = Runner(services, row, environment, services.handler(environment))
     try:
@@ -67,6 +61,23 @@ async def advance(services: Services, deployment_id: int) -> Again | None:
         message = "The relay itself failed on this deployment; its log says why"
         await transitions.end(services, runner.row, message)
         return None
+
+
+async def _environment_of(services: Services, row: DeploymentRow) -> Environment | None:
+    """None: it has ended, as deploy.yml has no place for it now."""
+    environment = route(services.config, row.repo, row.environment)
+    if environment is None:
+        await transitions.end(
+            services, row, no_route_message(services.config, row.repo, row.environment)
+        )
+        return None
+    if row.started_at and row.handler != environment.handler:
+        handlers = (
+            f"deploy.yml gives it to '{environment.handler}' now; '{row.handler}' had begun it"
+        )
+        await transitions.end(services, row, f"{handlers}, and its run may go on there")
+        return None
+    return environment
 
 
 def _is_over(row: DeploymentRow) -> bool:

@@ -116,6 +116,8 @@ async def _end(services: Services, row: AutomaticDeployment, ends: Ends) -> None
         )
         if ended and ends.state == "failed":
             await _announce(services, connection, row, "ended", f"was not deployed: {reason}")
+        if row.from_deployment_id:  # its message offers to do it by hand now
+            await schedule.request(connection, [], notified=[row.from_deployment_id])
         await ask_again(connection, await automatic.others_waiting(connection, row))
 
 

@@ -15,12 +15,14 @@ from webhook.engine.creation import Plan, marker
 from webhook.engine.policy import policy_at
 from webhook.engine.services import Services
 from webhook.errors import INVALID, Rejected, RetryAt, UnknownOutcome
+from webhook.gates.chains import promotion_of
 from webhook.gates.contract import Deny, Policy, Wait
+from webhook.gates.promotion import lacks
 from webhook.github import compare, repositories
 from webhook.github.checks import ContextState, contexts_of
 from webhook.github.deployments import NewDeployment
 from webhook.github.tokens import Scope
-from webhook.store import automatic
+from webhook.store import automatic, promotions
 from webhook.store.actions import ActionRow
 from webhook.store.automatic import AutomaticDeployment, State
 from webhook.text import and_more, one_line
@@ -70,7 +72,9 @@ class Ready:
             production=is_production(row.environment, environment.production_environment),
             marker=marker(action),
         )
-        return Plan(self.scope, request, ref_name=row.ref_name)
+        promoted = f"Promoted to {row.environment} automatically"
+        message = promoted if row.cause == "promotion" else ""
+        return Plan(self.scope, request, message, ref_name=row.ref_name)
 
 
 Answer = Ready | Waits | Ends | Unwanted
@@ -89,7 +93,8 @@ async def ask(services: Services, row: AutomaticDeployment) -> Answer:
             return answer
         environment = policy.environment
         return (
-            await _already_there(services, row)
+            await _chain(services, row, environment)
+            or await _already_there(services, row)
             or await _checks(services, row, scope, environment.required_contexts)
             or await _head(services, row, scope)
             or Ready(row, scope, environment, payload_of(environment, {}))
@@ -101,6 +106,8 @@ async def ask(services: Services, row: AutomaticDeployment) -> Answer:
 def _rules(row: AutomaticDeployment, policy: Policy) -> Answer | None:
     """What deploy.yml, and the repository's own, say of it."""
     if row.cause == "push" and not is_deployed_on(policy.environment, row.ref):
+        return Unwanted()
+    if row.cause == "promotion" and promotion_of(policy.environment).promote is None:
         return Unwanted()
     if isinstance(policy.file, Deny):
         return Ends("failed", f"{policy.file.reason}. {policy.file.way_out}")
@@ -117,6 +124,26 @@ def _unknown(error: RetryAt | UnknownOutcome | Rejected) -> Waits:
     """What GitHub does not say is no permission."""
     until = error.at if isinstance(error, RetryAt) else None
     return Waits(f"GitHub could not be asked: {one_line(str(error))}", until=until)
+
+
+async def _chain(
+    services: Services, row: AutomaticDeployment, environment: Environment
+) -> Waits | Ends | None:
+    """What is promoted must be what runs in the environments before, since long enough."""
+    if row.cause != "promotion":
+        return None
+    keys = promotion_of(environment)
+    async with services.pool.connection() as connection:
+        newest = await promotions.newest_in(connection, row.repo_id, keys.after)
+    found = lacks(keys, newest, row.sha, services.clock())
+    for one in found:
+        if not one.passes:
+            return Ends("superseded", one.reason)
+    ends = [one.until for one in found if one.until]
+    if not found:
+        return None
+    until = max(ends) if len(ends) == len(found) else None
+    return Waits(" and ".join(one.reason for one in found), until=until)
 
 
 async def _already_there(services: Services, row: AutomaticDeployment) -> Ends | None:

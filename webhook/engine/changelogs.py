@@ -1,6 +1,8 @@
 """The changelog of a deployment: kept, known of another deployment, or from GitHub by one call."""
 
 import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeAlias
 
 import structlog
 
@@ -13,6 +15,8 @@ from webhook.store.deployments import DeploymentRow
 
 log = structlog.get_logger()
 
+_Find: TypeAlias = Callable[[Services, DeploymentRow, str], Coroutine[Any, Any, Changelog | None]]
+
 
 async def changelog_of(services: Services, row: DeploymentRow, since: str) -> Changelog | None:
     """Its commits since that one, "" for none. A message does not wait for it for long, and
@@ -21,6 +25,20 @@ async def changelog_of(services: Services, row: DeploymentRow, since: str) -> Ch
         return None
     if row.changelog and row.changelog["since"] == since:
         return Changelog.from_json(row.changelog) if "total" in row.changelog else None
+    return await _shared(services, row, since, _find)
+
+
+async def other_changelog(services: Services, row: DeploymentRow, since: str) -> Changelog | None:
+    """Its commits since one that ran in another environment, which is not kept with it."""
+    if not since or since == row.sha:
+        return None
+    known = services.comparisons.known.get((row.repo_id, since, row.sha))
+    return known or await _shared(services, row, since, _find_other)
+
+
+async def _shared(
+    services: Services, row: DeploymentRow, since: str, find: _Find
+) -> Changelog | None:
     comparisons = services.comparisons
     key = row.repo_id, since, row.sha
     if row.repo_id in comparisons.failed or key in comparisons.unknown:
@@ -29,7 +47,7 @@ async def changelog_of(services: Services, row: DeploymentRow, since: str) -> Ch
     if running is None:
         if comparisons.slots.locked():
             return None
-        running = asyncio.create_task(_find(services, row, since))
+        running = asyncio.create_task(find(services, row, since))
         comparisons.running[key] = running
         running.add_done_callback(lambda _: comparisons.running.pop(key, None))
     done, _ = await asyncio.wait({running}, timeout=services.timing.details_within.total_seconds())
@@ -45,16 +63,9 @@ async def _find(services: Services, row: DeploymentRow, since: str) -> Changelog
         known = await deployments.copy_changelog(connection, row.id, row.repo_id, since, row.sha)
     if known is not None:
         return known
-    found = None
-    try:
-        async with services.comparisons.slots:
-            found = await compare(services.github, scope(row), since, row.sha)
-    except (RetryAt, UnknownOutcome) as error:
-        log.warning("no changelog from GitHub now", error=str(error))
-        services.comparisons.failed[row.repo_id] = True
+    found, answered = await _compared(services, row, since)
+    if not answered:
         return None
-    except Rejected as error:
-        log.info("no changelog from GitHub", error=str(error))
     known_everywhere_at = row.created_at + services.timing.rejection_counts_after
     if found is None and services.clock() < known_everywhere_at:
         # GitHub may know the commit, but not everywhere yet.
@@ -63,3 +74,29 @@ async def _find(services: Services, row: DeploymentRow, since: str) -> Changelog
     async with services.pool.connection() as connection:
         await deployments.save_changelog(connection, row.id, since, found)
     return found
+
+
+async def _find_other(services: Services, row: DeploymentRow, since: str) -> Changelog | None:
+    found, answered = await _compared(services, row, since)
+    key = row.repo_id, since, row.sha
+    if found is not None:
+        services.comparisons.known[key] = found
+    elif answered:
+        services.comparisons.unknown[key] = True
+    return found
+
+
+async def _compared(
+    services: Services, row: DeploymentRow, since: str
+) -> tuple[Changelog | None, bool]:
+    """And whether GitHub has said so, or does not know one of them."""
+    try:
+        async with services.comparisons.slots:
+            return await compare(services.github, scope(row), since, row.sha), True
+    except (RetryAt, UnknownOutcome) as error:
+        log.warning("no changelog from GitHub now", error=str(error))
+        services.comparisons.failed[row.repo_id] = True
+        return None, False
+    except Rejected as error:
+        log.info("no changelog from GitHub", error=str(error))
+        return None, True

@@ -29,10 +29,10 @@ _LEVELS: dict[Kind, Level] = {
     "ignored": "notice",
 }
 _HEADINGS: dict[Kind, str] = {
-    "error": "Wrong: nothing is deployed where this counts, until it is corrected",
+    "error": "Errors: nothing can be deployed with this file",
     "loosened": "Loosened by this change",
-    "held": "Loosened here, and held all the same by the relay's own deploy.yml",
-    "warning": "Read otherwise than it looks",
+    "held": "Removed here, and in force all the same, as the operator's deploy.yml says it",
+    "warning": "Warnings",
     "ignored": "Without effect",
 }
 
@@ -78,7 +78,7 @@ def _count(found: Sequence[str], noun: str) -> str:
 
 def _summary(check: FileCheck, findings: Sequence[Finding], *, is_there: bool) -> Iterator[str]:
     if not is_there:
-        yield "This change removes the file: the relay's own deploy.yml counts alone then."
+        yield "This change removes the file: the operator's deploy.yml counts alone then."
     for kind, heading in _HEADINGS.items():
         if found := [one for one in findings if one.kind == kind]:
             lines = [_line(one) for one in found[:_MOST_LINES]]

@@ -23,7 +23,7 @@ from webhook.github import check_runs
 from webhook.github.check_runs import CheckRun, NewCheckRun
 from webhook.github.compare import merge_base
 from webhook.github.contents import Content, Unchanged, read_file
-from webhook.github.events import PullRequestChanged
+from webhook.github.events import CheckRerequested, PullRequestChanged
 from webhook.github.pull_requests import PullRequest, pull_request
 from webhook.github.tokens import Scope
 from webhook.rejections import RejectionPolicy
@@ -61,6 +61,15 @@ async def received(
     check_id = await file_checks.add(connection, new)
     await schedule.request(connection, [Key("check_file", check_id)])
     return "done", f"pull request {event.number}", None
+
+
+async def rerequested(connection: Async, event: CheckRerequested) -> tuple[Outcome, str, None]:
+    """It may say other things now: the operator's deploy.yml may be another one."""
+    found = await file_checks.add_again(connection, event.repository.id, event.sha)
+    if not found:
+        return "ignored", "the relay has written no check run for this commit", None
+    await schedule.request(connection, [Key("check_file", check_id) for check_id in found])
+    return "done", f"checked again: {event.sha[:7]}", None
 
 
 async def check_file(services: Services, check_id: int) -> None:
@@ -196,7 +205,7 @@ def _route(services: Services, repo: str, name: str) -> Environment | str:
     found = route(services.config, repo, name)
     if found is None:
         return no_route_message(services.config, repo, name)
-    return found if tightens(found) else "the relay's own deploy.yml counts alone here"
+    return found if tightens(found) else "the operator's deploy.yml counts alone here"
 
 
 def _counts(services: Services, repo: str) -> bool:

@@ -16,7 +16,7 @@ from handlers import durations
 from handlers import errors as tool_errors
 from webhook.config.environments import Environment
 from webhook.config.routing import route
-from webhook.deployments.blockers import Blocker, describe, next_end
+from webhook.deployments.blockers import Blocker, describe, in_full, next_end
 from webhook.deployments.phases import Phase
 from webhook.engine import transitions
 from webhook.engine.policy import fetch_policy, kept_policy, recent_policy
@@ -74,15 +74,24 @@ async def admit(
                 return await _supersede(services, connection, row, newer.id, newer.ref)
             if released := await _newer_released(services, connection, situation):
                 return await _give_way(services, connection, row, environment, released)
-            for older in await deployments.older_unstarted(connection, row):
+            only_rules = gates.asks_rules_only(policy.environment)
+            for older in await deployments.older_unstarted(connection, row, only_rules=only_rules):
                 await _supersede(services, connection, older, row.id, row.shown_ref)
         if decision.blockers:
             return await _hold(services, connection, row, environment, decision)
-        changed = await deployments.change(connection, row, **start) if start else row
-        if row.blockers:  # messages ask nobody for an answer any more
-            await _notify_earlier(services, connection, row)
-            await services.notify(connection, changed)
-        return changed
+        return await _let_start(services, connection, row, start)
+
+
+async def _let_start(
+    services: Services, connection: Async, row: DeploymentRow, start: Columns
+) -> DeploymentRow:
+    if row.rule_run_id:
+        return await transitions.let_through(services, connection, row, start)
+    changed = await deployments.change(connection, row, **start) if start else row
+    if row.blockers:  # messages ask nobody for an answer any more
+        await _notify_earlier(services, connection, row)
+        await services.notify(connection, changed)
+    return changed
 
 
 async def require_restart(services: Services, row: DeploymentRow, environment: Environment) -> None:
@@ -191,7 +200,9 @@ async def _waits_as_before(services: Services, row: DeploymentRow, policy: Polic
 
 
 async def _require_on_github(services: Services, row: DeploymentRow) -> None:
-    """Somebody may have deleted it there while it waited."""
+    """Somebody may have deleted it there while it waited. A job waits nevertheless."""
+    if row.rule_run_id:
+        return
     if not await github_deployments.exists(services.github, scope(row), row.id):
         raise Rejected("It was deleted on GitHub while it waited", certain=False)
 
@@ -256,10 +267,10 @@ async def _hold(
     blockers, now = decision.blockers, services.clock()
     if decision.denied:
         denied = [one for one in blockers if one.denies]
-        return await _end(services, connection, row, describe(denied, now))
+        return await _end(services, connection, row, _described(row, denied, now))
     if now >= _waits_until(services, row, environment):
         waited = durations.write(environment.wait_limit.total_seconds())
-        text = describe(blockers, now, f"Gave up after waiting {waited}: ")
+        text = _described(row, blockers, now, f"Gave up after waiting {waited}: ")
         return await _end(services, connection, row, text)
     if blockers == row.blockers:
         return row
@@ -267,7 +278,8 @@ async def _hold(
     if not row.blockers:
         await _notify_earlier(services, connection, row)
     asks, held = _asks_anew(row.blockers, blockers), _for_person(blockers)
-    transition = Transition(row.phase, describe(blockers, now), held=held, asked_before=not asks)
+    text = _described(row, blockers, now)
+    transition = Transition(row.phase, text, held=held, asked_before=not asks)
     # What is new may be beyond the 140 characters; whoever reads those has read them.
     reads_anew = transitions.counts(row, row.phase, transition.description)
     is_news = reads_anew or asks or held != _for_person(row.blockers)
@@ -289,6 +301,15 @@ async def _notify_earlier(services: Services, connection: Async, row: Deployment
         await schedule.request(connection, [], notified=[earlier])
 
 
+def _described(
+    row: DeploymentRow, blockers: Sequence[Blocker], now: datetime, before: str = ""
+) -> str:
+    """A comment on a job has more room than a status."""
+    if row.rule_run_id:
+        return before + in_full(blockers, now)
+    return describe(blockers, now, before)
+
+
 def _for_person(blockers: Sequence[Blocker]) -> bool:
     return any(one.for_person for one in blockers)
 
@@ -300,4 +321,4 @@ def _asks_anew(before: Sequence[Blocker], blockers: Sequence[Blocker]) -> bool:
 
 
 def _waits_until(services: Services, row: DeploymentRow, environment: Environment) -> datetime:
-    return (row.requested_at or services.clock()) + environment.wait_limit
+    return row.waits_until(environment.wait_limit) or services.clock() + environment.wait_limit

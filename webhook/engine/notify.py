@@ -17,15 +17,16 @@ import structlog
 from handlers import TITLES
 from webhook.config.destinations import Target
 from webhook.config.routing import route
-from webhook.deployments.actions import Snapshot, offered_buttons
+from webhook.deployments.actions import Snapshot, offered_buttons, origin_label
 from webhook.deployments.approvals import Approval
-from webhook.deployments.automatic import cause_of
+from webhook.deployments.automatic import ORIGINS, cause_of
 from webhook.deployments.notice import DeploymentNotice, NoticeApproval, NoticeEntry
 from webhook.deployments.phases import FAILED, Phase, entry_phase, phase_of
 from webhook.engine.changelogs import changelog_of
 from webhook.engine.messages import Form, MessageWrite, Rejections, message_policy
 from webhook.engine.outbox import Outbox
 from webhook.engine.policy import kept_policy
+from webhook.engine.promotions import promotion_of
 from webhook.engine.services import Services, log_about
 from webhook.errors import Gone, Rejected, RetryAt, UnknownOutcome
 from webhook.gates.approval import answers, review_of
@@ -360,7 +361,11 @@ async def build_notice(
     )
     if not services.actions_enabled or row.requested_at is None:
         return notice
-    buttons = offered_buttons(services.actions.values(), _snapshot(services, row, context), notice)
+    if context.newest:
+        notice = replace(notice, promotion=await promotion_of(services, row))
+    buttons = offered_buttons(
+        services.actions.values(), _snapshot(services, row, context, notice), notice
+    )
     return replace(notice, actions=buttons)
 
 
@@ -381,10 +386,12 @@ def _origin(services: Services, row: DeploymentRow, context: Context) -> _Origin
     if not context.origin_id:
         return {"origin": "", "origin_url": "", "origin_label": ""}
     action = services.actions.get(context.action)
+    origin = action.origin if action else ORIGINS.get(context.action, "")
+    label = origin_label(origin, context.origin_environment)
     return {
         "origin": context.action,
         "origin_url": services.links.page(context.origin_repo or row.repo, context.origin_id),
-        "origin_label": action.origin if action else "",
+        "origin_label": label,
     }
 
 
@@ -407,16 +414,19 @@ async def _approvals(
     )
 
 
-def _snapshot(services: Services, row: DeploymentRow, context: Context) -> Snapshot:
+def _snapshot(
+    services: Services, row: DeploymentRow, context: Context, notice: DeploymentNotice
+) -> Snapshot:
     return Snapshot(
         phase=row.phase,
         ended=row.ended_at is not None,
-        watched=row.watched,
+        watched=row.watched and not row.waits_for_rule,
         cancel_requested=bool(row.cancel_requested_by),
         newest=context.newest,
         rollback_target=context.back_id != 0,
         waits_for_approval=waits_for_approval(row),
         overridable=row.ended_at is None and _is_overridable(services, row),
+        promotable=notice.promotion is not None,
     )
 
 

@@ -8,7 +8,7 @@ docs/how-to/repository-file.md says the same for people.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache
 
@@ -23,7 +23,7 @@ from webhook.gates.repository_file import tightens
 from webhook.github.tokens import Scope
 from webhook.repository_file.model import RepositoryFile
 from webhook.repository_file.read import read
-from webhook.repository_file.tighten import Line, tighten
+from webhook.repository_file.tighten import Line, Tightened, tighten
 from webhook.store import gates
 from webhook.store import repository_files as store
 from webhook.store.database import Async
@@ -31,7 +31,7 @@ from webhook.store.deployments import DeploymentRow
 from webhook.store.repository_files import HEAD
 from webhook.text import one_line
 
-_GIVE = "Give it that permission, and accept it where the App is installed"
+_GIVE = "Give it that, and accept it where it is installed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,8 +142,7 @@ def _policy(
     services: Services, subject: _Subject, environment: Environment, fetched: Fetched
 ) -> FilePolicy:
     head = fetched.kept.get(HEAD)
-    here, ignored = _of_commit(fetched.kept, subject)
-    found = tighten(environment, _parsed(fetched.kept, HEAD, subject), here, subject.environment)
+    found = _tightened(subject, environment, fetched.kept)
     verdict: Verdict = ALLOW
     if head is not None and head.state == "unusable":
         way_out = "Commit a plain file there, or remove it"
@@ -154,22 +153,24 @@ def _policy(
         verdict = _unreadable(services, environment, fetched.error)
     elif head is not None and head.missing_since is not None and verdict is not ALLOW:
         verdict = _gone(counts_at(head.missing_since, services.timing))
-    lines = (*found.lines, *ignored)
-    return FilePolicy(found.environment, verdict, lines, fetched.kept, fetched.error)
+    # Of what the file denies, the other gates need not say the same once more.
+    held = environment if found.denial else found.environment
+    return FilePolicy(held, verdict, found.lines, fetched.kept, fetched.error)
 
 
-def _of_commit(kept: Kept, subject: _Subject) -> tuple[RepositoryFile | None, tuple[Line, ...]]:
-    """What is not valid there is ignored: it could only add gates, whoever pushed it could as well
-    have left them out, and an old commit must stay one to which people can return."""
-    file, parsed = kept.get(subject.sha), _parsed(kept, subject.sha, subject)
-    errors = parsed.errors_for(subject.environment) if parsed else ()
-    reason = file.reason if file else ""
-    if errors:
-        reason = f"is not valid: {errors[0]}"
-    if not reason:
-        return parsed, ()
-    origin = f"the repository's {PATH} at {subject.sha[:7]}"
-    return None, (Line(PATH, "", origin, f"{reason}; it could only have added gates"),)
+def _tightened(subject: _Subject, environment: Environment, kept: Kept) -> Tightened:
+    """The copy at the commit may add gates, but what ran there before must stay something to which
+    people can return: then one that would let nothing start is left out."""
+    name, head = subject.environment, _parsed(kept, HEAD, subject)
+    here = _parsed(kept, subject.sha, subject)
+    found = tighten(environment, head, here, name)
+    if not (found.denial and here is not None and subject.rollback):
+        return found
+    alone = tighten(environment, head, None, name)
+    if alone.denial:
+        return found
+    ignored = f"the copy at the deployment's commit is left out of a rollback: {found.denial}"
+    return replace(alone, lines=(*alone.lines, Line(PATH, "", "", ignored)))
 
 
 def _parsed(kept: Kept, ref: str, subject: _Subject) -> RepositoryFile | None:
@@ -205,6 +206,5 @@ def _unreadable(services: Services, environment: Environment, error: Unreadable)
             reason, way_out = "GitHub does not answer", "It goes on by itself once it does"
     if environment.break_glass:
         way_out = f"/deploy override. {way_out}"
-    return Wait(
-        reason=f"The repository's {PATH} cannot be read: {reason}", until=until, way_out=way_out
-    )
+    reason = f"Cannot read the repository's {PATH}: {reason}"
+    return Wait(reason=reason, until=until, way_out=way_out)

@@ -5,20 +5,22 @@ import structlog
 from webhook.config.creators import DEFAULT_CREATORS, left_alone_message, takes
 from webhook.config.routing import matches_any, no_route_message, route
 from webhook.deployments.phases import Phase, follows, phase_of
-from webhook.engine import file_checks, pushes, transitions
+from webhook.engine import file_checks, protection_rules, pushes, transitions
 from webhook.engine.policy import kept_policy
-from webhook.engine.promotions import chained_in
+from webhook.engine.promotions import chained_in, promote_next, promoted_from
 from webhook.engine.services import Services
 from webhook.engine.transitions import Transition
 from webhook.errors import UserError
 from webhook.github import events
 from webhook.github.commit_events import CommitReported, Pushed
 from webhook.github.events import (
+    CheckRerequested,
     DeploymentCreated,
     Event,
     Ignored,
     InstallationChanged,
     Ping,
+    ProtectionRuleRequested,
     PullRequestChanged,
     StatusCreated,
     WorkflowJobUpdated,
@@ -91,6 +93,8 @@ async def _act(  # noqa: PLR0911 - one for each event
     match event:
         case DeploymentCreated():
             return await _deployment_created(services, connection, event, delivery.guid)
+        case ProtectionRuleRequested():
+            return await protection_rules.received(services, connection, event, delivery)
         case StatusCreated():
             return await _status_created(services, connection, event)
         case WorkflowRunUpdated():
@@ -103,6 +107,8 @@ async def _act(  # noqa: PLR0911 - one for each event
             return await _installation_changed(services, connection, event)
         case PullRequestChanged():
             return await file_checks.received(services, connection, event)
+        case CheckRerequested():
+            return await file_checks.rerequested(connection, event)
     raise AssertionError(f"{event} has no effect")
 
 
@@ -116,6 +122,7 @@ async def _deployment_created(
     )
     _log_about(row)
     if row.requested_at is not None:
+        await protection_rules.keep_asker(connection, row, event)
         return "ignored", "this deployment was requested before", row.id
     environment = route(services.config, row.repo, row.environment)
     if environment is None and (event.watched or services.config.unrouted == "ignore"):
@@ -128,14 +135,12 @@ async def _deployment_created(
         "requested_at": services.clock(),
         "delivery": guid,
         "watched": event.watched,
+        **protection_rules.asker_of(event),
         "production": row.production if production is None else production,
     }
-    if services.actions_enabled and (earlier := await deployments.before(connection, row)):
-        await schedule.request(connection, [], notified=[earlier])  # its buttons are gone now
+    await _notify_others(services, connection, row)
     if row.phase.final:
-        await deployments.change(connection, row, **requested)
-        if chained := chained_in(services, row):
-            await schedule.request(connection, [], chained_in=chained)
+        await _set_requested(services, connection, row, requested)
         return "ignored", f"this deployment has ended already ({row.phase})", row.id
     if environment is None:
         message = no_route_message(services.config, row.repo, row.environment)
@@ -148,6 +153,17 @@ async def _deployment_created(
         requested["handler"] = environment.handler
         await _accept(services, connection, row, requested)
     return "done", "", row.id
+
+
+async def _notify_others(services: Services, connection: Async, row: DeploymentRow) -> None:
+    """Whose buttons are gone now, or mean something else."""
+    if not services.actions_enabled:
+        return
+    others = await promoted_from(services, connection, row)
+    if earlier := await deployments.before(connection, row):
+        others.append(earlier)
+    if others:
+        await schedule.request(connection, [], notified=others)
 
 
 def _is_left_alone(services: Services, event: DeploymentCreated | StatusCreated) -> bool:
@@ -171,7 +187,7 @@ async def _watch(
         transition = Transition(Phase.QUEUED, "A GitHub Actions workflow deploys it")
         await transitions.apply(services, connection, row, transition, columns=requested)
     else:
-        await deployments.change(connection, row, **requested)
+        await _set_requested(services, connection, row, requested)
 
 
 async def _accept(
@@ -184,8 +200,18 @@ async def _accept(
             services, connection, row, queued, columns=requested, also=[follow]
         )
     else:
-        await deployments.change(connection, row, **requested)
+        await _set_requested(services, connection, row, requested)
         await schedule.request(connection, [follow])
+
+
+async def _set_requested(
+    services: Services, connection: Async, row: DeploymentRow, requested: deployments.Columns
+) -> None:
+    """Its statuses came before. Where others come after it in a chain, it counts from now on."""
+    row = await deployments.change(connection, row, **requested)
+    if chained := chained_in(services, row):
+        await schedule.request(connection, [], chained_in=chained)
+        await promote_next(services, connection, row)
 
 
 async def _status_created(
@@ -201,7 +227,7 @@ async def _status_created(
     phase = phase_of(status.state)
     # What others report of one that its gates hold back is no truth: anybody who may push could say
     # that it is done.
-    waits = bool(row.blockers) and not row.phase.final
+    waits = (bool(row.blockers) or row.waits_for_rule) and not row.phase.final
     counted = phase is not None and follows(row.phase, phase) and not waits
     description = one_line(status.description)
     entry = timeline.NewEntry(
@@ -216,6 +242,9 @@ async def _status_created(
     )
     if await timeline.add(connection, row.id, entry) is None:
         return "ignored", "this status was reported before", row.id
+    if waits and row.rule_run_id:
+        await protection_rules.reported_while_held(services, connection, row, phase)
+        return "done", f"'{status.state}' does not end the wait of its job", row.id
     if waits:
         # On GitHub the newest status counts, and this one is not true.
         if await timeline.reported_in_vain(connection, row.id) <= MOST_CONTRADICTED:
@@ -247,6 +276,8 @@ async def _workflow_run_updated(
     person changes what is shown before the run has ended.
     """
     repository = event.repository
+    if event.ended:
+        await protection_rules.run_ended(services, connection, repository.id, event.run_id)
     envs = services.config.envs
     used = any(
         one.handler == ACTIONS and matches_any(one.repos, repository.full_name) for one in envs

@@ -53,7 +53,7 @@ async def fetch(services: Services, where: Scope, sha: str, *, deployed: bool = 
         except (RetryAt, UnknownOutcome, Rejected) as error:
             if error.code == BUSY:
                 raise
-            log.warning("a repository's deploy.yml cannot be read", error=str(error))
+            log.info("a repository's deploy.yml cannot be read", error=str(error))
             return Fetched(kept, error)
         if ref == HEAD or deployed:
             async with services.pool.connection() as connection:
@@ -113,6 +113,6 @@ def _missing(
     if known is not None and known.state != "missing":
         since = known.missing_since or now
         if now < counts_at(since, services.timing):
-            log.warning("a repository's deploy.yml is not there any more", since=since.isoformat())
+            log.info("a repository's deploy.yml is not there any more", since=since.isoformat())
             return replace(known, read_at=now, missing_since=since)
     return RepositoryFile(repo_id=repo_id, ref=ref, state="missing", read_at=now)

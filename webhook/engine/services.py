@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Self
 
 import structlog
-from cachetools import TTLCache
+from cachetools import LRUCache, TTLCache
 
 from handlers.contract import Deployment, Handler, HandlerContext
 from webhook.config.destinations import Target, targets_of
@@ -34,18 +34,24 @@ from webhook.timing import Clock, Timing
 # What could not be compared lately, and comparisons at once, of one process.
 MOST_CACHED = 10_000
 MOST_COMPARISONS = 3
+# Changelogs that no deployment keeps.
+_MOST_KNOWN = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Comparisons:
     """Of two commits of a repository on GitHub. `failed` and `unknown` are not compared again for
-    now: all of a repository, as GitHub is away; those of which GitHub does not know a commit."""
+    now: all of a repository, as GitHub is away; those of which GitHub does not know a commit.
+    `known`: of those that no deployment keeps."""
 
     failed: TTLCache[int, bool, datetime]
     unknown: TTLCache[tuple[int, str, str], bool, datetime]
     slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MOST_COMPARISONS))
     running: dict[tuple[int, str, str], "asyncio.Task[Changelog | None]"] = field(
         default_factory=dict
+    )
+    known: LRUCache[tuple[int, str, str], Changelog] = field(
+        default_factory=lambda: LRUCache(_MOST_KNOWN)
     )
 
     @classmethod

@@ -11,6 +11,7 @@ import structlog
 
 from webhook.deployments.phases import Phase, follows
 from webhook.engine.outbox import Outbox, Policy, Write
+from webhook.engine.rule_answers import send_answers
 from webhook.engine.services import Services, log_about, scope
 from webhook.errors import INVALID, Forbidden, Rejected, RetryAt, UnknownOutcome
 from webhook.github.client import Status
@@ -35,6 +36,9 @@ async def send_statuses(services: Services, deployment_id: int) -> None:
     if row is None:
         return
     log_about(row)
+    if row.watched:
+        await send_answers(services, row)
+        return
     async with services.pool.connection() as connection:
         waiting = await outbox.pending(connection, "status", row.id)
         known = await timeline.of_positions(connection, row.id, [one.position for one in waiting])

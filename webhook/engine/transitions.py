@@ -11,11 +11,11 @@ from datetime import datetime
 from handlers import HANDLERS, durations
 from handlers.contract import Run, State
 from webhook.deployments.phases import Phase, follows, phase_of
-from webhook.engine.promotions import chained_in
+from webhook.engine.promotions import chained_in, promote_next, promoted_from
 from webhook.engine.services import Services, log_about
 from webhook.errors import Conflict
 from webhook.logs import Redactor
-from webhook.store import actions, deployments, schedule, timeline
+from webhook.store import actions, deployments, protection_rules, schedule, timeline
 from webhook.store.database import Async
 from webhook.store.deployments import DeploymentRow
 from webhook.store.environments import EnvironmentKey
@@ -24,6 +24,10 @@ from webhook.store.timeline import TimelineEntry
 from webhook.text import LONGEST_KEPT, one_line
 
 LONGEST_URL = 2000
+LET_THROUGH = "No gate holds it back: its workflow goes on"
+# GitHub takes ten comments on a job that waits; the last is for the decision. That is repeated
+# where GitHub asks again.
+MOST_RULE_COMMENTS, MOST_RULE_DECISIONS = 9, 100
 _TOOL_RESPONDS: deployments.Columns = {
     "tool_error": "",
     "tool_error_since": None,
@@ -263,16 +267,39 @@ async def announce(
     columns: deployments.Columns | None = None,
     also: Collection[Key] = (),
 ) -> DeploymentRow:
-    """A transition of our own: the row, and a status for GitHub in the outbox. `columns`: what else
-    to change. `also`: what else to do then."""
+    """A transition of our own: the row, and a status for GitHub in the outbox, or the answer to the
+    protection rule that holds it back there. `columns`: what else to change. `also`: what else to
+    do then."""
     before, row = row, await _change(services, connection, row, transition, columns or {})
     await _add_status(connection, row, held=transition.held, asked_before=transition.asked_before)
     await _after(services, connection, before, row, [Key("send_statuses", row.id), *also])
+    if before.waits_for_rule and transition.phase.final:
+        for other in await protection_rules.siblings(connection, row):
+            ended = Transition(Phase.ERROR, f"Its run was rejected with deployment {row.id}")
+            await apply(services, connection, other, ended)
+    return row
+
+
+async def let_through(
+    services: Services, connection: Async, row: DeploymentRow, columns: deployments.Columns
+) -> DeploymentRow:
+    """Its job may run: GitHub gets the answer to its protection rule, and reports the rest by
+    itself. The answer is for all jobs of the run that wait for this environment."""
+    siblings = await protection_rules.siblings(connection, row)
+    through = Transition(row.phase, LET_THROUGH)
+    before, row = row, await _change(services, connection, row, through, columns)
+    await _add_answer(connection, row, "approved")
+    await _after(services, connection, before, row, [Key("send_statuses", row.id)])
+    for other in siblings:
+        transition = Transition(other.phase, f"{LET_THROUGH}, with deployment {row.id}")
+        await apply(services, connection, other, transition, columns=columns)
     return row
 
 
 async def announce_again(connection: Async, row: DeploymentRow) -> None:
-    """Write the row's phase to GitHub as a status of ours."""
+    """Write the row's phase to GitHub as a status of ours; GitHub itself writes those of a job."""
+    if row.watched:
+        return
     held = any(one.for_person for one in row.blockers)
     await _add_status(connection, row, held=held, asked_before=held)
     await schedule.request(connection, [Key("send_statuses", row.id)])
@@ -281,7 +308,16 @@ async def announce_again(connection: Async, row: DeploymentRow) -> None:
 async def _add_status(
     connection: Async, row: DeploymentRow, *, held: bool = False, asked_before: bool = False
 ) -> None:
-    entry = timeline.NewEntry(
+    if row.watched:
+        kind = "rejected" if row.phase.final else "comment"
+        await _add_answer(connection, row, kind, held=held, asked_before=asked_before)
+        return
+    entry = _entry(row, held=held, asked_before=asked_before)
+    await timeline.add_status(connection, row.id, entry)
+
+
+def _entry(row: DeploymentRow, *, held: bool, asked_before: bool) -> timeline.NewEntry:
+    return timeline.NewEntry(
         actor="relay",
         state=row.phase.on_github,
         description=row.status_description or default_description(row),
@@ -289,7 +325,23 @@ async def _add_status(
         held=held,
         asked_before=asked_before,
     )
-    await timeline.add_status(connection, row.id, entry)
+
+
+async def _add_answer(
+    connection: Async,
+    row: DeploymentRow,
+    kind: str,
+    *,
+    held: bool = False,
+    asked_before: bool = False,
+) -> None:
+    """What was let through before is not rejected any more."""
+    entry = _entry(row, held=held, asked_before=asked_before)
+    if kind != "approved" and row.started_at is not None:
+        await timeline.add(connection, row.id, entry)
+        return
+    most = MOST_RULE_COMMENTS if kind == "comment" else MOST_RULE_DECISIONS
+    await timeline.add_answer(connection, row.id, entry, kind, most)
 
 
 def default_description(row: DeploymentRow) -> str:
@@ -313,6 +365,19 @@ async def apply(
     then."""
     before, row = row, await _change(services, connection, row, transition, columns or {})
     await _after(services, connection, before, row, also)
+    return row
+
+
+async def learn(
+    services: Services,
+    connection: Async,
+    row: DeploymentRow,
+    transition: Transition,
+    columns: deployments.Columns | None = None,
+) -> DeploymentRow:
+    """What became of it on GitHub, which need not hear of that."""
+    row = await apply(services, connection, row, transition, columns=columns)
+    await timeline.add(connection, row.id, _entry(row, held=False, asked_before=False))
     return row
 
 
@@ -348,9 +413,11 @@ async def _after(
 ) -> None:
     """Of every transition."""
     if row.phase is Phase.SUCCESS:
-        replaced = await deployments.deactivate_replaced(connection, row)
-        if replaced:
-            await schedule.request(connection, [], notified=replaced)
+        others = await deployments.deactivate_replaced(connection, row)
+        others += await promoted_from(services, connection, row)
+        await promote_next(services, connection, row)
+        if others:
+            await schedule.request(connection, [], notified=others)
     # Nobody waits for a superseded one.
     frees = row.phase.final and row.phase is not Phase.SUPERSEDED
     await services.notify(

@@ -6,6 +6,7 @@ went instead, have changed nothing and do not count (`webhook.store.promotions`)
 fix does not wait for the whole chain.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -20,16 +21,19 @@ NAME = "promotion"
 
 @dataclass(frozen=True, slots=True)
 class Lack:
-    """What is missing in an environment before this one. `until`: when that ends by itself."""
+    """What is missing in an environment before this one. `until`: when that ends by itself.
+    `passes`: it ends without another deployment there, if all goes well."""
 
     reason: str
     way_out: str = ""
     until: datetime | None = None
+    passes: bool = False
 
 
 def decide(snapshot: Snapshot) -> Verdict:
-    found = [] if snapshot.candidate.rolls_back else _lacks(snapshot)
-    if not found:
+    candidate, keys = snapshot.candidate, promotion_of(snapshot.environment)
+    found = lacks(keys, snapshot.upstreams, candidate.sha, snapshot.now)
+    if candidate.rolls_back or not found:
         return ALLOW
     ends = [one.until for one in found if one.until]
     ways = list(dict.fromkeys(one.way_out for one in found if one.way_out))
@@ -42,31 +46,32 @@ def decide(snapshot: Snapshot) -> Verdict:
     )
 
 
-def _lacks(snapshot: Snapshot) -> list[Lack]:
-    """Of each environment in `after`, in their order."""
-    keys, sha = promotion_of(snapshot.environment), snapshot.candidate.sha
-    newest = {one.environment.lower(): one for one in snapshot.upstreams}
+def lacks(
+    keys: PromotionKeys, upstreams: Iterable[Upstream], sha: str, now: datetime
+) -> list[Lack]:
+    """Of each environment in `after`, in their order; none: the commit may go on."""
+    newest = {one.environment.lower(): one for one in upstreams}
     each = ((name, newest.get(name.lower())) for name in keys.after)
-    found = (lack(name, one, sha, keys.soak, snapshot.now) for name, one in each)
+    found = (_lack(name, one, sha, keys.soak, now) for name, one in each)
     return [one for one in found if one]
 
 
-def lack(
+def _lack(
     name: str, newest: Upstream | None, sha: str, soak: timedelta | None, now: datetime
 ) -> Lack | None:
-    """None: that environment lets the commit go on."""
     if newest is None:
         first = f"Deploy this commit to {name} first"
         return Lack(f"Waits for {name}: nothing has been deployed there", first)
     if newest.sha != sha:
         return Lack(f"Waits for {name}: {_other(newest)}", f"Deploy this commit to {name} first")
     if newest.phase is not Phase.SUCCESS:
-        return Lack(f"Waits for {name}: this commit {_state(newest)} there", _way_out(name, newest))
+        reason = f"Waits for {name}: this commit {_state(newest)} there"
+        return Lack(reason, _way_out(name, newest), passes=not newest.phase.final)
     until = (newest.ended_at or now) + (soak or timedelta())
     if now >= until:
         return None
     lasts = durations.write((soak or timedelta()).total_seconds())
-    return Lack(f"Soaks in {name} for {lasts}", "Lower soak in deploy.yml", until)
+    return Lack(f"Soaks in {name} for {lasts}", "Lower soak in deploy.yml", until, passes=True)
 
 
 def _other(newest: Upstream) -> str:

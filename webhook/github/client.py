@@ -131,6 +131,11 @@ class GitHub:
         return app
 
     @property
+    def api_url(self) -> str:
+        """As it is configured."""
+        return self._api.base_url
+
+    @property
     def clock_error(self) -> str:
         """How wrong this machine's clock is, if GitHub has rejected the App's key for that."""
         return self._jwt.clock_error

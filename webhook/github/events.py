@@ -87,6 +87,32 @@ def _revision(document: Mapping[str, Any], updated_at: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Person:
+    """An account on GitHub; `NOBODY` where it is a bot or an App, as nobody knows who asked it."""
+
+    login: str
+    id: int
+
+
+NOBODY = Person("", 0)
+
+
+def _person(value: Any) -> Person:
+    login, number = (value.get("login"), value.get("id")) if isinstance(value, dict) else ("", 0)
+    if not isinstance(login, str) or not isinstance(number, int) or not 0 < number < 2**63:
+        return NOBODY
+    is_bot = value.get("type") == "Bot" or login.endswith("[bot]")
+    return NOBODY if is_bot or not login else Person(login, number)
+
+
+def _starter(run: Any) -> Person:
+    """Who started the workflow run, or started it again."""
+    if not isinstance(run, dict):
+        return NOBODY
+    return _person(run.get("triggering_actor") or run.get("actor"))
+
+
+@dataclass(frozen=True, slots=True)
 class DeploymentStatus:
     """`state` may be one that GitHub does not document."""
 
@@ -101,13 +127,17 @@ class DeploymentStatus:
 
 @dataclass(frozen=True, slots=True)
 class DeploymentCreated:
-    """`watched`: a GitHub Actions job created it and is deploying it already."""
+    """`watched`: a GitHub Actions job created it and is deploying it already; `started_by`: who
+    started that job's run."""
 
     deployment: GitHubDeployment
     repository: Repository
     installation_id: _InstallationId
     sender: _Sender = ""
     watched: _Watched = False
+    started_by: Annotated[
+        Person, BeforeValidator(_starter), Field(validation_alias="workflow_run")
+    ] = NOBODY
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +149,19 @@ class StatusCreated:
     installation_id: _InstallationId
     status: Annotated[DeploymentStatus, Field(validation_alias="deployment_status")]
     watched: _Watched = False
+
+
+@dataclass(frozen=True, slots=True)
+class ProtectionRuleRequested:
+    """A job with an `environment:` waits until the App has answered. `deployment`: None where the
+    job has `deployment: false`. `callback_url`: where the answer goes."""
+
+    environment: Annotated[str, Field(min_length=1)]
+    repository: Repository
+    installation_id: _InstallationId
+    callback_url: Annotated[Text, Field(validation_alias="deployment_callback_url")] = ""
+    deployment: GitHubDeployment | None = None
+    sender: Annotated[Person, BeforeValidator(_person)] = NOBODY
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +181,10 @@ class WorkflowRunUpdated:
     document: Annotated[_Document, Field(validation_alias="workflow_run")] = field(
         default_factory=dict, compare=False
     )
+
+    @property
+    def ended(self) -> bool:
+        return self.document.get("status") == "completed"
 
     @property
     def subject(self) -> EventSubject:
@@ -167,6 +214,11 @@ class WorkflowJobUpdated(WorkflowRunUpdated):
     def subject(self) -> EventSubject:
         revision = _revision(self.document, "")
         return EventSubject("workflow_job", self.job_id, self.run_id, self.head_sha, "", revision)
+
+    @property
+    def ended(self) -> bool:
+        """Not the run."""
+        return False
 
     @property
     def waits(self) -> bool:
@@ -200,6 +252,20 @@ class PullRequestChanged:
     base: Annotated[str, Field(validation_alias=AliasPath("pull_request", "base", "ref"))]
 
 
+def _of_check(key: str) -> Any:
+    choices = (AliasPath(event, key) for event in ("check_run", "check_suite"))
+    return Field(validation_alias=AliasChoices(*choices))
+
+
+@dataclass(frozen=True, slots=True)
+class CheckRerequested:
+    """A person wants to have check runs of the App again, of the commit `sha`."""
+
+    repository: Repository
+    installation_id: _InstallationId
+    sha: Annotated[str, _of_check("head_sha")]
+
+
 @dataclass(frozen=True, slots=True)
 class Ping:
     hook_id: GitHubId
@@ -214,9 +280,11 @@ class Ignored:
 Event = (
     DeploymentCreated
     | StatusCreated
+    | ProtectionRuleRequested
     | WorkflowRunUpdated
     | InstallationChanged
     | PullRequestChanged
+    | CheckRerequested
     | Pushed
     | CommitReported
     | Ping
@@ -226,6 +294,7 @@ Event = (
 # The values of `action` in each event; empty: it has none.
 _ACTIONS: dict[str, tuple[str, ...]] = {
     "deployment": ("created",),
+    "deployment_protection_rule": ("requested",),
     "deployment_status": ("created",),
     "installation": ("created", "deleted", "suspend", "unsuspend", "new_permissions_accepted"),
     "installation_repositories": ("added", "removed"),
@@ -233,13 +302,15 @@ _ACTIONS: dict[str, tuple[str, ...]] = {
     "pull_request": ("opened", "synchronize", "reopened", "edited"),
     "push": (),
     "status": (),
-    "check_run": ("completed",),
-    "check_suite": ("completed",),
+    "check_run": ("completed", "rerequested"),
+    "check_suite": ("completed", "rerequested"),
     "workflow_run": ("requested", "in_progress", "completed"),
     "workflow_job": ("queued", "waiting", "in_progress", "completed"),
 }
+# By an event, or an action of it.
 _SHAPES: dict[str, TypeAdapter[Event]] = {
     "deployment": TypeAdapter(DeploymentCreated),
+    "deployment_protection_rule": TypeAdapter(ProtectionRuleRequested),
     "deployment_status": TypeAdapter(StatusCreated),
     "installation": TypeAdapter(InstallationChanged),
     "installation_repositories": TypeAdapter(InstallationChanged),
@@ -249,6 +320,8 @@ _SHAPES: dict[str, TypeAdapter[Event]] = {
     "status": TypeAdapter(CommitReported),
     "check_run": TypeAdapter(CommitReported),
     "check_suite": TypeAdapter(CommitReported),
+    "check_run rerequested": TypeAdapter(CheckRerequested),
+    "check_suite rerequested": TypeAdapter(CheckRerequested),
     "workflow_run": TypeAdapter(WorkflowRunUpdated),
     "workflow_job": TypeAdapter(WorkflowJobUpdated),
 }
@@ -256,7 +329,7 @@ _SHAPES: dict[str, TypeAdapter[Event]] = {
 
 def parse(event: str, body: bytes) -> Event:
     """`event` is the X-GitHub-Event header, `body` the JSON that came with it."""
-    if event not in _SHAPES:
+    if event not in _ACTIONS:
         return Ignored(f"the relay does not act on '{event}' events")
     content = _read(body)
     # GitHub Enterprise Server sends deployments and their statuses without an action.
@@ -264,7 +337,8 @@ def parse(event: str, body: bytes) -> Event:
     if _ACTIONS[event] and action not in _ACTIONS[event]:
         return Ignored(f"the relay does not act on '{event}' events with action '{action}'")
     try:
-        return _SHAPES[event].validate_python(content)
+        shape = _SHAPES.get(f"{event} {action}") or _SHAPES[event]
+        return shape.validate_python(content)
     except ValidationError as error:
         raise UserError(f"not a '{event}' event: {_message(error)}", code=MALFORMED) from None
 

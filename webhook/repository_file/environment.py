@@ -1,6 +1,6 @@
 """One of `envs` in a repository's file.
 
-Source: gitploy-io/website, docs/references/deploy.yml.md; gitploy-io/gitploy, model/extent/env.go.
+Source: gitploy-io/website, its reference of deploy.yml; gitploy-io/gitploy, model/extent/env.go.
 """
 
 from datetime import timedelta

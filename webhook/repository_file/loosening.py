@@ -94,7 +94,7 @@ def _added(before: People | None, after: People | None) -> dict[str, str]:
     if before is None:
         return {}
     if after is None:
-        return {"*": "whoever the relay's own deploy.yml names"}
+        return {"*": "whoever the operator's deploy.yml names"}
     return {login: shown for login, shown in after.items() if login not in before}
 
 

@@ -9,7 +9,7 @@ from webhook.config.environments import Environment
 from webhook.config.source import ConfigError
 from webhook.repository_file.loosening import demands_of, demands_of_file, loosened
 from webhook.repository_file.model import FileEnvironment, RepositoryFile
-from webhook.repository_file.tighten import tighten
+from webhook.repository_file.tighten import Tightened, tighten
 
 # The operator's environment of a name, where the repository's file is to tighten it; else why not.
 RouteOf = Callable[[str], Environment | str]
@@ -44,39 +44,38 @@ def review(change: Change, route_of: RouteOf) -> list[Finding]:
     for name in _names(change):
         found = route_of(name)
         if isinstance(found, str):
-            findings.append(
-                Finding(kind="ignored", text=f"{name}: {found}", line=_line(after, name))
-            )
+            line = _line_of(after.environment(name), "name")
+            findings.append(Finding(kind="ignored", text=f"{name}: {found}", line=line))
         elif not after.errors_for(name):
-            findings += _loosened(change, found, name)
+            findings += _of_environment(change, found, name)
     return [*findings, *(_finding("warning", one) for one in after.warnings)]
 
 
-def _loosened(change: Change, environment: Environment, name: str) -> Iterator[Finding]:
+def _of_environment(change: Change, environment: Environment, name: str) -> Iterator[Finding]:
+    own = change.after.environment(name) if change.after else None
     before, after = (
-        one.environment(name) if one else None for one in (change.before, change.after)
+        _tightened(change, environment, name, file) for file in (change.before, change.after)
     )
-    in_fact = _holds_no_more(change, environment, name)
-    for (key, item), text in loosened(demands_of_file(before), demands_of_file(after)).items():
-        line = _line_of(after, key)
-        if found := in_fact.get((key, item)):
-            yield Finding(kind="loosened", text=f"{name}: {key}: {found}", line=line)
-        else:
-            yield Finding(kind="held", text=f"{name}: {key}: {text}", line=line)
-
-
-def _holds_no_more(
-    change: Change, environment: Environment, name: str
-) -> dict[tuple[str, str], str]:
-    if change.of_default_branch:
-        before = tighten(environment, change.before, None, name)
-        after = tighten(environment, change.after, None, name)
-    else:
-        before = tighten(environment, change.default, change.before, name)
-        after = tighten(environment, change.default, change.after, name)
+    if after.denial:
+        text = f"{name}: {after.denial}. {after.way_out}"
+        yield Finding(kind="error", text=text, line=_line_of(own, "review"))
+        return
     if before.denial:
-        return {}
-    return loosened(demands_of(before.environment), demands_of(after.environment))
+        return  # nothing could start at all
+    in_fact = loosened(demands_of(before.environment), demands_of(after.environment))
+    old = change.before.environment(name) if change.before else None
+    for (key, item), text in loosened(demands_of_file(old), demands_of_file(own)).items():
+        found = in_fact.get((key, item))
+        kind: Kind = "loosened" if found else "held"
+        yield Finding(kind=kind, text=f"{name}: {key}: {found or text}", line=_line_of(own, key))
+
+
+def _tightened(
+    change: Change, environment: Environment, name: str, file: RepositoryFile | None
+) -> Tightened:
+    if change.of_default_branch:
+        return tighten(environment, file, None, name)
+    return tighten(environment, change.default, file, name)
 
 
 def _names(change: Change) -> list[str]:
@@ -88,16 +87,11 @@ def _names(change: Change) -> list[str]:
 
 
 def _finding(kind: Kind, error: ConfigError) -> Finding:
-    path = ".".join(str(step) for step in error.path)
-    text = f"{path}: {error.message}" if path else error.message
+    text = str(error).removeprefix(f"{error.line}:{error.column}: ")
     return Finding(kind=kind, text=text, line=error.line, column=error.column)
-
-
-def _line(file: RepositoryFile, name: str) -> int:
-    return _line_of(file.environment(name), "name")
 
 
 def _line_of(environment: FileEnvironment | None, key: str) -> int:
     if environment is None:
         return 0
-    return environment.lines.get(key) or environment.lines.get("name", 0)
+    return environment.lines.get(key) or environment.line

@@ -236,12 +236,14 @@ async def supersede_older(
 
 
 async def begin(connection: Async, one: AutomaticDeployment) -> int:
-    """The id of the action that creates it. Who is behind a bot is not known."""
+    """The id of the action that creates it, which is about what it promotes. Who is behind a bot is
+    not known."""
     login = "" if one.login.endswith("[bot]") else one.login
     cursor = await connection.execute(
         "insert into actions (key, kind, team, slack_user, slack_name, login, login_id, repo,"
-        " repo_id, environment, ref, ref_name)"
-        " values (gen_random_uuid(), %s, '', '', '', %s, %s, %s, %s, %s, %s, %s) returning id",
+        " repo_id, environment, ref, ref_name, deployment_id)"
+        " values (gen_random_uuid(), %s, '', '', '', %s, %s, %s, %s, %s, %s, %s,"
+        " (select id from deployments where id = %s)) returning id",
         [
             KINDS[one.cause],
             login,
@@ -251,6 +253,7 @@ async def begin(connection: Async, one: AutomaticDeployment) -> int:
             one.environment,
             one.sha,
             one.ref_name,
+            one.from_deployment_id,
         ],
     )
     row = await cursor.fetchone()

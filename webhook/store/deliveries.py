@@ -172,9 +172,9 @@ from (
 left join deployments on deployments.id = deployment_id
 left join lateral (
     -- A status waits behind an earlier one that failed: the newest need not have an error itself.
-    select error from outbox where kind = 'status' and error <> ''
+    select error from outbox where kind in ('status', 'protection_rule') and error <> ''
         and outbox.deployment_id = found.deployment_id and state <> 'skipped'
-        and not exists (select from outbox later where later.kind = 'status'
+        and not exists (select from outbox later where later.kind = outbox.kind
             and later.deployment_id = outbox.deployment_id and later.state = 'sent'
             and later.position > outbox.position)
     order by position desc limit 1

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cache
 from typing import Any, TypedDict, Unpack
 
@@ -18,6 +18,9 @@ from webhook.deployments.phases import Phase
 from webhook.errors import Conflict
 from webhook.store import repository_names
 from webhook.store.database import Async, Sync
+
+# GitHub ends a job that nobody has let through after 30 days.
+RULE_WAITS_AT_MOST = timedelta(days=29)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +40,10 @@ class DeploymentRow:
     requested this commit in Slack; GitHub knows only the commit then. `has_reports`: of its tool,
     that are not judged yet. `creator_id`: the account of the person who created it, 0 if that was
     nobody known. `blockers`: what kept it from starting when its gates were asked last.
-    `superseded_by`: the newer deployment that went instead, 0 if there is none.
+    `superseded_by`: the newer deployment that went instead, 0 if there is none. `rule_run_id`: the
+    workflow run that waits on GitHub for the relay's answer to its protection rule, or has waited;
+    0: none. `rule_check_at`: when GitHub is asked what became of that run. `asker`: login of the
+    person who started that run, `asker_id` the account.
     """
 
     id: int
@@ -60,6 +66,10 @@ class DeploymentRow:
     requested_at: datetime | None
     delivery: str
     watched: bool
+    rule_run_id: int
+    rule_check_at: datetime | None
+    asker: str
+    asker_id: int
     phase: Phase
     phase_at: datetime
     status_description: str
@@ -94,6 +104,23 @@ class DeploymentRow:
         """What people call it."""
         return self.ref_name or self.ref
 
+    def waits_until(self, limit: timedelta) -> datetime | None:
+        """When its wait for gates is over."""
+        if self.requested_at is None:
+            return None
+        over = self.requested_at + limit
+        return min(over, self.created_at + RULE_WAITS_AT_MOST) if self.rule_run_id else over
+
+    @property
+    def gated(self) -> bool:
+        """Its start passes gates."""
+        return not self.watched or self.rule_run_id > 0
+
+    @property
+    def waits_for_rule(self) -> bool:
+        """Its job waits on GitHub for the relay's answer."""
+        return self.rule_run_id > 0 and self.started_at is None and self.ended_at is None
+
 
 _ENVIRONMENT = "repo_id = %s and lower(environment) = lower(%s)"
 # By name: during an update, processes of this version meet the columns of the next one.
@@ -116,6 +143,10 @@ class Columns(TypedDict, total=False):
     requested_at: datetime
     delivery: str
     watched: bool
+    rule_run_id: int
+    rule_check_at: datetime | None
+    asker: str
+    asker_id: int
     production: bool
     phase: Phase
     status_description: str
@@ -221,6 +252,13 @@ async def read(
     return _row(values) if values else None
 
 
+async def read_where(
+    connection: Async, condition: str, values: Mapping[str, object]
+) -> list[DeploymentRow]:
+    cursor = await connection.execute(f"{_SELECT} where {condition}", values)
+    return [_row(found) async for found in cursor]
+
+
 async def wait_for_changes(connection: Async, deployment_id: int) -> None:
     """Whoever has the row locked now has committed then."""
     await connection.execute("select from deployments where id = %s for share", [deployment_id])
@@ -313,12 +351,17 @@ async def deactivate_replaced(connection: Async, row: DeploymentRow) -> list[int
     return [values["id"] async for values in cursor]
 
 
-async def older_unstarted(connection: Async, row: DeploymentRow) -> list[DeploymentRow]:
-    """Those that were requested before it in the same environment, and wait for their start."""
+async def older_unstarted(
+    connection: Async, row: DeploymentRow, *, only_rules: bool = False
+) -> list[DeploymentRow]:
+    """Those that were requested before it in the same environment, and wait for their start; not
+    other jobs of its run. `only_rules`: of those that wait on GitHub for the relay's answer."""
     cursor = await connection.execute(
         f"{_SELECT} where {_ENVIRONMENT} and followed and id < %s and requested_at is not null"
-        " and ended_at is null and started_at is null and not watched order by id for update",
-        [row.repo_id, row.environment, row.id],
+        " and ended_at is null and started_at is null and gated"
+        " and (rule_run_id = 0 or rule_run_id <> %s) and (rule_run_id > 0 or not %s)"
+        " order by id for update",
+        [row.repo_id, row.environment, row.id, row.rule_run_id, only_rules],
     )
     return [_row(values) async for values in cursor]
 
@@ -438,7 +481,7 @@ async def open_in(connection: Async, installation_id: int, account: str) -> list
     """Those that are to be followed, of the installation or of its account."""
     cursor = await connection.execute(
         "select id from deployments where requested_at is not null and ended_at is null"
-        " and not watched"
+        " and gated"
         " and (installation_id = %s or lower(split_part(repo, '/', 1)) = lower(%s))",
         [installation_id, account],
     )
@@ -450,7 +493,7 @@ async def unscheduled(connection: Async) -> list[int]:
     cursor = await connection.execute(
         # A look-up for each open one: as `not exists`, all that is scheduled may be read.
         "select id from deployments where requested_at < now() - interval '1 minute'"
-        " and ended_at is null and not watched and (select 1 from schedule"
+        " and ended_at is null and gated and (select 1 from schedule"
         " where task = 'advance' and subject = deployments.id limit 1) is null"
     )
     return [values["id"] async for values in cursor]

@@ -1,5 +1,6 @@
 """deploy.yml of pull requests to be checked: a row for each commit that one has had as its head,
-and base branch; what became of its check run is in the outbox."""
+base branch, and time that a person wants it checked again. What became of its check run is in the
+outbox."""
 
 from dataclasses import dataclass, fields
 from datetime import datetime
@@ -37,13 +38,17 @@ class FileCheck(NewFileCheck):
 
 
 _NEW = tuple(field.name for field in fields(NewFileCheck))
+_OVER = (
+    f"exists (select from outbox where kind = '{KIND}' and position = {{id}}"
+    " and state in ('sent', 'skipped', 'rejected'))"
+)
 
 
 async def add(connection: Async, new: NewFileCheck) -> int:
     """Its id; the same again for the same commit, pull request and base branch."""
     cursor = await connection.execute(
         f"insert into file_checks ({', '.join(_NEW)}) values ({', '.join('%s' for _ in _NEW)})"
-        " on conflict (repo_id, number, sha, base)"
+        " on conflict (repo_id, number, sha, base, attempt)"
         " do update set installation_id = excluded.installation_id returning id",
         [getattr(new, name) for name in _NEW],
     )
@@ -52,12 +57,24 @@ async def add(connection: Async, new: NewFileCheck) -> int:
     return int(row["id"])
 
 
+async def add_again(connection: Async, repo_id: int, sha: str) -> list[int]:
+    """Ids of new ones for that commit, of each of which a check run was written."""
+    columns = ", ".join(_NEW)
+    cursor = await connection.execute(
+        f"insert into file_checks ({columns}, attempt) select {columns}, attempt + 1 from ("
+        f" select distinct on (number, base) id, attempt, {columns} from file_checks"
+        " where repo_id = %s and sha = %s order by number, base, attempt desc) newest"
+        f" where {_OVER.format(id='newest.id')} on conflict do nothing returning id",
+        [repo_id, sha],
+    )
+    return [row["id"] async for row in cursor]
+
+
 async def read(connection: Async, check_id: int) -> FileCheck | None:
     cursor = connection.cursor(row_factory=class_row(FileCheck))
     await cursor.execute(
-        f"select id, external_id, at, {', '.join(_NEW)}, exists (select from outbox"
-        f" where kind = '{KIND}' and position = file_checks.id"
-        " and state in ('sent', 'skipped', 'rejected')) as over from file_checks where id = %s",
+        f"select id, external_id, at, {', '.join(_NEW)},"
+        f" {_OVER.format(id='file_checks.id')} as over from file_checks where id = %s",
         [check_id],
     )
     return await cursor.fetchone()

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from typing import Any, TypeVar
 
+from webhook.config.environments import Environment
 from webhook.deployments.locks import Lock, covers
 from webhook.gates.chains import promotion_of
 from webhook.gates.contract import Candidate, Neighbour, Policy, Snapshot
@@ -25,7 +26,12 @@ _HERE = (
 )
 _NEIGHBOUR = (
     f"other.followed and {_HERE} and other.id <> deployments.id"
-    " and other.requested_at is not null and not other.watched"
+    " and other.requested_at is not null and other.gated"
+    # Other jobs of its run, and the deployment whose tool is that run.
+    " and (deployments.rule_run_id = 0 or (other.rule_run_id <> deployments.rule_run_id"
+    " and (other.run is null or not deployments.rule_run_id::text"
+    " = any(string_to_array(other.run->>'id', ' ')))))"
+    " and (other.rule_run_id > 0 or not %(only_rules)s)"
 )
 _READY = (
     "other.waiting and not exists (select from jsonb_array_elements(other.blockers) blocker"
@@ -42,8 +48,10 @@ _ROLLS_BACK = f"""exists (select from deployments other
         where {_HERE} and other.sha = deployments.sha and other.id < deployments.id
         and other.succeeded and other.run->>'state' = 'success')"""
 _ASKER = """
-    coalesce(asked.login, asking.login, case when creator_id > 0 then creator end, '') as asker,
-    coalesce(asked.login_id, asking.login_id, creator_id) as asker_id,
+    coalesce(asked.login, asking.login, case when watched then deployments.asker
+        when creator_id > 0 then creator end, '') as asker_login,
+    coalesce(asked.login_id, asking.login_id, case when watched then deployments.asker_id
+        else creator_id end) as asker_number,
     coalesce(nullif(asked.ref_name, ''), nullif(asking.ref_name, ''), ref) as asked_ref
 """
 _AROUND = f"""
@@ -66,7 +74,7 @@ _AROUND = f"""
 """
 # In the place of a deployment's row, one that is not there; it would be the newest.
 _NOT_THERE = """(select %(repo_id)s::bigint as repo_id, %(environment)s::text as environment,
-    %(sha)s::text as sha, %(id)s::bigint as id) deployments"""
+    %(sha)s::text as sha, %(id)s::bigint as id, 0::bigint as rule_run_id) deployments"""
 _NEWEST = 2**63 - 1
 # The second: GitHub's event may be quicker than the response by which the action becomes known as
 # the one that created it (webhook.engine.creation).
@@ -105,11 +113,24 @@ async def lock_environment(connection: Async, row: DeploymentRow) -> None:
     )
 
 
+def asks_rules_only(environment: Environment) -> bool:
+    """Where tools start by themselves, only what GitHub holds back waits for others."""
+    return bool(getattr(environment.options, "starts_by_itself", False))
+
+
 async def rolls_back(connection: Async, deployment_id: int) -> bool:
     """As in `Candidate`."""
     query = f"select {_ROLLS_BACK} as rolls_back from deployments where id = %s"
     row = await (await connection.execute(query, [deployment_id])).fetchone()
     return bool(row and row["rolls_back"])
+
+
+async def asker_of(connection: Async, deployment_id: int) -> tuple[str, int]:
+    """Login and account of who asked for it, as in `Candidate`."""
+    query = f"select {_ASKER} from deployments {_JOINS} where deployments.id = %s"
+    row = await (await connection.execute(query, [deployment_id])).fetchone()
+    login, number, *_ = row.values() if row else ("", 0)
+    return login, number
 
 
 async def read(
@@ -129,8 +150,8 @@ async def read(
         ref=other["asked_ref"],
         sha=row.sha,
         requested_at=row.requested_at or now,
-        asker=other["asker"],
-        asker_id=other["asker_id"],
+        asker=other["asker_login"],
+        asker_id=other["asker_number"],
         rolls_back=other["rolls_back"],
         former_names=tuple(other["former_names"]),
     )
@@ -139,7 +160,11 @@ async def read(
 
 
 def _given(policy: Policy, now: datetime) -> dict[str, Any]:
-    return {"upstreams": list(promotion_of(policy.environment).after), "now": now}
+    return {
+        "upstreams": list(promotion_of(policy.environment).after),
+        "only_rules": asks_rules_only(policy.environment),
+        "now": now,
+    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,15 +13,16 @@ from webhook.store.database import Sync
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lineage:
     """`login`: who requested it in Slack, or pushed it, "" for all others; `action`: of which kind
-    that was. `origin`: the action that created it
-    from another deployment, `origin_id` and `origin_repo`. `previous_sha`: the commit of the last
-    success before it in its environment, "" if there was none."""
+    that was. `origin`: the action that created it from another deployment: `origin_id`, in
+    `origin_environment` of `origin_repo`. `previous_sha`: the commit of the last success before it
+    in its environment, "" if there was none."""
 
     login: str = ""
     action: str = ""
     origin: str = ""
     origin_id: int = 0
     origin_repo: str = ""
+    origin_environment: str = ""
     previous_sha: str = ""
 
 
@@ -32,6 +33,8 @@ def lineage_of(connection: Sync, deployment_id: int) -> Lineage:
         " case when actions.deployment_id is null then '' else kind end as origin,"
         " coalesce(actions.deployment_id, 0) as origin_id,"
         " coalesce(actions.repo, '') as origin_repo,"
+        " coalesce((select environment from deployments origin"
+        " where origin.id = actions.deployment_id), '') as origin_environment,"
         " coalesce((select sha from deployments as other where other.repo_id = this.repo_id"
         " and lower(other.environment) = lower(this.environment) and other.id < this.id"
         " and other.succeeded order by other.id desc limit 1), '')"

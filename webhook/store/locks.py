@@ -137,7 +137,7 @@ async def held_by(connection: Async, lock: Lock) -> list[int]:
     here = "followed and repo_id = %s" if lock.repo_id else "ended_at is null"
     cursor = await connection.execute(
         f"select id, repo_id, environment from deployments where {here} and ended_at is null"
-        " and requested_at is not null and started_at is null and not watched order by id desc",
+        " and requested_at is not null and started_at is null and gated order by id desc",
         [lock.repo_id] if lock.repo_id else [],
     )
     return [row["id"] async for row in cursor if covers(lock, row["repo_id"], row["environment"])]

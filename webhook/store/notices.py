@@ -54,6 +54,7 @@ class Context:
     login: str
     origin_id: int
     origin_repo: str
+    origin_environment: str
     approvals: Sequence[Approval]
     overrides: tuple[Override, ...]
     sent: Sequence[Entry]
@@ -86,6 +87,7 @@ _COLUMNS = f"""
     coalesce(back_sha, '') as back_sha,
     coalesce(action, '') as action, coalesce(login, '') as login,
     coalesce(origin_id, 0) as origin_id, coalesce(origin_repo, '') as origin_repo,
+    coalesce(origin_environment, '') as origin_environment,
     {approvals.ABOUT} as approvals,
     {overrides.OF_DEPLOYMENT} as overrides,
     array(select to_jsonb(sent) from (select {outbox.COLUMNS} from outbox where {_MESSAGES}
@@ -106,7 +108,8 @@ _JOINS = f"""
     ) back on true
     left join lateral (
         select kind as action, login, actions.deployment_id as origin_id,
-            actions.repo as origin_repo
+            actions.repo as origin_repo, (select environment from deployments origin
+            where origin.id = actions.deployment_id) as origin_environment
         from actions where created_deployment_id = deployments.id order by actions.id limit 1
     ) creator on true
 """

@@ -18,7 +18,7 @@ from psycopg.types.json import Jsonb
 from webhook.errors import Excluded
 from webhook.store.database import Async, Sync
 
-Kind = Literal["check_run", "status", "message", "deployment"]
+Kind = Literal["check_run", "status", "message", "deployment", "protection_rule"]
 State = Literal["waiting", "claimed", "sent", "rejected", "skipped"]
 # Where something is on the other side: for a status its id, for a message what its notifier needs.
 Ref = Mapping[str, str]
@@ -161,11 +161,11 @@ async def pending(connection: Async, kind: Kind, deployment_id: int) -> list[Ent
 async def deployments_with_pending(
     connection: Async, installation_id: int, account: str
 ) -> list[int]:
-    """Those whose statuses GitHub does not have yet, of the installation or of its account: it may
-    have been another installation's."""
+    """Those whose statuses or answers GitHub does not have yet, of the installation or of its
+    account: it may have been another installation's."""
     cursor = await connection.execute(
         "select distinct deployment_id from outbox join deployments on deployments.id ="
-        " deployment_id where kind = 'status' and pending"
+        " deployment_id where kind in ('status', 'protection_rule') and pending"
         " and (installation_id = %s or lower(split_part(repo, '/', 1)) = lower(%s))",
         [installation_id, account],
     )
@@ -361,7 +361,8 @@ with failing as materialized (
     select repo_id, repo, deployment_id, outbox.position, at, outbox.error
     from outbox join deployments on deployments.id = deployment_id
     join timeline using (deployment_id, position)
-    where kind = 'status' and outbox.error <> '' and outbox.state <> 'skipped'
+    where kind in ('status', 'protection_rule') and outbox.error <> ''
+        and outbox.state <> 'skipped'
         and phase_at > now() - interval '7 days'
         and (outbox.rejected_since is not null or outbox.state = 'rejected'
             or at < now() - interval '1 minute')
@@ -370,7 +371,8 @@ with failing as materialized (
         -- What was sent last was of one of the newest.
         select max(position) from (select id from deployments lately
             where lately.repo_id = repos.repo_id order by id desc limit 20) lately
-        join outbox on deployment_id = lately.id where kind = 'status' and state = 'sent') as newest
+        join outbox on deployment_id = lately.id
+        where kind in ('status', 'protection_rule') and state = 'sent') as newest
     from (select distinct repo_id from failing) repos
 )
 select max(repo) as repo, count(distinct deployment_id) as deployments, min(at) as since,

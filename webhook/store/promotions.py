@@ -4,13 +4,31 @@ The newest deployment counts, of those that have run: while one waits for its ga
 ended before its tool was called, what ran there before is still there.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+
+from psycopg.rows import class_row
 
 from webhook.deployments.phases import Phase
 from webhook.gates.contract import Upstream
 from webhook.store.database import Async
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Next:
+    """An environment to which a commit may be promoted. `newest_*`: its newest deployment, which
+    may wait, run or have failed; `live_*`: its last success. 0 and "" where there is none.
+    `promised`: the relay waits to do it by itself."""
+
+    environment: str
+    newest_id: int
+    newest_sha: str
+    live_sha: str
+    live_ref: str
+    promised: bool
+
 
 # A job of GitHub Actions has no start of ours. What others report as done has been done.
 _RAN = (
@@ -54,3 +72,36 @@ async def newest_in(
     return tuple(
         Upstream(**{**one, "phase": Phase(one["phase"])}) for one in await cursor.fetchall()
     )
+
+
+_NEXT = """
+select name as environment, coalesce(newest.id, 0) as newest_id,
+    coalesce(newest.sha, '') as newest_sha,
+    coalesce(live.sha, '') as live_sha, coalesce(live.ref, '') as live_ref,
+    exists (select from automatic_deployments where repo_id = %(repo_id)s
+        and lower(environment) = lower(next.name) and sha = %(sha)s and state = 'waiting'
+        ) as promised
+from unnest(%(environments)s::text[]) with ordinality as next (name, number)
+left join lateral (
+    select id, sha from deployments other
+    where repo_id = %(repo_id)s and lower(environment) = lower(next.name)
+    and requested_at is not null and phase <> 'superseded' order by id desc limit 1
+) newest on true
+left join lateral (
+    select sha, coalesce(nullif((select ref_name from actions
+        where created_deployment_id = other.id order by actions.id limit 1), ''), ref) as ref
+    from deployments other
+    where repo_id = %(repo_id)s and lower(environment) = lower(next.name) and succeeded
+    order by id desc limit 1
+) live on true
+order by number
+"""
+
+
+async def next_in(
+    connection: Async, repo_id: int, environments: Sequence[str], sha: str
+) -> list[Next]:
+    """Of each of these environments, in their order; `sha`: the commit."""
+    cursor = connection.cursor(row_factory=class_row(Next))
+    values = {"repo_id": repo_id, "environments": list(environments), "sha": sha}
+    return await (await cursor.execute(_NEXT, values)).fetchall()

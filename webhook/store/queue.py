@@ -16,7 +16,7 @@ with here as (
         row_number() over ({_POSITION} order by id desc) as position,
         count(*) over ({_POSITION}) as total
     from deployments where repo_id = %(repo)s and followed and requested_at is not null
-        and not watched and (ended_at is null or started_at is not null) {{also}}
+        and gated and (ended_at is null or started_at is not null) {{also}}
 )
 select id as deployment_id, repo, environment, sha, running, position, total,
     coalesce(nullif((select ref_name from actions where created_deployment_id = here.id

@@ -46,10 +46,11 @@ async def read(
 
 
 async def is_recent(connection: Async, repo_id: int, ref: str, since: datetime) -> bool:
-    """Whether GitHub has shown it since then, and no push has changed it after that."""
+    """Whether GitHub has shown it since then, or that there is none, and no push has changed it
+    after that."""
     cursor = await connection.execute(
         "select from repository_files where repo_id = %s and ref = %s"
-        " and read_at >= %s and read_at > changed_at",
+        " and read_at >= %s and read_at > changed_at and missing_since is null",
         [repo_id, ref, since],
     )
     return await cursor.fetchone() is not None

@@ -218,7 +218,7 @@ _DEPLOYMENTS = f"""
 with oldest as (
     select id, repo_id, environment, sha, phase, transient, requested_at, created_at,
         phase_at < %(before)s and {_RUN_IS_OVER}
-            and (ended_at is not null or watched or requested_at is null) as over
+            and (ended_at is not null or not gated or requested_at is null) as over
     from deployments where id > %(after)s order by id limit %(limit)s
 )
 select array(select id from oldest it where over and ({_UNUSED}) and ({_REPLACED})) as found,

@@ -27,6 +27,7 @@ Task = Literal[
     "notify",
     "run_action",
     "resume_installation",
+    "reject_rule",
     "announce",
     "deploy_automatically",
     "remind_of_lock",
@@ -116,8 +117,7 @@ select task, subject, detail from schedule where task = 'notify' and subject = a
 # very many, those that only wait their turn, and the newest.
 _MOST_ASKED = 50
 _UNSTARTED = (
-    "followed and ended_at is null and requested_at is not null and started_at is null"
-    " and not watched"
+    "followed and ended_at is null and requested_at is not null and started_at is null and gated"
 )
 _THERE = f"""
 union

@@ -56,7 +56,8 @@ _OWN = (
 )
 _SELECT = (
     f"select {_OWN}, outbox.state as outbox, coalesce(outbox.error, '') as error"
-    " from timeline left join outbox on outbox.kind = 'status'"
+    " from timeline left join outbox"
+    " on outbox.kind in ('status', 'protection_rule')"
     " and outbox.deployment_id = timeline.deployment_id"
     " and outbox.position = timeline.position where timeline.deployment_id = %s "
 )
@@ -147,6 +148,21 @@ async def add_status(connection: Async, deployment_id: int, entry: NewEntry) -> 
     row = await cursor.fetchone()
     assert row is not None
     return int(row["id"])
+
+
+async def add_answer(
+    connection: Async, deployment_id: int, entry: NewEntry, kind: str, most: int
+) -> None:
+    """Keep an entry that is also to become an answer to a protection rule on GitHub, unless there
+    were `most` of its kind."""
+    await connection.execute(
+        f"with added as ({_INSERT} returning deployment_id, position)"
+        " insert into outbox (kind, deployment_id, purpose, position)"
+        " select 'protection_rule', deployment_id, %s, position from added where (select count(*)"
+        " from outbox where kind = 'protection_rule' and deployment_id = %s and purpose = %s"
+        " and state <> 'skipped') < %s",
+        [*_values(deployment_id, entry), kind, deployment_id, kind, most],
+    )
 
 
 async def of_positions(

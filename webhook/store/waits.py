@@ -49,7 +49,7 @@ def of_deployment(connection: Sync, row: DeploymentRow, now: datetime) -> Waits:
         "sha": row.sha,
         "now": now,
     }
-    unstarted = row.ended_at is None and row.started_at is None and not row.watched
+    unstarted = row.ended_at is None and row.started_at is None and row.gated
     approvals = connection.cursor(row_factory=class_row(Approval))
     skipped = connection.execute(_SKIPPED, values).fetchall()
     return Waits(

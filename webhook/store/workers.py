@@ -60,6 +60,15 @@ async def ended(connection: Async, worker: WorkerProcess) -> None:
     await connection.execute("delete from workers where id = %s", [worker.id])
 
 
+async def config_digests(connection: Async) -> set[str]:
+    """Of the deploy.yml that each running worker has read."""
+    cursor = await connection.execute(
+        "select config_digest from workers where seen_at > now() - %s * interval '1 second'",
+        [SILENT_AFTER],
+    )
+    return {row["config_digest"] async for row in cursor}
+
+
 def running(connection: Sync) -> list[RunningWorker]:
     cursor = connection.cursor(row_factory=class_row(RunningWorker))
     cursor.execute(

@@ -30,11 +30,29 @@ SHAPED = """
         color: {type: select, options: [blue, green], default: green}
   - {name: gate, repos: [acme/plain], handler: command, with: {run: ["true"]}}
   - {name: gate, handler: command, with: {run: ["true"]}, production_environment: true}
+  - name: own
+    handler: command
+    with: {run: ["true"]}
+    repository_file: tighten
   - name: live
     handler: command
     with: {run: ["true"]}
     production_environment: true
     dynamic_payload: {enabled: true, inputs: {note: {type: string}}}
+"""
+
+
+OWN = """
+envs:
+  - name: own
+    task: "${GITPLOY_DEPLOY_TASK:=rollback}:kubernetes"
+    description: The shop
+    production_environment: true
+    dynamic_payload:
+      enabled: true
+      inputs:
+        size: {type: number, required: true}
+        color: {type: select, options: [blue, green], default: green}
 """
 
 
@@ -106,3 +124,29 @@ async def test_what_is_confirmed_has_its_inputs(relay: ActionWorld) -> None:
     await confirmed(relay, question, relay.ada)
     [new] = relay.created("live")
     assert (new.sha, new.payload) == (sha, {"note": "two words"})
+
+
+async def test_the_repositorys_own_file_says_how_it_is_created(relay: ActionWorld) -> None:
+    site = relay.github.repository("acme/site")
+    sha = site.push("Own", files={"deploy.yml": OWN})
+    reply = await relay.typed("acme/site own", relay.ada)
+    assert reply.text.startswith("size is missing; write size=1")
+    question = await relay.typed("acme/site own size=3", relay.ada)
+    assert question.text == f"Deploy *main* @ {sha[:7]} of acme/site to *own* with size=3?"
+    await confirmed(relay, question, relay.ada)
+    [new] = relay.created("own")
+    assert (new.task, new.production) == ("deploy:kubernetes", True)
+    assert new.payload == {"size": 3, "color": "green"}
+    assert new.description is not None
+    assert new.description.startswith("The shop (requested in Slack by octocat) (relay action ")
+    view = await opened(relay, "acme/site", relay.ada)
+    blocks = {block["block_id"]: block for block in view.blocks}
+    described = "own: size (a number, needed); color (one of blue, green)"
+    assert described in blocks["inputs"]["hint"]["text"]
+    await relay.world.phase(new.id, "success")
+    later = relay.past_deployment("own", "success", id=new.id + 1)
+    assert "was requested" in await relay.press("rollback", later, relay.ada)
+    assert relay.created("own")[-1].task == "rollback:kubernetes"
+    site.push("Wrong", files={"deploy.yml": "envs:\n  - name: own\n    review: 7\n"})
+    reply = await relay.typed("acme/site own size=3", relay.ada)
+    assert "The repository's deploy.yml is invalid, line 3, column 13" in reply.text

@@ -6,6 +6,7 @@ In this order, which never changes under somebody's finger, the buttons stand be
 from webhook.slack.actions.cancel import Cancel
 from webhook.slack.actions.contract import Action, Actions
 from webhook.slack.actions.deploy import Deploy
+from webhook.slack.actions.explain import Explain
 from webhook.slack.actions.list_locks import ListLocks
 from webhook.slack.actions.locks import (
     Lock,
@@ -17,6 +18,7 @@ from webhook.slack.actions.locks import (
 )
 from webhook.slack.actions.modal import OpenForm
 from webhook.slack.actions.override import OpenOverrideForm, Override
+from webhook.slack.actions.promote import Promote, PromoteByName
 from webhook.slack.actions.reject import Reject
 from webhook.slack.actions.retry import Retry
 from webhook.slack.actions.review import Approve
@@ -36,11 +38,14 @@ ACTIONS = registry(
     Reject(),
     Cancel(),
     OpenOverrideForm(),
+    Promote(),
     Retry(),
     Rollback(),
     Deploy(),
+    PromoteByName(),
     Override(),
     Status(),
+    Explain(),
     Lock(),
     TakeOverLock(),
     Unlock(),

@@ -45,7 +45,7 @@ class Cancel(StoreAction):
 
 
 def _require_running(row: DeploymentRow, login: str) -> None:
-    if row.watched:
+    if row.watched and not row.waits_for_rule:
         message = f"A GitHub Actions workflow deploys deployment {row.id}"
         raise Declined("not_possible", f"{message}; cancel its run on GitHub")
     if row.phase.final or row.ended_at is not None:

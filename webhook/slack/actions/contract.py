@@ -52,7 +52,7 @@ class Action(ABC):
     audited: ClassVar[bool] = True
     # As in "You have requested a retry already".
     noun: ClassVar[str] = "that"
-    # How the message of a deployment that it created begins.
+    # How the message of a deployment that it created begins (webhook.deployments.actions).
     origin: ClassVar[str] = ""
 
     def offered(self, deployment: Snapshot) -> bool:
@@ -68,6 +68,10 @@ class Action(ABC):
         return Button(
             action=self.name, label=self.label, style=self.style, confirmation=confirmation
         )
+
+    def group(self, target: int, environment: str) -> str:
+        """Its exclusive group, of a press on a button with these."""
+        return self.exclusive_group
 
     def typed(self, command: str, arguments: Sequence[str], config: Config) -> Typed:
         """What is requested by these words behind its verb. `command`: as the app calls it here.

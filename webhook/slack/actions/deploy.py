@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import structlog
 
-from webhook.config.creation import payload_of
+from webhook.config.creation import Payload, payload_of
 from webhook.config.environments import Environment
 from webhook.deployments.models import is_production
 from webhook.engine.creation import Plan, marker
@@ -46,7 +46,7 @@ class Deploy(CreateDeployment):
     async def run(self, services: ActionServices, action: ActionRow) -> None:
         confirms = action.reply.confirms if action.reply else 0
         if confirms and not action.repo:
-            action = await _confirmed(services, action, confirms)
+            action = await confirmed(services, action, confirms)
         elif not action.claimed and not confirms and await _needs_confirmation(services, action):
             return await self._hold(services, action)
         return await super().run(services, action)
@@ -55,15 +55,11 @@ class Deploy(CreateDeployment):
         listed = routed(services, by.repository.repo, action.environment)
         environment = await tightened(services, by.repository, action.environment)
         ref = await _ref(services, action, by)
-        try:
-            payload = payload_of(environment, action.inputs)
-        except ValueError as error:
-            raise Declined("not_possible", str(error)) from error
         request = NewDeployment(
             ref=ref,
             environment=action.environment,
             task=environment.task or "deploy",
-            payload=payload,
+            payload=_payload(environment, action),
             auto_merge=environment.auto_merge and not _SHA.fullmatch(ref),
             required_contexts=environment.required_contexts,
             description=_description(listed, environment, by),
@@ -88,7 +84,7 @@ class Deploy(CreateDeployment):
     async def _hold(self, services: ActionServices, action: ActionRow) -> None:
         by = await authorize(services, action, self.permission)
         repository = by.repository
-        routed(services, repository.repo, action.environment)
+        _payload(await tightened(services, repository, action.environment), action)
         name = await _ref(services, action, by)
         sha = await _commit(services, repository, name)
         what = Subject(
@@ -100,6 +96,13 @@ class Deploy(CreateDeployment):
         )
         async with services.pool.connection() as connection:
             await actions.hold(connection, action.id, what, "Waits until it is confirmed")
+
+
+def _payload(environment: Environment, action: ActionRow) -> Payload | None:
+    try:
+        return payload_of(environment, action.inputs)
+    except ValueError as error:
+        raise Declined("not_possible", str(error)) from error
 
 
 async def _needs_confirmation(services: ActionServices, action: ActionRow) -> bool:
@@ -129,7 +132,7 @@ def _description(listed: Environment, environment: Environment, by: Authorized) 
     return f"{environment.description} (requested in Slack by {by.login})"
 
 
-async def _confirmed(services: ActionServices, press: ActionRow, confirms: int) -> ActionRow:
+async def confirmed(services: ActionServices, press: ActionRow, confirms: int) -> ActionRow:
     """The press confirms the action that waited for it."""
     async with services.pool.connection() as connection:
         if await actions.confirm(connection, press, confirms):

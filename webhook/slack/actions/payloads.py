@@ -29,7 +29,7 @@ _LONGEST_NAME = 80
 _LONGEST = 3000
 # Longer than any message.
 _LONGEST_TYPED = 40_000
-_NUMBERS = re.compile(r"([0-9]{1,18})(?:\.([0-9]{1,18}))?", re.ASCII)
+_VALUE = re.compile(r"([0-9]{1,18})(?:\.([0-9]{1,18})(?:\.(.{1,255}))?)?", re.ASCII)
 
 
 def _text(value: Any) -> str:
@@ -196,22 +196,24 @@ def parse_press(payload: Any, actions: Actions) -> Parsed:
     action = actions.get(press.action_id)
     if action is None:
         return Response()
-    numbers = _NUMBERS.fullmatch(press.value)
-    if numbers is None:
+    parts = _VALUE.fullmatch(press.value)
+    if parts is None:
         message = f"not as Slack sends it: the value of '{action.name}' is not a number"
         raise UserError(message, code=MALFORMED)
-    who, value = interaction.requester, int(numbers[1])
+    who, value = interaction.requester, int(parts[1])
+    target, environment = int(parts[2] or 0), parts[3] or ""
     trigger = interaction.trigger_id if action.opens_form else ""
-    parts = (action.name, press.value, interaction.trigger_id, press.action_ts)
+    once = (action.name, press.value, interaction.trigger_id, press.action_ts)
+    inputs = {"lock": str(value)} if action.names_lock else {}
     return ActionRequest(
-        key=key_of("press", who.team, who.user, *parts),
+        key=key_of("press", who.team, who.user, *once),
         kind=action.name,
-        exclusive_group=action.exclusive_group,
+        exclusive_group=action.group(target, environment),
         requester=who,
         reply=Reply(interaction.response_url, trigger, value if action.confirms else 0),
         deployment_id=None if action.confirms or action.names_lock else value,
-        target=int(numbers[2] or 0),
-        inputs={"lock": str(value)} if action.names_lock else {},
+        target=target,
+        inputs=inputs | ({"environment": environment} if environment else {}),
     )
 
 

@@ -17,8 +17,8 @@ from webhook.slack.blocks.mrkdwn import short_url
 
 
 def actions(notice: DeploymentNotice) -> list[ActionsBlock]:
-    """None where nothing can be done. The value of each is the deployment's id, and the target's
-    behind a dot."""
+    """None where nothing can be done. The value of each is the deployment's id, and behind dots the
+    target's and the environment."""
     if not notice.actions:
         return []
     buttons = [_button(notice, button) for button in notice.actions]
@@ -30,10 +30,16 @@ def _button(notice: DeploymentNotice, button: Button) -> ButtonElement:
     return ButtonElement(
         text=_text(button.label),
         action_id=button.action,
-        value=f"{notice.deployment_id}.{button.target}".removesuffix(".0"),
+        value=_value(notice, button),
         style=button.style,
         confirm=_confirm(button.confirmation) if button.confirmation else None,
     )
+
+
+def _value(notice: DeploymentNotice, button: Button) -> str:
+    if button.environment:
+        return f"{notice.deployment_id}.{button.target}.{button.environment}"
+    return f"{notice.deployment_id}.{button.target}".removesuffix(".0")
 
 
 def _confirm(confirmation: Confirmation) -> ConfirmObject:

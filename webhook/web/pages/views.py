@@ -15,6 +15,7 @@ from jinja2 import Environment
 from webhook import __version__
 from webhook.config.environments import Config
 from webhook.config.routing import route
+from webhook.deployments.actions import origin_label
 from webhook.errors import HttpError
 from webhook.http import PAGE_HEADERS, PAGE_POLICY, ErrorHandling, as_page
 from webhook.security.signing import LINK_DAYS, Links
@@ -144,7 +145,7 @@ def _gives_up(config: Config | None, row: DeploymentRow) -> datetime | None:
     environment = route(config, row.repo, row.environment) if config else None
     if environment is None or row.requested_at is None:
         return None
-    return row.requested_at + environment.wait_limit
+    return row.waits_until(environment.wait_limit)
 
 
 def _deleted(keep: Retention) -> str:
@@ -161,7 +162,7 @@ def _offset() -> int:
 
 def _origin(links: Links, origins: Mapping[str, str], lineage: Lineage) -> Link | None:
     """The deployment from which an action created this one."""
-    label = origins.get(lineage.origin)
+    label = origin_label(origins.get(lineage.origin, ""), lineage.origin_environment)
     return Link(links.page(lineage.origin_repo, lineage.origin_id), label) if label else None
 
 

@@ -85,6 +85,11 @@ create table deployments (
     requested_at timestamptz,                   -- null: only statuses of it have been seen
     delivery text not null default '',          -- GUID of the delivery that requested it
     watched boolean not null default false,     -- GitHub Actions runs it, the relay only watches
+    rule_run_id bigint not null default 0,      -- the workflow run that waits for the relay's
+                                                -- answer to its protection rule; 0: none does
+    rule_check_at timestamptz,                  -- when GitHub is asked what became of that run
+    asker text not null default '',             -- login of the person who started that run
+    asker_id bigint not null default 0,         -- that account; 0: unknown, or a bot
     production boolean not null,                -- deploy.yml decides, else GitHub
 
     -- Its state.
@@ -132,6 +137,8 @@ create table deployments (
     succeeded boolean not null generated always as (phase in ('success', 'inactive')) stored,
     waiting boolean not null generated always as         -- for its gates
         (ended_at is null and blockers <> '[]') stored,
+    gated boolean not null generated always as           -- its start passes gates
+        (not watched or rule_run_id > 0) stored,
     replaceable boolean not null generated always as     -- a later success makes it inactive
         (phase = 'success' and not production_on_github and not transient) stored,
     followed boolean not null generated always as        -- until it and its run have ended
@@ -147,6 +154,7 @@ create index deployments_replaceable on deployments (repo_id, lower(environment)
 create index deployments_open on deployments (id) where ended_at is null;
 create index deployments_commit on deployments (repo_id, sha);
 create index deployments_followed on deployments (repo_id, lower(environment)) where followed;
+create index deployments_rule on deployments (repo_id, rule_run_id) where rule_run_id > 0;
 create index deployments_waiting on deployments (repo_id, lower(environment)) where waiting;
 """
 
@@ -334,9 +342,11 @@ create table file_checks (
     number bigint not null,                     -- of the pull request
     sha text not null,                          -- its head
     base text not null,                         -- its base branch
+    attempt integer not null default 0,         -- raised where a person wants it checked again
     at timestamptz not null default now(),
-    unique (repo_id, number, sha, base)
+    unique (repo_id, number, sha, base, attempt)
 );
+create index file_checks_commit on file_checks (repo_id, sha);
 """
 
 AUTOMATIC_DEPLOYMENTS = """
@@ -384,23 +394,28 @@ create index automatic_deployments_action on automatic_deployments (action_id)
 """
 
 OUTBOX = """
--- What is written elsewhere, once: statuses and check runs on GitHub, messages, deployments that
--- people requested.
+-- What is written elsewhere, once: statuses, check runs and answers to protection rules on GitHub,
+-- messages, deployments that people requested.
 create table outbox (
     id bigint generated always as identity primary key,
-    kind text not null check (kind in ('check_run', 'status', 'message', 'deployment')),
+    kind text not null
+        check (kind in ('check_run', 'status', 'message', 'deployment', 'protection_rule')),
 
     -- What it is about.
     deployment_id bigint references deployments on delete cascade,  -- null: of a command, of a
-                                                -- check run, or of an announcement
+                                                -- check run, of an announcement, or of a rule
+                                                -- without a deployment
     action_id bigint references actions on delete cascade,          -- of a created deployment
     destination text not null default '',       -- of a message
     purpose text not null default '',           -- of a message: main, reply, alert, announcement;
                                                 -- of a created deployment, its action's exclusive
-                                                -- group
-    position bigint not null default 0,         -- of a status, its timeline entry; of a message,
-                                                -- the last one that it covers; of an announcement,
-                                                -- or a check of a file, its id
+                                                -- group; of an answer to a rule: comment, approved,
+                                                -- rejected
+    position bigint not null default 0,         -- of a status, its timeline entry, and so of an
+                                                -- answer to a rule (without a deployment: the
+                                                -- delivery); of a message, the last one that it
+                                                -- covers; of an announcement, or a check of a
+                                                -- file, its id
 
     -- claimed: a call was begun, and nobody knows its end; rejected: by the other side; skipped:
     -- there is no need for it any more.
@@ -431,7 +446,8 @@ create table outbox (
 );
 create index outbox_pending on outbox (deployment_id, position) where pending;
 create index outbox_of_action on outbox (action_id) where action_id is not null;
-create index outbox_unsent on outbox (deployment_id) where kind = 'status' and error <> '';
+create index outbox_unsent on outbox (deployment_id)
+    where kind in ('status', 'protection_rule') and error <> '';
 create index outbox_failed on outbox (destination, id) where kind = 'message' and error <> '';
 create index outbox_destinations on outbox (destination, id) where message_sent;
 create index outbox_announcements on outbox (position) where purpose = 'announcement';

@@ -1,0 +1,80 @@
+"""`python -m webhook explain`: what holds for an environment, and what a deployment would meet."""
+
+import asyncio
+import json
+
+import click
+
+from webhook.cli.listing import print_rows
+from webhook.deployments.explanation import Explanation
+from webhook.engine.explain import Question, explain
+from webhook.engine.services import Services
+from webhook.errors import NOT_INSTALLED, Rejected, RetryAt, UnknownOutcome, UserError
+from webhook.github.repositories import resolve
+from webhook.github.users import is_login
+from webhook.startup import set_up_command
+from webhook.store.schema import migrated_store
+
+
+@click.command("explain")
+@click.argument("repo", metavar="OWNER/REPO")
+@click.argument("environment")
+@click.option("--ref", default="", help="Branch, tag or commit; else the default branch.")
+@click.option("--as", "person", metavar="LOGIN", default="", help="Who would ask for it.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
+def explain_command(*, repo: str, environment: str, ref: str, person: str, as_json: bool) -> None:
+    """Print the policy of an environment, and what a deployment to it would meet now.
+
+    Each line says where it comes from: this deploy.yml, the repository's own, or the default.
+    """
+    from webhook.slack.actions import ACTIONS
+    from webhook.slack.actions.typed import ref_error, repo_error
+    from webhook.worker import open_services
+
+    if error := repo_error(repo) or (ref_error(ref) if ref else ""):
+        raise UserError(error)
+    if person and not is_login(person):
+        raise UserError(f"'{person}' is not a GitHub login; write it without @, as in octocat")
+    setup = set_up_command()
+
+    async def opened(url: str) -> Explanation:
+        async with open_services(setup, url, actions=ACTIONS) as services:
+            question = await _question(services, repo, environment, ref, person)
+            return await explain(services, question)
+
+    with migrated_store(setup.settings) as (url, _):
+        _print(asyncio.run(opened(url)), as_json=as_json)
+
+
+async def _question(
+    services: Services, repo: str, environment: str, ref: str, person: str
+) -> Question:
+    try:
+        scope, found = await resolve(services.github, repo)
+    except Rejected as error:
+        if error.code != NOT_INSTALLED:
+            raise UserError(f"GitHub does not say what {repo} is: {error}") from error
+        message = f"GitHub shows the App no repository {repo}; check its name, and install the App"
+        raise UserError(f"{message} there") from error
+    except (RetryAt, UnknownOutcome) as error:
+        raise UserError(f"GitHub cannot be asked about {repo} now: {error}; try again") from error
+    ref = ref or found.default_branch
+    return Question(scope=scope, environment=environment, ref=ref, asker=person)
+
+
+def _print(found: Explanation, *, as_json: bool) -> None:
+    if as_json:
+        for section in found.sections:
+            for row in section.rows:
+                click.echo(json.dumps({"section": section.name, **row.cells}, ensure_ascii=False))
+        for note in found.notes:
+            click.echo(json.dumps({"section": "notes", "note": note}, ensure_ascii=False))
+        return
+    click.echo(found.heading)
+    for section in found.sections:
+        click.echo(f"\n{section.title}")
+        print_rows(section.columns, [row.cells for row in section.rows], as_json=False)
+    if found.notes:
+        click.echo("")
+    for note in found.notes:
+        click.echo(f"Note: {note}.")

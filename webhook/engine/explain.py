@@ -1,0 +1,255 @@
+"""What holds for deployments to an environment, where each line of that comes from, and what one
+would meet now. It changes nothing, and needs no worker.
+
+Errors: `UserError`, for the person who asks.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from webhook.config.environments import Environment
+from webhook.config.routing import no_route_message, route
+from webhook.deployments.blockers import Blocker, end_of
+from webhook.deployments.explanation import Explanation, Row, Section
+from webhook.deployments.locks import is_pattern
+from webhook.engine.gates import has_gates, would_meet
+from webhook.engine.policy import FilePolicy, policy_at
+from webhook.engine.policy_lines import policy_lines
+from webhook.engine.services import Services
+from webhook.errors import INVALID, LACKS_PERMISSION, Rejected, RetryAt, UnknownOutcome, UserError
+from webhook.gates.repository_file import tightens
+from webhook.github.checks import ContextState, contexts_of
+from webhook.github.repositories import commit_of
+from webhook.github.tokens import Scope
+from webhook.repository_file.lines import DEFAULT, Line
+from webhook.repository_file.read import read
+from webhook.store import workers
+from webhook.store.gates import Prospective
+from webhook.store.repository_files import HEAD
+from webhook.text import one_line
+
+_LONGEST = 300
+# Of one file, of each kind.
+_MOST_FINDINGS = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """`ref`: what would be deployed. `asker`: the login of who would ask for it, "" for nobody
+    known."""
+
+    scope: Scope
+    environment: str
+    ref: str
+    asker: str = ""
+    asker_id: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """`unknown`: what could not be found out, in sentences."""
+
+    sha: str
+    unknown: tuple[str, ...] = ()
+
+
+async def explain(services: Services, question: Question) -> Explanation:
+    if is_pattern(question.environment):
+        name = one_line(question.environment, 60)
+        raise UserError(f"'{name}' is a pattern; write a name that matches it")
+    environment = route(services.config, question.scope.repo, question.environment)
+    if environment is None:
+        message = no_route_message(services.config, question.scope.repo, question.environment)
+        raise UserError(message)
+    if environment.name.lower() == question.environment.lower():
+        question = replace(question, environment=environment.name)
+    commit = await _commit(services, question)
+    policy = await _policy(services, question, commit.sha)
+    prospective = Prospective(
+        repo=question.scope.repo,
+        repo_id=question.scope.repo_id,
+        environment=question.environment,
+        ref=question.ref,
+        sha=commit.sha,
+        asker=question.asker,
+        asker_id=question.asker_id,
+    )
+    decision = await would_meet(services, prospective, policy)
+    contexts, unknown = await _contexts(services, question, policy.environment, commit.sha)
+    sections = (
+        _policy_section(services, environment, policy),
+        _file_section(environment, policy, commit.sha),
+        _gates_section(services, decision.blockers),
+        contexts,
+    )
+    return Explanation(
+        heading=_heading(question, commit.sha),
+        sections=tuple(section for section in sections if section.rows),
+        notes=(
+            *commit.unknown,
+            *unknown,
+            *_notes(question, environment),
+            *await _worker_notes(services),
+        ),
+    )
+
+
+def _heading(question: Question, sha: str) -> str:
+    at = f" ({sha[:7]})" if sha and sha != question.ref else ""
+    by = f", asked for by {question.asker}" if question.asker else ""
+    where = f"{question.scope.repo} to {question.environment}"
+    return one_line(f"{where}: what holds, and what {question.ref}{at} would meet now{by}", 400)
+
+
+async def _commit(services: Services, question: Question) -> _Found:
+    """Errors: `UserError` if there is no such ref."""
+    try:
+        return _Found(await commit_of(services.github, question.scope, question.ref))
+    except Rejected as error:
+        if error.code == INVALID:
+            message = f"{question.scope.repo} has no branch, tag or commit '{question.ref}'"
+            raise UserError(one_line(message, _LONGEST)) from error
+        reason = str(error)
+        if error.code == LACKS_PERMISSION:
+            reason = (
+                "the App lacks contents: read; give it that, and accept it where it is installed"
+            )
+    except (RetryAt, UnknownOutcome) as error:
+        reason = str(error)
+    unknown = f"The commit of {question.ref} is not known: {reason}"
+    effect = "So it counts as no rollback, and as approved by nobody"
+    return _Found("", (one_line(unknown, _LONGEST), effect))
+
+
+async def _policy(services: Services, question: Question, sha: str) -> FilePolicy:
+    try:
+        found = await policy_at(services, question.scope, question.environment, sha=sha)
+    except RetryAt as error:
+        raise UserError(f"GitHub cannot be asked now: {error}; try again in a moment") from error
+    assert found is not None, "there is a route"
+    return found
+
+
+def _policy_section(services: Services, environment: Environment, policy: FilePolicy) -> Section:
+    return Section(
+        name="policy",
+        title="Policy",
+        columns={"key": "key", "from": "from", "value": "what holds"},
+        rows=tuple(
+            Row(
+                {"key": one.key, "from": one.origin, "value": _value(one)},
+                minor=one.origin == DEFAULT and not one.ignored,
+            )
+            for one in policy_lines(services, environment, policy)
+        ),
+        left_out="everything else is as by default",
+    )
+
+
+def _value(line: Line) -> str:
+    ignored = f"ignored: {line.ignored}" if line.ignored else ""
+    return one_line("; ".join(part for part in (line.value, ignored) if part), _LONGEST)
+
+
+def _file_section(environment: Environment, policy: FilePolicy, sha: str) -> Section:
+    return Section(
+        name="file",
+        title="The repository's own deploy.yml",
+        columns={"at": "at", "line": "line", "kind": "kind", "message": "message"},
+        rows=tuple(map(Row, _file_rows(policy, sha))) if tightens(environment) else (),
+    )
+
+
+def _file_rows(policy: FilePolicy, sha: str) -> Iterator[dict[str, str]]:
+    for ref in dict.fromkeys((HEAD, sha)):
+        kept, head = policy.kept.get(ref), policy.kept.get(HEAD)
+        if kept is None or (ref != HEAD and head and kept.blob == head.blob):
+            continue
+        where = {"at": "default branch" if ref == HEAD else ref[:7], "line": ""}
+        if kept.state != "present":
+            reason = kept.reason or "there is none"
+            yield {**where, "kind": "error" if kept.reason else "ok", "message": reason}
+            continue
+        yield {**where, "kind": "ok", "message": f"read; its blob is {kept.blob[:7]}"}
+        parsed = read(kept.content)
+        for kind, found in (("error", parsed.errors), ("warning", parsed.warnings)):
+            for one in found[:_MOST_FINDINGS]:
+                text = str(one).removeprefix(f"{one.line}:{one.column}: ")
+                message = one_line(text, _LONGEST)
+                yield {**where, "line": str(one.line), "kind": kind, "message": message}
+
+
+def _gates_section(services: Services, blockers: tuple[Blocker, ...]) -> Section:
+    found = {name: [one for one in blockers if one.gate == name] for name in services.gates}
+    found |= {one.gate: [one] for one in blockers if one.gate not in found}
+    allowed = {"verdict": "allows", "until": "", "reason": ""}
+    now = services.clock()
+    rows = [
+        row
+        for name, several in found.items()
+        for row in (
+            [Row(_verdict(one, now)) for one in several]
+            or [Row({"gate": name, **allowed}, minor=True)]
+        )
+    ]
+    columns = {"gate": "gate", "verdict": "verdict", "until": "until", "reason": "reason"}
+    return Section(
+        name="gates",
+        title="What a deployment would meet now",
+        columns=columns,
+        rows=tuple(rows),
+        left_out="all other gates allow it" if blockers else "all gates allow it",
+    )
+
+
+def _verdict(one: Blocker, now: datetime) -> dict[str, str]:
+    return {
+        "gate": one.gate,
+        "verdict": "refuses" if one.denies else "waits",
+        "until": "" if one.denies else end_of(one, now).removeprefix("until "),
+        "reason": f"{one.reason}. {one.way_out}" if one.way_out else one.reason,
+    }
+
+
+async def _contexts(
+    services: Services, question: Question, environment: Environment, sha: str
+) -> tuple[Section, tuple[str, ...]]:
+    """Those that must have succeeded. GitHub itself demands them when a deployment is created."""
+    known: dict[str, ContextState] = {}
+    unknown: tuple[str, ...] = ()
+    needed = environment.required_contexts
+    if needed and sha:
+        try:
+            known = await contexts_of(services.github, question.scope, sha)
+        except (Rejected, RetryAt, UnknownOutcome) as error:
+            text = f"Which checks have succeeded is not known: {error}"
+            unknown = (one_line(text, _LONGEST),)
+    missing = "unknown" if unknown or not sha else "not reported"
+    rows = (Row({"context": name, "state": known.get(name, missing)}) for name in needed)
+    section = Section(
+        name="contexts",
+        title="Required contexts",
+        columns={"context": "context", "state": "state"},
+        rows=tuple(rows),
+    )
+    return section, unknown
+
+
+def _notes(question: Question, environment: Environment) -> Iterator[str]:
+    if not question.asker:
+        yield "Nobody is named who would ask for it, which approvals and locks may depend on"
+    if not has_gates(environment):
+        yield f"Its tool, {environment.handler}, starts by itself, past every gate"
+    yield f"Whether its tool, {environment.handler}, would take it is not asked before"
+
+
+async def _worker_notes(services: Services) -> Iterator[str]:
+    async with services.pool.connection() as connection:
+        digests = await workers.config_digests(connection)
+    if not digests:
+        return iter(("No worker runs, so that nothing would start until one does",))
+    if services.config.digest not in digests:
+        text = "The running workers have read another deploy.yml than this one; restart them"
+        return iter((text,))
+    return iter(())

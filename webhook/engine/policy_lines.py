@@ -1,0 +1,31 @@
+"""The keys of an environment as they hold, each with where that comes from: those of gates first,
+and of the operator's file with their line."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from webhook.config.environments import Environment
+from webhook.engine.policy import FilePolicy
+from webhook.engine.services import Services
+from webhook.repository_file.lines import DEFAULT, OPERATOR, Line, operators_lines
+
+# What only names the environment.
+_LEFT_OUT = ("repos", "description")
+
+
+def policy_lines(
+    services: Services, environment: Environment, policy: FilePolicy
+) -> Iterator[Line]:
+    """`environment`: as the operator's file has it."""
+    of_gates = [key for gate in services.gates.values() for key in gate.Keys.model_fields]
+    places = services.config.lines_of(environment)
+    lines = policy.lines or operators_lines(policy.environment)
+    for line in sorted(lines, key=lambda one: one.key not in of_gates):
+        if line.key not in _LEFT_OUT:
+            yield _placed(line, places.get(line.key, 0))
+
+
+def _placed(line: Line, number: int) -> Line:
+    if not number:  # the top of the file has a default for it, too
+        return replace(line, origin=DEFAULT) if line.origin == OPERATOR else line
+    return replace(line, origin=line.origin.replace(OPERATOR, f"{OPERATOR}, line {number}"))

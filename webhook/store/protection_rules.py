@@ -1,0 +1,73 @@
+"""Deployments of jobs that wait on GitHub for the relay's answer to a protection rule."""
+
+from datetime import datetime
+
+from webhook.store import deployments
+from webhook.store.database import Async
+from webhook.store.deployments import DeploymentRow
+from webhook.store.outbox import Entry
+
+_KIND = "kind = 'protection_rule'"
+# Other jobs of the same run that wait for the same environment, which one decision covers.
+_SIBLINGS = (
+    "repo_id = %(repo)s and rule_run_id = %(run)s and rule_run_id > 0 and id <> %(id)s"
+    " and lower(environment) = lower(%(environment)s)"
+    " and ended_at is null and started_at is null"
+)
+
+
+def _of(row: DeploymentRow) -> dict[str, object]:
+    values = {"repo": row.repo_id, "run": row.rule_run_id, "id": row.id}
+    return {**values, "environment": row.environment}
+
+
+async def number_of(connection: Async, entry: Entry) -> int:
+    """Which of its deployment's answers of that kind it is, from 1 on."""
+    cursor = await connection.execute(
+        f"select count(*) as number from outbox where {_KIND} and deployment_id = %s"
+        " and purpose = %s and position <= %s and state <> 'skipped'",
+        [entry.deployment_id, entry.purpose, entry.position],
+    )
+    row = await cursor.fetchone()
+    return int(row["number"]) if row else 1
+
+
+async def siblings(connection: Async, row: DeploymentRow) -> list[DeploymentRow]:
+    """Locked, the oldest first."""
+    condition = f"{_SIBLINGS} order by id for update"
+    return await deployments.read_where(connection, condition, _of(row))
+
+
+async def leader(connection: Async, row: DeploymentRow) -> int | None:
+    """The oldest of its siblings, if that is older than it."""
+    query = f"select min(id) as id from deployments where {_SIBLINGS} and id < %(id)s"
+    found = await (await connection.execute(query, _of(row))).fetchone()
+    return found["id"] if found else None
+
+
+async def check_at(connection: Async, deployment_id: int, at: datetime) -> None:
+    """Ask GitHub then what became of its run. No version: nothing is decided by it."""
+    await connection.execute(
+        "update deployments set rule_check_at = %s where id = %s", [at, deployment_id]
+    )
+
+
+async def run_ended(connection: Async, repo_id: int, run_id: int, at: datetime) -> list[int]:
+    """Those of that run that have not ended; GitHub is asked about it at `at`."""
+    cursor = await connection.execute(
+        "update deployments set rule_check_at = %s where id = any(array(select id"
+        " from deployments where repo_id = %s and rule_run_id = %s and rule_run_id > 0"
+        " and ended_at is null order by id for update)) returning id",
+        [at, repo_id, run_id],
+    )
+    return [row["id"] async for row in cursor]
+
+
+async def reported_as_running(connection: Async, deployment_id: int) -> bool:
+    """Whether others have reported on GitHub that it runs, or has run, while it waits."""
+    cursor = await connection.execute(
+        "select 1 from timeline where deployment_id = %s and not counted and judged"
+        " and github_id is not null and state in ('in_progress', 'success', 'failure') limit 1",
+        [deployment_id],
+    )
+    return await cursor.fetchone() is not None
