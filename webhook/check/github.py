@@ -22,6 +22,9 @@ NEEDED_EVENTS = ("deployment", "deployment_status")
 NEEDED_PERMISSIONS = {"deployments": "write", "metadata": "read"}
 # Of `repository_file: tighten`.
 READS_FILES = {"contents": "read"}
+# Of `protection_rule: true`: GitHub offers the App as a rule only then, and takes its answers.
+ASKS_BY_RULE = "deployment_protection_rule"
+ANSWERS_RULES = {"actions": "read", "deployments": "write"}
 # For check runs on pull requests (webhook.engine.file_checks).
 FILE_CHECKS = {"checks": "write", "pull_requests": "read"}
 FILE_CHECK_EVENT = "pull_request"
@@ -60,9 +63,8 @@ def _clock(error: str) -> Iterator[Finding]:
 
 def _app(app: Mapping[str, Any], envs: Sequence[Environment]) -> Iterator[Finding]:
     page = f"{app['html_url']}: Permissions & events"
-    options = _options(envs)
     yield Finding("ok", "GitHub", f"the App is {app['slug']} (ID {app['id']})")
-    yield from _events(app["events"], options, page)
+    yield from _events(app["events"], envs, page)
     yield _permissions(app["permissions"], _needed(envs), page)
     if "contents" not in {**app["permissions"], **_needed(envs)} and any(
         one.address(main=True) or one.address(main=False)
@@ -85,14 +87,15 @@ def _file_checks(app: Mapping[str, Any], page: str) -> Iterator[Finding]:
         yield Finding("note", "pull requests", f"{message}; give it at {page}")
 
 
-def _events(events: Iterable[str], options: Iterable[Options], page: str) -> Iterator[Finding]:
+def _events(events: Iterable[str], envs: Sequence[Environment], page: str) -> Iterator[Finding]:
     subscribed = set(events)
-    missing = [event for event in NEEDED_EVENTS if event not in subscribed]
-    useful = {event for chosen in options for event in chosen.events()}
+    needed = [*NEEDED_EVENTS, *([ASKS_BY_RULE] if any(one.protection_rule for one in envs) else [])]
+    missing = [event for event in needed if event not in subscribed]
+    useful = {event for chosen in _options(envs) for event in chosen.events()}
     if missing:
         yield Finding("error", "events", f"subscribe to {' and '.join(missing)} at {page}")
     else:
-        yield Finding("ok", "events", ", ".join((*NEEDED_EVENTS, *sorted(useful & subscribed))))
+        yield Finding("ok", "events", ", ".join((*needed, *sorted(useful & subscribed))))
     if useful - subscribed:
         names = " and ".join(sorted(useful - subscribed))
         message = f"without {names} runs are only polled; subscribe at {page}"
@@ -155,6 +158,8 @@ def _needed(envs: Sequence[Environment]) -> dict[str, str]:
     needed = dict(NEEDED_PERMISSIONS)
     if any(map(tightens, envs)):
         needed |= READS_FILES
+    if any(one.protection_rule for one in envs):
+        needed |= ANSWERS_RULES
     for chosen in _options(envs):
         for name, level in chosen.permissions().items():
             needed[name] = max(level, needed.get(name, "none"), key=_rank)
