@@ -170,6 +170,18 @@ async def test_a_permission_that_the_app_lacks_is_reported_of_the_app_alone(
     assert "ok    installations: acme" in text
 
 
+async def test_a_file_of_the_repository_needs_its_contents(
+    sandbox: Sandbox, environ: dict[str, str]
+) -> None:
+    write_config(environ, DISPATCH)
+    config = Path(environ["GITPLOY_CONFIG"])
+    config.write_text(f"repository_file: tighten\n{config.read_text()}")
+    del sandbox.installation.permissions["contents"]
+    passed, text = await checked(environ)
+    assert not passed
+    assert "has not accepted contents: read; its owner accepts it at" in text
+
+
 async def test_a_suspended_installation_is_a_note(
     sandbox: Sandbox, environ: dict[str, str]
 ) -> None:

@@ -4,8 +4,8 @@ What a value is, its type there decides: `name: on` and `name: 2024` are text, `
 is true. Anchors, aliases and merge keys work; what they expand to is bounded.
 
 Source: gopkg.in/yaml.v3, decode.go and resolve.go.
-Errors: `NotYaml` where there is more than the bounds allow; others are collected, with their place
-in the file as it was before variables were substituted.
+Errors: `NotYaml` and `TooManyErrors` where there is more than the bounds allow; others are
+collected, with their place in the file as it was before variables were substituted.
 """
 
 import math
@@ -21,6 +21,8 @@ from webhook.config.source import ConfigError, NotYaml, Path
 from webhook.repository_file.variables import Substituted
 from webhook.text import one_line
 
+_MOST_ERRORS = 100
+_MOST_WARNINGS = 1_000
 _MOST_VALUES = 5_000
 _DEEPEST = 30
 _LONGEST_SHOWN = 60
@@ -29,6 +31,10 @@ _PLAIN = {f"{_TAG}{name}" for name in ("str", "null", "bool", "int", "float", "t
 _TRUE, _FALSE = {"true", "yes", "on", "y"}, {"false", "no", "off", "n"}
 _NEW_LINE = re.compile(r"\r\n|\r|\n")
 _UNUSABLE = re.compile(r"[\x00\ud800-\udfff]")
+
+
+class TooManyErrors(Exception):
+    """There is no need to read on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +66,20 @@ class Document:
         return line, offset - self.line_starts[line - 1] + 1
 
     def error(self, node: yaml.Node, path: Path, message: str) -> None:
-        self.errors.append(ConfigError(*self.position(node), path, message))
+        self.add_error(ConfigError(*self.position(node), path, message))
 
     def warn(self, node: yaml.Node, path: Path, message: str) -> None:
-        self.warnings.append(ConfigError(*self.position(node), path, message))
+        self.add_warning(ConfigError(*self.position(node), path, message))
+
+    def add_error(self, one: ConfigError) -> None:
+        self.errors.append(one)
+        if len(self.errors) >= _MOST_ERRORS:
+            raise TooManyErrors
+
+    def add_warning(self, one: ConfigError) -> None:
+        """Of very many, the first ones are enough."""
+        if len(self.warnings) < _MOST_WARNINGS:
+            self.warnings.append(one)
 
     def mapping(self, node: yaml.Node, path: Path) -> dict[str, Entry]:
         """Its entries, by key; none, with an error, if it is no mapping."""

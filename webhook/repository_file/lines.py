@@ -88,5 +88,5 @@ def _text_of_one(value: Any) -> str:
 def _review(review: Review) -> str:
     if not review.enabled:
         return "none"
-    teams = (f"team {one}" for one in review.asked_teams)
-    return f"{review.count} of {and_more([*review.approvers.values(), *teams])}"
+    who = [*review.approvers.values(), *(f"team {one}" for one in review.asked_teams)]
+    return f"{review.count} of {and_more(who) if who else 'nobody'}"

@@ -12,7 +12,7 @@ from webhook.gates.freeze import FrozenWindow
 
 # In GitHub's own limit are 1 MB; the longest of those in public repositories have 5 KB.
 MOST_BYTES = 64 * 1024
-MOST_ENVIRONMENTS = 100
+MOST_ENVIRONMENTS = 50
 
 
 @dataclass(frozen=True, slots=True)

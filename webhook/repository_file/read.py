@@ -4,7 +4,7 @@ Errors: none are raised; they are in the `RepositoryFile`.
 """
 
 import re
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -12,7 +12,7 @@ import yaml
 
 from webhook.config.errors import suggestion
 from webhook.config.source import ConfigError, NotYaml, Path, compose
-from webhook.repository_file.document import Document, scalars
+from webhook.repository_file.document import Document, TooManyErrors, scalars
 from webhook.repository_file.environment import read_environment
 from webhook.repository_file.keys import DELIVERYBOTS, FILE, ignored
 from webhook.repository_file.model import (
@@ -59,6 +59,8 @@ def read(text: bytes, *, rollback: bool = False) -> RepositoryFile:
         line, column = document.position_of(at)
         hint = _hint(_NEW_LINE.split(raw)[line - 1])
         return _invalid(line, column, f"{error}{hint}")
+    except TooManyErrors:
+        return RepositoryFile(errors=tuple(sorted(document.errors)))
 
 
 def _invalid(line: int, column: int, message: str) -> RepositoryFile:
@@ -115,7 +117,8 @@ def _envs(document: Document, node: yaml.Node | None) -> list[yaml.Node]:
     if len(found) > MOST_ENVIRONMENTS:
         message = f"has more than {MOST_ENVIRONMENTS} environments; write fewer"
         document.error(entry.value, entry.path, message)
-    return found[:MOST_ENVIRONMENTS]
+        return []
+    return found
 
 
 def _is_target(node: yaml.Node) -> bool:
@@ -154,8 +157,10 @@ def _add_unknown_variables(
     document: Document, node: yaml.Node | None, envs: Sequence[yaml.Node], found: Substituted
 ) -> None:
     """Gitploy puts ERR_NOT_IMPLEMENTED; in a comment, that is nothing."""
+    if not found.unknown or node is None:
+        return
     document.errors = [one for one in document.errors if NOT_IMPLEMENTED not in one.message]
-    spans = [(one.start_mark.index, one.end_mark.index) for one in scalars(node)] if node else []
+    spans = sorted((one.start_mark.index, one.end_mark.index) for one in scalars(node))
     for one in found.unknown:
         at = bisect_left(found.offsets, one.offset)
         path: Path = next(
@@ -169,5 +174,6 @@ def _add_unknown_variables(
         name = one_line(one.name, 60)
         message = f"${{{name}}} is not a variable of Gitploy's; {suggestion(name, _NAMES)}"
         error = ConfigError(*document.position_of(one.offset), path, message)
-        in_value = any(begin <= at < end for begin, end in spans)
-        (document.errors if in_value else document.warnings).append(error)
+        before = bisect_right(spans, (at, len(found.text))) - 1
+        in_value = before >= 0 and at < spans[before][1]
+        (document.add_error if in_value else document.add_warning)(error)

@@ -239,12 +239,13 @@ class _Tightening:
             ignored = ""
             if operators.enabled:
                 ignored = self._ignored("review", lambda one: one.review_enabled is False)
-            self.lines.append(
-                Line("review", text_of(review), self._operators_origin("review"), ignored)
-            )
-            return
-        self._set("review", review, origins(from_where))
-        self._require_approvers(operators, review, from_where)
+            return self._keep("review", operators, ignored)
+        self.lines.append(Line("review", text_of(review), origins(from_where)))
+        if denial := _too_few(operators, review, from_where):
+            # Its gate would say the same once more.
+            return self._deny(*denial)
+        self.values["review"] = review
+        return None
 
     def _narrowed(self, review: Review, approvers: Approvers, origin: str) -> Review:
         if approvers.logins is None:
@@ -261,19 +262,22 @@ class _Tightening:
             enabled=True, reviewers=approvers.logins, count=approvers.count
         )
 
-    def _require_approvers(
-        self, operators: Review, review: Review, from_where: Sequence[str]
-    ) -> None:
-        able = len(review.approvers)
-        if review.asked_teams or able >= review.count:
-            return
-        who = "nobody" if not able else f"only {and_more(list(review.approvers.values()), most=3)}"
-        between = " by both" if operators.enabled or len(from_where) > 1 else ""
-        needed = f"{review.count} approval{'' if review.count == 1 else 's'}"
-        whom = "reviewers of the operator's file" if operators.enabled else "more reviewers"
-        text = f"Needs {needed}, and {who} may give one{between}: {origins(from_where)}"
-        self._deny(text, f"Name {whom} in {_HEAD}")
-
     def _deny(self, denial: str, way_out: str) -> None:
         if not self.denial:
             self.denial, self.way_out = denial, way_out
+
+
+def _too_few(
+    operators: Review, review: Review, from_where: Sequence[str]
+) -> tuple[str, str] | None:
+    """A denial and the way out, where not enough people may approve."""
+    able = list(review.approvers.values())
+    if review.asked_teams or len(able) >= review.count:
+        return None
+    who = f"only {and_more(able, most=3)}" if able else "nobody"
+    both = operators.enabled or len(from_where) > 1
+    needed = f"{review.count} approval{'' if review.count == 1 else 's'}"
+    where = origins(one for one in from_where if one != OPERATOR)
+    whom = "reviewers of the operator's file" if operators.enabled else "more reviewers"
+    text = f"Needs {needed}, and {who} may give one{' by both files' if both else ''}: {where}"
+    return text, f"Name {whom} there"

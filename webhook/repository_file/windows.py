@@ -12,6 +12,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
 from fractions import Fraction
+from functools import cache
 from zoneinfo import ZoneInfoNotFoundError, available_timezones
 
 from cronsim import CronSim, CronSimError
@@ -87,8 +88,14 @@ def location_error(location: str) -> str:
     with suppress(ZoneInfoNotFoundError, ValueError, OSError):
         zone_of(location)
         return ""
-    names = {name.lower(): name for name in available_timezones()}
-    close = get_close_matches(location.lower(), names, n=1)
+    names = _zones()
+    close = get_close_matches(location.lower()[:_LONGEST_TEXT], names, n=1)
     hint = f"; did you mean '{names[close[0]]}'?" if close else ""
     text = "is not a time zone; write a name of the IANA database, as in Europe/Berlin"
     return f"{text}{hint}"
+
+
+@cache
+def _zones() -> dict[str, str]:
+    """Their names, by themselves in lower case."""
+    return {name.lower(): name for name in available_timezones()}
