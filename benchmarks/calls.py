@@ -322,6 +322,8 @@ class Case:
             ),
             "schedule.bring_forward.task": "notify",
             "deployments.is_in.repo": "acme/other",
+            "timeline.add_answer.kind": "comment",
+            "timeline.add_answer.most": 9,
             "oauth_states.add.purpose": "link",
             "oauth_states.is_valid.purpose": "link",
             "oauth_states.consume.purpose": "link",

@@ -170,6 +170,16 @@ class Address(Variables):
         return f"{self.server_proto}://{self.server_host}"
 
 
+class GitHubAddress(Address):
+    """What the GitHub App's manifest depends on, besides deploy.yml."""
+
+    github_base_url: types.BaseUrl = variable(
+        "GITPLOY_GITHUB_BASE_URL",
+        "GitHub's API; `https://HOST/api/v3` of a GitHub Enterprise Server",
+        default="https://api.github.com",
+    )
+
+
 class SlackApp(Variables):
     """What the Slack app's manifest depends on."""
 
@@ -239,7 +249,7 @@ class Retention(Variables):
     )
 
 
-class Settings(Address):
+class Settings(GitHubAddress):
     webhook_secrets: types.WebhookSecrets = variable(
         "GITPLOY_WEBHOOK_SECRET",
         "The App's webhook secret, the same as in the GitHub App's settings, 16 characters or more"
@@ -247,11 +257,6 @@ class Settings(Address):
         required=True,
         secret=True,
         heroku={"generator": "secret"},
-    )
-    github_base_url: types.BaseUrl = variable(
-        "GITPLOY_GITHUB_BASE_URL",
-        "GitHub's API; `https://HOST/api/v3` of a GitHub Enterprise Server",
-        default="https://api.github.com",
     )
     app_id: types.AppId | None = variable(
         "GITPLOY_GITHUB_APP_ID",

@@ -23,6 +23,7 @@ from sandbox.demo.output import FINAL_TEXTS, Output
 from sandbox.demo.processes import LOG, get, relay, site
 from sandbox.demo.tools import SECRETS, Tools
 from sandbox.github.request import API_VERSION
+from sandbox.github.server import GitHub
 from sandbox.sandbox import REPOSITORY, Sandbox
 from sandbox.slack.model import Message, User
 from sandbox.slack.screen import render
@@ -118,8 +119,19 @@ async def demo(*, keep: bool, as_json: bool, every_tool: bool, again: str) -> in
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def an_app(*, every_tool: bool) -> GitHub:
+    """An App that may do what the demo's deploy.yml uses."""
+    permissions = {"deployments": "write", "metadata": "read", "contents": "read"}
+    events = ["deployment", "deployment_status"]
+    if every_tool:
+        permissions["actions"] = "read"
+        events += ["workflow_run", "workflow_job"]
+    return GitHub(permissions=permissions, events=events)
+
+
 async def _demo(folder: Path, *, keep: bool, as_json: bool, every_tool: bool, hint: str) -> None:
-    async with Sandbox(interactive=True) as sandbox, site(folder / "site") as site_url:
+    github = an_app(every_tool=every_tool)
+    async with Sandbox(github, interactive=True) as sandbox, site(folder / "site") as site_url:
         sandbox.github.strict = False  # people call it too, with curl
         tools = Tools(sandbox, TOOLS) if every_tool else None
         async with tools or nullcontext():

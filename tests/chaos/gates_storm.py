@@ -56,7 +56,9 @@ ENVIRONMENT = """
     timeout: 5m
     slack: {{channel: "{channel}"}}
 """
-REVIEW = "    review: {enabled: true, reviewers: [octocat, hubot]}\n"
+# Of the last one the repository's own file says who has to approve.
+TIGHTENED = "    repository_file: tighten\n"
+OWN_FILE = "envs: [{name: reviewed, review: {enabled: true, reviewers: [octocat, hubot]}}]\n"
 NAMES = ["env-0", "env-1", "reviewed"]
 # As people type them, and tools.
 SPELLINGS: list[Callable[[str], str]] = [str.lower, str.upper, str.title]
@@ -102,6 +104,7 @@ class GatesStorm(Storm):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.sandbox.github.repository(REPOSITORY).push("Own", files={"deploy.yml": OWN_FILE})
         self.channels["reviewed"] = self.sandbox.slack.add_channel("reviewed")
         # Who asks for everything, and may not approve it; and who may.
         self.ada, self.bob = (self.sandbox.slack.add_user(name) for name in ("ada", "bob"))
@@ -112,7 +115,7 @@ class GatesStorm(Storm):
         for name in NAMES:
             channel = self.channels[name].id
             text += ENVIRONMENT.format(name=name, runs=self.runs, channel=channel)
-        return text + REVIEW  # of the last one
+        return text + TIGHTENED
 
     async def run(self) -> list[str]:
         approving = asyncio.create_task(self._approve())

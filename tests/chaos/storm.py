@@ -114,6 +114,7 @@ class Storm:
             Fault.rate_limited(1),
         ]
         self.sandbox.github.faults.add_random("POST *statuses", unclear, 0.05, self.seed)
+        self.sandbox.github.faults.add_random("GET *contents*", unclear, 0.05, self.seed)
         self.sandbox.slack.faults.add_random("POST /chat.*", unclear, 0.05, self.seed)
         for server in self.tools.servers.values():
             if server is not self.sandbox.github:

@@ -97,6 +97,18 @@ async def test_missing_events_and_permissions_are_named(
     assert "give deployments: write" in text
 
 
+async def test_what_a_protection_rule_needs_is_named(
+    sandbox: Sandbox, environ: dict[str, str]
+) -> None:
+    rule = "envs: [{name: production, handler: github-actions, protection_rule: true}]"
+    Path(environ["GITPLOY_CONFIG"]).write_text(rule)
+    sandbox.github.app.permissions["actions"] = "none"
+    passed, text = await checked(environ)
+    assert not passed
+    assert "subscribe to deployment_protection_rule" in text
+    assert "give actions: read" in text
+
+
 async def test_a_wrong_clock_is_named(sandbox: Sandbox, environ: dict[str, str]) -> None:
     sandbox.github.world.ahead = timedelta(seconds=500)
     passed, text = await checked(environ)
@@ -156,6 +168,18 @@ async def test_a_permission_that_the_app_lacks_is_reported_of_the_app_alone(
     assert not passed
     assert "error permissions: give actions: write at" in text
     assert "ok    installations: acme" in text
+
+
+async def test_a_file_of_the_repository_needs_its_contents(
+    sandbox: Sandbox, environ: dict[str, str]
+) -> None:
+    write_config(environ, DISPATCH)
+    config = Path(environ["GITPLOY_CONFIG"])
+    config.write_text(f"repository_file: tighten\n{config.read_text()}")
+    del sandbox.installation.permissions["contents"]
+    passed, text = await checked(environ)
+    assert not passed
+    assert "has not accepted contents: read; its owner accepts it at" in text
 
 
 async def test_a_suspended_installation_is_a_note(

@@ -14,12 +14,12 @@ async def test_what_check_runs_lack_is_said_where_a_repositorys_file_counts() ->
 
         async def found() -> list[str]:
             every = await check_github(world.github, TIGHTENED)
-            return [one.message for one in every if one.subject == "pull requests"]
+            return [one.message for one in every if "pull requests" in one.message]
 
         [message] = await found()
         assert message.startswith(
-            "without checks: write and pull_requests: read and the event pull_request pull requests"
-            " get no check of their deploy.yml; give it at http"
+            "without checks: write and pull_requests: read and the event pull_request, pull"
+            " requests get no check of their deploy.yml; give it and subscribe at http"
         )
         world.there.app.permissions.update(checks="write", pull_requests="read")
         world.there.app.events.append("pull_request")

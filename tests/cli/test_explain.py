@@ -87,10 +87,10 @@ async def test_an_environment_is_explained_as_a_deployment_would_meet_it(world: 
 
     await world.stop_workers()
     staging = rows(await done(world, "explain", REPOSITORY, "staging", "--json"))
-    assert staging.keys() == {"policy", "gates", "notes"}
+    assert staging.keys() == {"policy", "gates", "caveats"}
     assert {one["verdict"] for one in staging["gates"]} == {"allows"}
-    notes = [one["note"] for one in staging["notes"]]
-    assert "No worker runs, so that nothing would start until one does" in notes
+    caveats = [one["caveat"] for one in staging["caveats"]]
+    assert "No worker runs, so that nothing would start until one does" in caveats
     assert len(world.github.deployments) == before
 
 
@@ -108,6 +108,8 @@ async def test_what_cannot_be_explained_says_why(world: World) -> None:
     del world.sandbox.installation.permissions["contents"]
     found = rows(await done(world, "explain", REPOSITORY, "production", "--json", "--as", "mona"))
     [own] = [one for one in found["gates"] if one["gate"] == "repository_file"]
-    assert "the App lacks contents: read. Give it that permission" in own["reason"]
-    assert found["notes"][0]["note"].startswith("The commit of main is not known: the App lacks")
+    assert "the App lacks contents: read. Give it that" in own["reason"]
+    assert found["caveats"][0]["caveat"].startswith(
+        "The commit of main is not known: the App lacks"
+    )
     assert sha

@@ -13,6 +13,8 @@ import yaml
 
 from docs.command_line import PAGE as COMMAND_LINE
 from docs.command_line import page as command_line
+from docs.github_permissions import PAGE as PERMISSIONS
+from docs.github_permissions import page as permissions
 from tests.docs.test_docs import DOCUMENTS, PAGES, ROOT, blocks, blocks_in
 
 # What other tests run, or compare with the code: test_adding_a_tool, test_recipes, test_tools.
@@ -107,6 +109,10 @@ def test_the_glossary_is_short_and_sorted() -> None:
 
 def test_the_page_of_the_command_line_is_up_to_date() -> None:
     assert COMMAND_LINE.read_text() == command_line(), "run script/generate"
+
+
+def test_the_page_of_permissions_is_up_to_date() -> None:
+    assert PERMISSIONS.read_text() == permissions(), "run script/generate"
 
 
 def test_pictures_are_small() -> None:

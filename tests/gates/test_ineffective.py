@@ -49,3 +49,16 @@ def test_one_at_the_top_of_the_file_that_covers_it(covers: str, refused: bool) -
     begin = "deploy.yml:1:1: frozen_windows: cannot hold the tool of envs[1], which it covers: it"
     assert [error.startswith(begin) for error in found] == [True] * refused
     assert all(error.endswith("or leave it out of what this covers") for error in found)
+
+
+def test_the_repositorys_own_file_where_the_tool_starts_by_itself() -> None:
+    text = (
+        f"repository_file: tighten\nenvs:\n- {{name: stage, {BY_THE_RELAY}}}\n"
+        f"- {{name: production, {BY_ITSELF}%s}}"
+    )
+    [error] = errors(text % "")
+    begin = "repository_file: cannot hold the tool of envs[1], which it covers: it"
+    assert error.startswith(f"deploy.yml:1:1: {begin}")
+    assert errors(text % ", repository_file: ignore") == []
+    [error] = errors(f"envs:\n- {{name: x, {BY_THE_RELAY}, repository_file: yes}}")
+    assert error.endswith("repository_file: 'yes' is not one of 'tighten' or 'ignore'")

@@ -11,6 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from sandbox.faults import Fault
 from sandbox.github.model import Deployment
 from sandbox.sandbox import REPOSITORY, Sandbox
 from sandbox.slack.model import Message, User
@@ -36,6 +37,11 @@ envs:
     handler: command
     with: {{run: ["true"]}}
     frozen_windows: [{{start: "0 0 * * *", duration: 25h}}]
+    break_glass: octocat
+  - name: filed
+    handler: command
+    with: {{run: ["true"]}}
+    repository_file: tighten
     break_glass: octocat
   - name: staging
     handler: command
@@ -262,4 +268,16 @@ async def test_a_freeze_is_overridden(store_url: str, tmp_path: Path) -> None:
         deployment = await scene.waiting("frozen")
         reply = await scene.typed(f"override {REPOSITORY} frozen the fix", scene.ada)
         assert reply.startswith("octocat overrides freeze for 30 minutes: the fix")
+        await scene.world.github.wait_for(deployment.id, "success", within=20)
+
+
+async def test_a_file_that_github_does_not_show_can_be_overridden(
+    store_url: str, tmp_path: Path
+) -> None:
+    async with a_scene(store_url, tmp_path) as scene:
+        scene.held.verdicts.clear()
+        scene.world.github.faults.add("GET /repos/*/contents/*", Fault.status(503), 1000)
+        deployment = await scene.waiting("filed")
+        reply = await scene.override(deployment, "GitHub is down", scene.ada)
+        assert reply.startswith("octocat overrides repository_file for 30 minutes: GitHub is down")
         await scene.world.github.wait_for(deployment.id, "success", within=20)

@@ -28,6 +28,7 @@ TOMORROW = utc_now() + timedelta(days=1)
 ENVIRONMENTS = f"""
   - name: "rule/*"
     handler: github-actions
+    with: {{status_within: 0s}}
     protection_rule: true
     serialization: true
   - name: "reviewed*"
@@ -54,6 +55,7 @@ async def relay(
     folder: Path = tmp_path_factory.mktemp("rules")
     async with action_world(postgres, folder, environments=ENVIRONMENTS) as world:
         world.github.app.events.append("deployment_protection_rule")
+        world.github.add_user("renovate[bot]")
         yield world
 
 
@@ -182,11 +184,20 @@ async def test_the_wait_ends_by_a_freeze_that_is_over_an_override_or_its_limit(
     relay: ActionWorld,
 ) -> None:
     frozen, glass = started(relay, "frozen"), started(relay, "reviewed/glass")
+    cancelled = started(relay, "reviewed/cancelled", by="renovate[bot]")
     late = started(relay, "reviewed/late")
     [comment] = await comments(relay, frozen)
     assert comment.startswith("Frozen: year *end* (2026-01-01 to ")
     await comments(relay, glass)
     await comments(relay, late)
+    [comment] = await comments(relay, cancelled)
+    assert "0 of 2 (one more, as nobody knows who asked)" in comment
+    assert "is being cancelled" in await relay.press(
+        "cancel", deployment_of(cancelled).id, relay.ada
+    )
+    assert await ended(cancelled) == "failure"
+    [rejected] = await comments(relay, cancelled, state="rejected")
+    assert rejected.startswith("Cancelled by octocat [Deployment")
     await relay.typed(f"override {REPOSITORY} reviewed/glass it is down", relay.ada)
     assert await ended(glass) == "success"
     with relay.world.clock.moved(timedelta(days=2)):
@@ -217,6 +228,30 @@ async def test_one_run_at_a_time_and_the_newest_of_those_that_wait(relay: Action
         relay.github.actions.runs.paused = False
     await relay.world.idle()
     assert environments(relay).comments(third, "approved") != []
+
+
+async def test_workflows_that_a_deployment_starts_are_held_in_their_jobs(
+    relay: ActionWorld,
+) -> None:
+    await relay.typed(f"lock {REPOSITORY} rule/started migration", relay.ada)
+    environments(relay).enable_rule(REPOSITORY, "rule/started")
+    workflow = relay.github.actions.add_workflow(
+        REPOSITORY,
+        f"rule-{next(_files)}.yml",
+        on=["deployment"],
+        jobs=[Job(environment="rule/started")],
+    )
+    deployment = await relay.world.deploy("rule/started", by=relay.github.world.user("hubot"))
+    workflow.state = "disabled_manually"  # other tests' deployments start no run of it
+    [run] = relay.github.actions.runs_of(deployment)
+    [comment] = await comments(relay, run)
+    assert comment.startswith("Locked by octocat: migration")
+    await relay.typed(f"unlock {REPOSITORY} rule/started", relay.ada)
+    assert await ended(run) == "success"
+    for one in (deployment, deployment_of(run)):
+        await relay.world.phase(one.id, "success", "inactive")
+    [row] = relay.world.rows("select asker from deployments where id = %s", deployment_of(run).id)
+    assert row["asker"] == "hubot"
 
 
 async def test_what_no_gate_is_asked_for_is_rejected_with_the_remedy(relay: ActionWorld) -> None:
@@ -292,7 +327,7 @@ async def test_a_lost_response_decides_nothing_twice_and_redeliveries_change_not
 
 
 async def test_what_becomes_of_the_run_without_the_relay_is_found_out(relay: ActionWorld) -> None:
-    cancelled, passed = started(relay, "reviewed/cancelled"), started(relay, "reviewed/passed")
+    cancelled, passed = started(relay, "reviewed/ended"), started(relay, "reviewed/passed")
     await comments(relay, cancelled)
     await comments(relay, passed)
     relay.github.actions.runs.cancel(cancelled)

@@ -43,7 +43,10 @@ FROZEN = """envs:
     frozen_windows: [{start: "0 0 * * *", duration: 25h}]
 """
 CONTENTS = "GET /repos/*/contents/*"
-TIMING = replace(QUICK, gates_asked_again_after=timedelta(seconds=0.2))
+SOON = timedelta(seconds=0.2)
+TIMING = replace(QUICK, gates_asked_again_after=SOON, repository_file_trusted_for=SOON)
+# By an old copy it may wait, but not start.
+TRUSTING = replace(TIMING, repository_file_trusted_for=timedelta(hours=1))
 
 
 @pytest.fixture
@@ -71,8 +74,15 @@ async def said(world: World, deployment: Deployment, start: str) -> str:
     return text
 
 
+def reads(world: World) -> list[int | None]:
+    """What GitHub has returned of the file at the head."""
+    calls = (one for one in world.github.calls if "/contents/" in one.path)
+    return [one.status for one in calls if not one.query]
+
+
 async def test_what_github_does_not_show_now_is_waited_for(world: World) -> None:
     push(world, OPEN)
+    world.github.faults.add(CONTENTS, Fault.status(200, {"message": "not GitHub's"}))
     world.github.faults.add(CONTENTS, Fault.status(502), 1000)
     held = await world.deploy()
     # Another environment leaves the file alone.
@@ -120,17 +130,20 @@ async def test_a_file_that_is_none_lets_nothing_start(world: World) -> None:
     assert "deploy.yml is a directory" in status.description
 
 
-async def test_what_holds_is_what_the_file_says_at_the_start(world: World, tmp_path: Path) -> None:
-    push(world, OPEN)
+async def test_what_holds_is_what_the_file_says_at_the_start(
+    store_url: str, tmp_path: Path
+) -> None:
     gate = tmp_path / "gate"
-    running = await world.begin_slow(gate)
-    held = await world.deploy("slow", payload={"gate": str(gate)}, ref="v2")
-    await said(world, held, f"Waits for deployment {running.id}")
-    push(world, FROZEN)
-    gate.touch()
-    await world.github.wait_for(running.id, "success")
-    assert await said(world, held, "Frozen: ")
-    assert not world.rows("select from deployments where id = %s and run is not null", held.id)
+    async with live(store_url, tmp_path, DEPLOY_YML, timing=TRUSTING) as world:
+        push(world, OPEN)
+        running = await world.begin_slow(gate)
+        held = await world.deploy("slow", payload={"gate": str(gate)}, ref="v2")
+        await said(world, held, f"Waits for deployment {running.id}")
+        push(world, FROZEN)
+        gate.touch()
+        await world.github.wait_for(running.id, "success")
+        assert await said(world, held, "Frozen: ")
+        assert not world.rows("select from deployments where id = %s and run is not null", held.id)
 
 
 async def test_only_what_is_stricter_counts(world: World) -> None:
@@ -156,13 +169,21 @@ async def test_only_what_is_stricter_counts(world: World) -> None:
 
 async def test_a_push_to_the_file_ends_a_wait_at_once(store_url: str, tmp_path: Path) -> None:
     sandbox = Sandbox(github=GitHub(events=[*EVENTS, "push"]))
-    async with live(store_url, tmp_path, DEPLOY_YML, sandbox=sandbox) as world:
+    rarely = replace(TRUSTING, gates_asked_again_after=QUICK.gates_asked_again_after)
+    async with live(store_url, tmp_path, DEPLOY_YML, sandbox=sandbox, timing=rarely) as world:
         first = world.github.repository(REPOSITORY).push("Begin")
         push(world, FROZEN)
         held = await world.deploy(ref=first)
         assert await said(world, held, "Frozen: ")
+        await world.idle()
+        before = reads(world)
+        world.bring_forward("task = 'advance'")
+        await world.idle()
+        assert reads(world) == before  # it is not read again while nothing changes
         push(world, OPEN)
         await world.github.wait_for(held.id, "success", within=5)
         # A commit may add gates to its own deployments, whatever the head says.
         frozen = push(world, FROZEN, ref="topic")
         await said(world, await world.deploy(ref=frozen), "Frozen: ")
+        assert 200 in reads(world)[len(before) :]
+        assert reads(world)[-1] == 304

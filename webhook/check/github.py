@@ -10,32 +10,32 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
-from handlers.contract import Options
-from webhook.check import Finding
+from webhook.check import Finding, Level
+from webhook.check.needs import (
+    Need,
+    Permissions,
+    events_of,
+    lacking,
+    needs_of,
+    permissions_of,
+    written,
+)
 from webhook.config.environments import Config, Environment
 from webhook.errors import RelayError
-from webhook.gates.repository_file import tightens
 from webhook.github.client import MOST_INSTALLATIONS, GitHub, Installation
 from webhook.text import and_more
 
-NEEDED_EVENTS = ("deployment", "deployment_status")
-NEEDED_PERMISSIONS = {"deployments": "write", "metadata": "read"}
-# Of `repository_file: tighten`.
-READS_FILES = {"contents": "read"}
-# For check runs on pull requests (webhook.engine.file_checks).
-FILE_CHECKS = {"checks": "write", "pull_requests": "read"}
-FILE_CHECK_EVENT = "pull_request"
 MOST_LINES = 20
-_LEVELS = ("none", "read", "write", "admin")
-
-Permissions = Mapping[str, str]
 
 
 async def check_github(github: GitHub, config: Config | None) -> list[Finding]:
     envs = config.envs if config else ()
     try:
         app = await github.app()
-        found = [*_clock(github.clock_error), *_app(app, envs)]
+        needs = needs_of(envs)
+        found = [*_clock(github.clock_error), *_app(app, needs)]
+        if config is not None:  # else nobody knows what is used
+            found += _superfluous(app, needs)
     except RelayError as error:
         remedy = (
             "check GITPLOY_GITHUB_APP_ID, the private key and GITPLOY_GITHUB_BASE_URL"
@@ -58,51 +58,78 @@ def _clock(error: str) -> Iterator[Finding]:
         yield Finding("error", "clock", f"{message} GitHub's own clock: set it, or let NTP do so")
 
 
-def _app(app: Mapping[str, Any], envs: Sequence[Environment]) -> Iterator[Finding]:
-    page = f"{app['html_url']}: Permissions & events"
-    options = _options(envs)
+def _app(app: Mapping[str, Any], needs: Sequence[Need]) -> Iterator[Finding]:
     yield Finding("ok", "GitHub", f"the App is {app['slug']} (ID {app['id']})")
-    yield from _events(app["events"], options, page)
-    yield _permissions(app["permissions"], _needed(envs), page)
-    if "contents" not in {**app["permissions"], **_needed(envs)} and any(
-        one.address(main=True) or one.address(main=False)
-        for env in envs
-        for _, one in env.destinations()
-    ):
-        message = "with contents: read, messages would list the deployed commits"
-        yield Finding("note", "permissions", f"{message}; give it at {page}")
-    if any(tightens(env) for env in envs):
-        yield from _file_checks(app, page)
+    essential = [one for one in needs if one.level == "error" and not one.elsewhere]
+    yield _events(app, needs, essential)
+    yield _permissions(app, essential)
+    reported = lacking(app["permissions"], permissions_of(essential))
+    for need in needs:
+        if need.level == "note" and not need.elsewhere:
+            yield from _note(app, need, reported)
 
 
-def _file_checks(app: Mapping[str, Any], page: str) -> Iterator[Finding]:
-    """Of pull requests that change a repository's own deploy.yml."""
-    missing = _written(_lacking(app["permissions"], FILE_CHECKS))
-    if FILE_CHECK_EVENT not in app["events"]:
-        missing.append(f"the event {FILE_CHECK_EVENT}")
-    if missing:
-        message = f"without {' and '.join(missing)} pull requests get no check of their deploy.yml"
-        yield Finding("note", "pull requests", f"{message}; give it at {page}")
+def _events(app: Mapping[str, Any], needs: Iterable[Need], essential: Sequence[Need]) -> Finding:
+    subscribed = set(app["events"])
+    missing = [one for one in events_of(essential) if one not in subscribed]
+    if not missing:
+        used = [one for one in events_of(needs) if one in subscribed]
+        return Finding("ok", "events", ", ".join(used))
+    why = _reasons(one for one in essential if not subscribed.issuperset(one.events))
+    message = f"subscribe to {' and '.join(missing)} at {_page(app)}"
+    return Finding("error", "events", f"{message}; without that, {why}")
 
 
-def _events(events: Iterable[str], options: Iterable[Options], page: str) -> Iterator[Finding]:
-    subscribed = set(events)
-    missing = [event for event in NEEDED_EVENTS if event not in subscribed]
-    useful = {event for chosen in options for event in chosen.events()}
-    if missing:
-        yield Finding("error", "events", f"subscribe to {' and '.join(missing)} at {page}")
-    else:
-        yield Finding("ok", "events", ", ".join((*NEEDED_EVENTS, *sorted(useful & subscribed))))
-    if useful - subscribed:
-        names = " and ".join(sorted(useful - subscribed))
-        message = f"without {names} runs are only polled; subscribe at {page}"
-        yield Finding("note", "events", message)
+def _permissions(app: Mapping[str, Any], essential: Sequence[Need]) -> Finding:
+    given = app["permissions"]
+    missing = written(lacking(given, permissions_of(essential)))
+    if not missing:
+        return Finding("ok", "permissions", ", ".join(written(given)))
+    why = _reasons(one for one in essential if lacking(given, one.permissions))
+    message = f"give {' and '.join(missing)} at {_page(app)}"
+    return Finding("error", "permissions", f"{message}; without that, {why}")
 
 
-def _permissions(given: Permissions, needed: Permissions, page: str) -> Finding:
-    if missing := _written(_lacking(given, needed)):
-        return Finding("error", "permissions", f"give {' and '.join(missing)} at {page}")
-    return Finding("ok", "permissions", ", ".join(_written(given)))
+def _note(app: Mapping[str, Any], need: Need, reported: Permissions) -> Iterator[Finding]:
+    """`reported`: missing permissions that are an error already."""
+    lacks = lacking(app["permissions"], need.permissions)
+    permissions = written({name: lacks[name] for name in lacks if name not in reported})
+    events = [one for one in need.events if one not in app["events"]]
+    if not permissions and not events:
+        return
+    kind = "the event" if len(events) == 1 else "the events"
+    names = [*permissions, *([f"{kind} {' and '.join(events)}"] if events else [])]
+    how = [*(["give it"] if permissions else []), *(["subscribe"] if events else [])]
+    message = f"without {' and '.join(names)}, {need.without}; {' and '.join(how)}"
+    subject = "permissions" if permissions else "events"
+    yield Finding("note", subject, f"{message} at {_page(app)}")
+
+
+def _superfluous(app: Mapping[str, Any], needs: Sequence[Need]) -> Iterator[Finding]:
+    """A token that is stolen may do all that the App may."""
+    used, page = permissions_of(needs), _page(app)
+    more = lacking(used, app["permissions"])
+    if more:
+        allowed = and_more([_allowed(name, level, used) for name, level in sorted(more.items())])
+        message = f"the App may also {allowed}, which nothing in deploy.yml uses; take it away"
+        yield Finding("note", "permissions", f"{message} at {page}")
+    unused = sorted(set(app["events"]) - {*events_of(needs)})
+    if unused:
+        message = f"GitHub also sends {and_more(unused)}, which nothing in deploy.yml uses"
+        yield Finding("note", "events", f"{message}; unsubscribe at {page}")
+
+
+def _allowed(name: str, level: str, used: Permissions) -> str:
+    enough = f" ({used[name]} is enough)" if name in used else ""
+    return f"{level} {name}{enough}"
+
+
+def _reasons(needs: Iterable[Need]) -> str:
+    return "; ".join(dict.fromkeys(one.without for one in needs))
+
+
+def _page(app: Mapping[str, Any]) -> str:
+    return f"{app['html_url']}: Permissions & events"
 
 
 def _installations(
@@ -132,46 +159,19 @@ def _installation(
     if installation.suspended:
         message = "suspended, so GitHub sends no deployments of it; its owner unsuspends it at"
         return Finding("note", subject, f"{message} {installation.page}")
-    needed = _needed([env for env in envs if covers(env, installation.account)])
-    # Its owner can only grant what the App requests.
-    not_requested = _lacking(of_the_app, needed)
-    requested = {name: level for name, level in needed.items() if name not in not_requested}
-    if missing := " and ".join(_written(_lacking(installation.permissions, requested))):
-        message = f"has not accepted {missing}; its owner accepts it at {installation.page}"
-        return Finding("error", subject, message)
+    own = needs_of(env for env in envs if covers(env, installation.account))
+    levels: tuple[Level, ...] = ("error", "note")
+    for level in levels:
+        needed = permissions_of(one for one in own if one.level == level and not one.elsewhere)
+        # Its owner can only grant what the App requests.
+        not_requested = lacking(of_the_app, needed)
+        requested = {name: one for name, one in needed.items() if name not in not_requested}
+        if missing := " and ".join(written(lacking(installation.permissions, requested))):
+            message = f"has not accepted {missing}; its owner accepts it at {installation.page}"
+            return Finding(level, subject, message)
     return None
 
 
 def covers(env: Environment, account: str) -> bool:
     owners = (pattern.partition("/")[0].lower() for pattern in env.repos)
     return any(fnmatchcase(account.lower(), owner) for owner in owners)
-
-
-def _options(envs: Iterable[Environment]) -> list[Options]:
-    return [env.options for env in envs if isinstance(env.options, Options)]
-
-
-def _needed(envs: Sequence[Environment]) -> dict[str, str]:
-    needed = dict(NEEDED_PERMISSIONS)
-    if any(map(tightens, envs)):
-        needed |= READS_FILES
-    for chosen in _options(envs):
-        for name, level in chosen.permissions().items():
-            needed[name] = max(level, needed.get(name, "none"), key=_rank)
-    return needed
-
-
-def _lacking(given: Permissions, needed: Permissions) -> dict[str, str]:
-    return {
-        name: level
-        for name, level in needed.items()
-        if _rank(given.get(name, "none")) < _rank(level)
-    }
-
-
-def _rank(level: str) -> int:
-    return _LEVELS.index(level) if level in _LEVELS else 0
-
-
-def _written(permissions: Permissions) -> list[str]:
-    return [f"{name}: {level}" for name, level in sorted(permissions.items())]

@@ -13,6 +13,7 @@ from webhook.cli.audit import audit
 from webhook.cli.automatic import automatic
 from webhook.cli.deliveries import deliveries
 from webhook.cli.explain import explain_command
+from webhook.cli.github import github
 from webhook.cli.locks import lock, locks, unlock
 from webhook.cli.slack import slack
 from webhook.errors import UserError
@@ -67,6 +68,7 @@ for command in (
     unlock,
     locks,
     demo.demo,
+    github,
     slack,
 ):
     main.add_command(command)

@@ -67,14 +67,14 @@ def _print(found: Explanation, *, as_json: bool) -> None:
         for section in found.sections:
             for row in section.rows:
                 click.echo(json.dumps({"section": section.name, **row.cells}, ensure_ascii=False))
-        for note in found.notes:
-            click.echo(json.dumps({"section": "notes", "note": note}, ensure_ascii=False))
+        for caveat in found.caveats:
+            click.echo(json.dumps({"section": "caveats", "caveat": caveat}, ensure_ascii=False))
         return
     click.echo(found.heading)
     for section in found.sections:
         click.echo(f"\n{section.title}")
         print_rows(section.columns, [row.cells for row in section.rows], as_json=False)
-    if found.notes:
+    if found.caveats:
         click.echo("")
-    for note in found.notes:
-        click.echo(f"Note: {note}.")
+    for caveat in found.caveats:
+        click.echo(f"Note: {caveat}.")

@@ -28,8 +28,9 @@ class Section:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """`heading`: what it is about. `notes`: what nobody can know before, or could find out now."""
+    """`heading`: what it is about. `caveats`: what nobody can know before, or could find out, in
+    sentences without a full stop."""
 
     heading: str
     sections: tuple[Section, ...]
-    notes: tuple[str, ...] = ()
+    caveats: tuple[str, ...] = ()

@@ -47,7 +47,7 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class _Found:
+class _Commit:
     """`unknown`: what could not be found out, in sentences."""
 
     sha: str
@@ -86,11 +86,11 @@ async def explain(services: Services, question: Question) -> Explanation:
     return Explanation(
         heading=_heading(question, commit.sha),
         sections=tuple(section for section in sections if section.rows),
-        notes=(
+        caveats=(
             *commit.unknown,
             *unknown,
-            *_notes(question, environment),
-            *await _worker_notes(services),
+            *_caveats(question, environment),
+            *await _worker_caveats(services),
         ),
     )
 
@@ -102,10 +102,10 @@ def _heading(question: Question, sha: str) -> str:
     return one_line(f"{where}: what holds, and what {question.ref}{at} would meet now{by}", 400)
 
 
-async def _commit(services: Services, question: Question) -> _Found:
+async def _commit(services: Services, question: Question) -> _Commit:
     """Errors: `UserError` if there is no such ref."""
     try:
-        return _Found(await commit_of(services.github, question.scope, question.ref))
+        return _Commit(await commit_of(services.github, question.scope, question.ref))
     except Rejected as error:
         if error.code == INVALID:
             message = f"{question.scope.repo} has no branch, tag or commit '{question.ref}'"
@@ -119,7 +119,7 @@ async def _commit(services: Services, question: Question) -> _Found:
         reason = str(error)
     unknown = f"The commit of {question.ref} is not known: {reason}"
     effect = "So it counts as no rollback, and as approved by nobody"
-    return _Found("", (one_line(unknown, _LONGEST), effect))
+    return _Commit("", (one_line(unknown, _LONGEST), effect))
 
 
 async def _policy(services: Services, question: Question, sha: str) -> FilePolicy:
@@ -236,7 +236,7 @@ async def _contexts(
     return section, unknown
 
 
-def _notes(question: Question, environment: Environment) -> Iterator[str]:
+def _caveats(question: Question, environment: Environment) -> Iterator[str]:
     if not question.asker:
         yield "Nobody is named who would ask for it, which approvals and locks may depend on"
     if not has_gates(environment):
@@ -244,7 +244,7 @@ def _notes(question: Question, environment: Environment) -> Iterator[str]:
     yield f"Whether its tool, {environment.handler}, would take it is not asked before"
 
 
-async def _worker_notes(services: Services) -> Iterator[str]:
+async def _worker_caveats(services: Services) -> Iterator[str]:
     async with services.pool.connection() as connection:
         digests = await workers.config_digests(connection)
     if not digests:

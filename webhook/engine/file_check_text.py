@@ -51,7 +51,7 @@ def check_run_of(check: FileCheck, findings: Sequence[Finding], *, is_there: boo
 
 
 def _conclusion(findings: Sequence[Finding]) -> Conclusion:
-    """Who loosens a gate may well be right: that neither fails nor looks like any other change."""
+    """Who loosens a gate may well be right: that does not fail, and is no plain success either."""
     kinds = {one.kind for one in findings}
     if "error" in kinds:
         return "failure"

@@ -19,7 +19,7 @@ from webhook.engine.repository_files import PATH, Fetched, Kept, Unreadable, cou
 from webhook.engine.services import Services, scope
 from webhook.errors import LACKS_PERMISSION, Rejected, RetryAt
 from webhook.gates.contract import ALLOW, Deny, Policy, Verdict, Wait
-from webhook.gates.repository_file import tightens
+from webhook.gates.repository_file import REPOSITORY_FILE, tightens
 from webhook.github.tokens import Scope
 from webhook.repository_file.model import RepositoryFile
 from webhook.repository_file.read import read
@@ -90,6 +90,16 @@ async def kept_policy(
     subject = await _subject(connection, row)
     kept = await store.read(connection, row.repo_id, (row.sha,))
     return _policy(services, subject, environment, Fetched(kept))
+
+
+def as_asked_last(policy: FilePolicy, row: DeploymentRow) -> FilePolicy:
+    """That GitHub does not show the file now is not kept: whoever asked last has said so."""
+    waits = (one for one in row.blockers if one.gate == REPOSITORY_FILE.name and not one.denies)
+    known = next(waits, None)
+    if known is None or policy.file is not ALLOW:
+        return policy
+    wait = Wait(reason=known.reason, until=known.until, way_out=known.way_out)
+    return replace(policy, file=wait)
 
 
 async def policy_at(

@@ -18,14 +18,14 @@ def policy_lines(
 ) -> Iterator[Line]:
     """`environment`: as the operator's file has it."""
     of_gates = [key for gate in services.gates.values() for key in gate.Keys.model_fields]
-    places = services.config.lines_of(environment)
+    positions = services.config.lines_of(environment)
     lines = policy.lines or operators_lines(policy.environment)
     for line in sorted(lines, key=lambda one: one.key not in of_gates):
         if line.key not in _LEFT_OUT:
-            yield _placed(line, places.get(line.key, 0))
+            yield _with_number(line, positions.get(line.key, 0))
 
 
-def _placed(line: Line, number: int) -> Line:
+def _with_number(line: Line, number: int) -> Line:
     if not number:  # the top of the file has a default for it, too
         return replace(line, origin=DEFAULT) if line.origin == OPERATOR else line
     return replace(line, origin=line.origin.replace(OPERATOR, f"{OPERATOR}, line {number}"))

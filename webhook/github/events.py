@@ -308,7 +308,7 @@ _ACTIONS: dict[str, tuple[str, ...]] = {
     "workflow_job": ("queued", "waiting", "in_progress", "completed"),
 }
 # By an event, or an action of it.
-_SHAPES: dict[str, TypeAdapter[Event]] = {
+SHAPES: dict[str, TypeAdapter[Event]] = {
     "deployment": TypeAdapter(DeploymentCreated),
     "deployment_protection_rule": TypeAdapter(ProtectionRuleRequested),
     "deployment_status": TypeAdapter(StatusCreated),
@@ -337,7 +337,7 @@ def parse(event: str, body: bytes) -> Event:
     if _ACTIONS[event] and action not in _ACTIONS[event]:
         return Ignored(f"the relay does not act on '{event}' events with action '{action}'")
     try:
-        shape = _SHAPES.get(f"{event} {action}") or _SHAPES[event]
+        shape = SHAPES.get(f"{event} {action}") or SHAPES[event]
         return shape.validate_python(content)
     except ValidationError as error:
         raise UserError(f"not a '{event}' event: {_message(error)}", code=MALFORMED) from None

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from typing import Any, TypeVar
 
-from webhook.config.environments import Environment
+from webhook.config.destinations import Strict
 from webhook.deployments.locks import Lock, covers
 from webhook.gates.chains import promotion_of
 from webhook.gates.contract import Candidate, Neighbour, Policy, Snapshot
@@ -113,9 +113,9 @@ async def lock_environment(connection: Async, row: DeploymentRow) -> None:
     )
 
 
-def asks_rules_only(environment: Environment) -> bool:
+def asks_rules_only(environment: Strict) -> bool:
     """Where tools start by themselves, only what GitHub holds back waits for others."""
-    return bool(getattr(environment.options, "starts_by_itself", False))
+    return bool(getattr(getattr(environment, "options", None), "starts_by_itself", False))
 
 
 async def rolls_back(connection: Async, deployment_id: int) -> bool:

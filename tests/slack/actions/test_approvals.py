@@ -46,6 +46,11 @@ ENVIRONMENTS = """
     handler: command
     with: {run: ["true"]}
     review: {enabled: true, reviewers: [Octocat]}
+  - name: own
+    handler: command
+    with: {run: ["true"]}
+    repository_file: tighten
+    review: {enabled: true, reviewers: [octocat, hubot, reader], count: 2}
   - name: glass
     handler: command
     with: {run: ["true"]}
@@ -309,6 +314,23 @@ async def test_the_same_commit_keeps_its_approval_where_deploy_yml_says_so(
     # Whose yes it was does not approve what they asked for themselves.
     own = await relay.world.deploy("again", ref=first.sha, by=relay.github.world.user("octocat"))
     await until(lambda: offers(relay, own, "approve") or None)
+
+
+async def test_a_changed_file_of_the_repository_voids_it_too(relay: ActionWorld) -> None:
+    site = relay.github.repository(REPOSITORY)
+    reviewed = "envs: [{{name: own, review: {{enabled: true, reviewers: [{}]}}}}]"
+    site.push("Own", files={"deploy.yml": reviewed.format("hubot, octocat, mona")})
+    deployment = await asked(relay, "own", by="cleo")
+    assert "Reviewers: hubot, octocat" in shown(relay, deployment)
+    await relay.press("approve", deployment.id, relay.bob)
+    await until(lambda: "1 of 2 (hubot approved)" in shown(relay, deployment) or None)
+    site.push("Other people", files={"deploy.yml": reviewed.format("hubot, octocat, reader")})
+    relay.world.execute("update repository_files set read_at = 'epoch'")
+    relay.world.bring_forward("task = 'advance'")
+    await until(lambda: "0 of 2 (1 void by now)" in shown(relay, deployment) or None)
+    for user in (relay.ada, relay.bob):
+        await relay.press("approve", deployment.id, user)
+    await relay.github.wait_for(deployment.id, "success")
 
 
 async def test_a_changed_policy_voids_what_was_approved_before(relay: ActionWorld) -> None:

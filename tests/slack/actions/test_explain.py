@@ -8,7 +8,7 @@ __all__ = ["relay"]
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-async def test_whoever_may_read_the_repository_is_told_what_would_hold_a_deployment(
+async def test_whoever_may_read_the_repository_sees_what_would_hold_a_deployment(
     relay: ActionWorld,
 ) -> None:
     site = relay.github.repository("acme/site")

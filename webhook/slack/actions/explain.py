@@ -90,8 +90,8 @@ def _lines(found: Explanation) -> Iterator[str]:
         yield from shown
         if section.left_out and len(shown) < len(section.rows):
             yield f"• _{section.left_out}_"
-    for note in found.notes:
-        yield f"_{escape(note, _LONGEST_CELL)}_"
+    for caveat in found.caveats:
+        yield f"_{escape(caveat, _LONGEST_CELL)}_"
 
 
 def _line(section: Section, row: Row) -> str:

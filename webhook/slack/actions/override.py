@@ -15,7 +15,7 @@ from slack_sdk.models.views import View
 from webhook.config.environments import Config, Environment
 from webhook.deployments.actions import ActionRequest, Reply, Snapshot
 from webhook.deployments.blockers import Blocker, end_of
-from webhook.engine.policy import kept_policy
+from webhook.engine.policy import as_asked_last, kept_policy
 from webhook.gates.decision import can_skip, decide
 from webhook.slack.actions.contract import Action, StoreAction
 from webhook.slack.actions.forms import (
@@ -132,7 +132,8 @@ async def _blockers(
     services: ActionServices, connection: Async, row: DeploymentRow, environment: Environment
 ) -> Sequence[Blocker]:
     """As they are now, which may be others than those that were announced."""
-    policy = await kept_policy(services, connection, row, environment)
+    kept = await kept_policy(services, connection, row, environment)
+    policy = as_asked_last(kept, row)
     situation = await gates.read(connection, row.id, policy, services.clock())
     if situation is None:
         return ()
