@@ -204,7 +204,7 @@ def test_a_ping_has_its_hook() -> None:
 @pytest.mark.parametrize(
     ("event", "body", "why"),
     [
-        ("star", b"not even JSON", "'star' events"),
+        ("issues", b"not even JSON", "'issues' events"),
         ("deployment", b'{"action": "edited"}', "'deployment' events with action 'edited'"),
         ("installation", b'{"action": "renamed"}', "'installation' events with action 'renamed'"),
         ("deployment", b'{"action": {"a": []}}', "with action"),

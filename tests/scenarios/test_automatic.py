@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from sandbox.faults import Fault
 from sandbox.github.model import Deployment, Repository
 from sandbox.github.server import EVENTS, PERMISSIONS, GitHub
 from sandbox.sandbox import REPOSITORY, Sandbox
@@ -29,6 +30,17 @@ envs:
     with: {run: ["true"]}
     auto_deploy_on: ^refs/tags/v
 """
+BY_ITS_OWN = """
+slack: {channel: "#deploys"}
+envs:
+  - {name: staging, handler: command, with: {run: ["true"]}, repository_file: tighten}
+"""
+ITS_OWN = """
+envs:
+  - name: staging
+    auto_deploy_on: ^refs/heads/topic$
+    required_contexts: [unit]
+"""
 COMMITS = ("push", "status", "check_run", "check_suite")
 READ = dict.fromkeys(("checks", "statuses"), "read")
 ROWS = "select * from automatic_deployments order by id"
@@ -36,10 +48,13 @@ ROWS = "select * from automatic_deployments order by id"
 
 @pytest.fixture
 async def world(store_url: str, tmp_path: Path) -> AsyncIterator[World]:
-    github = GitHub(permissions={**PERMISSIONS, **READ}, events=[*EVENTS, *COMMITS])
-    sandbox = Sandbox(github)
-    async with live(store_url, tmp_path, DEPLOY_YML, sandbox=sandbox) as world:
+    async with live(store_url, tmp_path, DEPLOY_YML, sandbox=sandbox()) as world:
         yield world
+
+
+def sandbox() -> Sandbox:
+    github = GitHub(permissions={**PERMISSIONS, **READ}, events=[*EVENTS, *COMMITS])
+    return Sandbox(github)
 
 
 def site_of(world: World) -> Repository:
@@ -155,6 +170,17 @@ async def test_a_check_that_failed_is_said_and_may_be_run_again(world: World) ->
     await row_of(world, sha, "created")
     assert len(created(world, sha)) == 1
 
+    # So does what GitHub refuses.
+    create = "POST /repos/acme/site/deployments"
+    github.faults.add(create, Fault.status(409, {"message": "Conflict"}))
+    refused = await pushed(world, "Refused")
+    succeed(world, refused)
+    await row_of(world, refused, "failed", "GitHub refused it")
+    await until(lambda: [m for m in world.messages() if "GitHub refused it" in m.text] or None)
+    assert not created(world, refused)
+    acts = world.rows("select outcome, action from audit order by id")
+    assert [one["outcome"] for one in acts] == ["done", "failed"]
+
 
 async def test_the_newest_that_is_ready_wins(world: World) -> None:
     site, github = site_of(world), world.github
@@ -217,3 +243,17 @@ async def test_after_a_person_has_gone_back_older_pushes_stay_away(world: World)
     newer = site.push("Newer")
     succeed(world, newer)
     await row_of(world, newer, "created")
+
+
+async def test_the_repositorys_own_file_may_ask_for_it(store_url: str, tmp_path: Path) -> None:
+    async with live(store_url, tmp_path, BY_ITS_OWN, sandbox=sandbox()) as world:
+        site, github = site_of(world), world.github
+        site.push("With a file", files={"deploy.yml": ITS_OWN})
+        sha = site.push("Two", ref="topic")
+        await row_of(world, sha, "waiting", "unit has not been reported")
+        github.report_check(REPOSITORY, sha, "unit", conclusion="success")
+        await row_of(world, sha, "created")
+        [deployment] = created(world, sha)
+        assert deployment.environment == "staging"
+        # Of the push that brought the file, which is not to be deployed, nothing is left.
+        await until(lambda: len(world.rows(ROWS)) == 1 or None)

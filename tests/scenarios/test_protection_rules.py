@@ -55,6 +55,7 @@ async def relay(
     folder: Path = tmp_path_factory.mktemp("rules")
     async with action_world(postgres, folder, environments=ENVIRONMENTS) as world:
         world.github.app.events.append("deployment_protection_rule")
+        world.github.add_user("renovate[bot]")
         yield world
 
 
@@ -183,11 +184,20 @@ async def test_the_wait_ends_by_a_freeze_that_is_over_an_override_or_its_limit(
     relay: ActionWorld,
 ) -> None:
     frozen, glass = started(relay, "frozen"), started(relay, "reviewed/glass")
+    cancelled = started(relay, "reviewed/cancelled", by="renovate[bot]")
     late = started(relay, "reviewed/late")
     [comment] = await comments(relay, frozen)
     assert comment.startswith("Frozen: year *end* (2026-01-01 to ")
     await comments(relay, glass)
     await comments(relay, late)
+    [comment] = await comments(relay, cancelled)
+    assert "0 of 2 (one more, as nobody knows who asked)" in comment
+    assert "is being cancelled" in await relay.press(
+        "cancel", deployment_of(cancelled).id, relay.ada
+    )
+    assert await ended(cancelled) == "failure"
+    [rejected] = await comments(relay, cancelled, state="rejected")
+    assert rejected.startswith("Cancelled by octocat [Deployment")
     await relay.typed(f"override {REPOSITORY} reviewed/glass it is down", relay.ada)
     assert await ended(glass) == "success"
     with relay.world.clock.moved(timedelta(days=2)):
@@ -317,7 +327,7 @@ async def test_a_lost_response_decides_nothing_twice_and_redeliveries_change_not
 
 
 async def test_what_becomes_of_the_run_without_the_relay_is_found_out(relay: ActionWorld) -> None:
-    cancelled, passed = started(relay, "reviewed/cancelled"), started(relay, "reviewed/passed")
+    cancelled, passed = started(relay, "reviewed/ended"), started(relay, "reviewed/passed")
     await comments(relay, cancelled)
     await comments(relay, passed)
     relay.github.actions.runs.cancel(cancelled)

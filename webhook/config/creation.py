@@ -96,15 +96,16 @@ class DynamicPayload(Strict):
 
 
 class Creation(Strict):
-    """Only for what the relay creates: by `/deploy` and its form. A retry or a rollback creates
-    what was deployed before."""
+    """Only for what the relay creates: by `/deploy` and its form, and by itself. A retry or a
+    rollback creates what was deployed before."""
 
     task: str | None = Field(default=None, min_length=1)
     """GitHub's task; `deploy` by default, and `deploy:rollback` of a rollback."""
     auto_merge: bool = False
     """Whether GitHub merges the default branch first into a branch that is behind it."""
     required_contexts: tuple[str, ...] = ()
-    """Commit statuses that must have succeeded. None by default."""
+    """Commit statuses that must have succeeded; automatic deployments wait for them, and for check
+    runs. None by default."""
     payload: _Payload = None
     """GitHub's payload."""
     dynamic_payload: DynamicPayload = Field(default_factory=DynamicPayload)

@@ -77,12 +77,20 @@ async def deploy_automatically(services: Services, automatic_id: int) -> None:
 
 
 async def _wait(services: Services, row: AutomaticDeployment, waits: Waits) -> None:
-    """Raise `RetryAt`. Who waits for long says why, once."""
-    now, timing = services.clock(), services.timing
+    """Until its deadline; else raise `RetryAt`."""
+    now = services.clock()
     if now >= row.deadline:
         waited = durations.write((now - row.at).total_seconds())
         await _end(services, row, Ends("failed", f"{waits.reason}; it has waited for {waited}"))
         return
+    raise await _hold(services, row, waits, until=row.deadline)
+
+
+async def _hold(
+    services: Services, row: AutomaticDeployment, waits: Waits, until: datetime | None = None
+) -> RetryAt:
+    """When it is looked at again. Who waits for long says why, once."""
+    now, timing = services.clock(), services.timing
     announced_at = max(row.at, row.due_at or row.at) + timing.automatic_announced_after
     async with services.pool.connection() as connection, connection.transaction():
         await automatic.still_waits(connection, row.id, waits.reason, waits.contexts)
@@ -92,8 +100,8 @@ async def _wait(services: Services, row: AutomaticDeployment, waits: Waits) -> N
         log.info("an automatic deployment waits", reason=waits.reason)
     least, most = timing.automatic_asked_again_at_least, timing.automatic_asked_again_at_most
     again = waits.until or now + growing_pause(now - row.at, least, most)
-    times = [again, row.deadline, *([announced_at] if now < announced_at else [])]
-    raise RetryAt(waits.reason, min(times))
+    times = [again, *([until] if until else []), *([announced_at] if now < announced_at else [])]
+    return RetryAt(waits.reason, min(times))
 
 
 async def _end(services: Services, row: AutomaticDeployment, ends: Ends) -> None:
@@ -141,9 +149,9 @@ async def _begin(services: Services, row: AutomaticDeployment, ready: Ready) -> 
             action_id = await automatic.begin(connection, row)
     if newer is not None:
         await _end(services, row, Ends("superseded", f"{newer.shown_ref} was ready first"))
-    elif action_id is None:
-        raise RetryAt("an older one is being created", now + services.timing.recheck_at_least)
-    else:
+    elif older is not None:
+        await _wait(services, row, Waits(f"{older.shown_ref} is being created"))
+    elif action_id is not None:
         await _create(services, row, action_id, ready)
 
 
@@ -168,16 +176,18 @@ async def _create(
             reason = f"GitHub refused it: {error}"
             await _end(services, row, Ends("failed", reason, "github_rejected"))
             return
-        except UnknownOutcome as error:
-            await _in_doubt(services, row, action, error)
+        except (RetryAt, UnknownOutcome) as error:
+            await _try_again(services, row, action, error)
+            return
         async with services.pool.connection() as connection:
             action = await actions.read(connection, action_id) or action
     await _created(services, row, action)
 
 
-async def _in_doubt(
-    services: Services, row: AutomaticDeployment, action: ActionRow, error: UnknownOutcome
+async def _try_again(
+    services: Services, row: AutomaticDeployment, action: ActionRow, error: RetryAt | UnknownOutcome
 ) -> None:
+    """Once it has begun, its end is found out, however long that takes, for a day."""
     now, timing = services.clock(), services.timing
     if now > action.at + timing.action_given_up_after:
         await _end(services, row, Ends("failed", _IN_DOUBT, "github_unclear"))
@@ -185,7 +195,9 @@ async def _in_doubt(
     pause = growing_pause(
         now - action.at, timing.deployment_lookups_after[0], timing.action_lookup_at_most
     )
-    raise RetryAt(str(error), now + pause) from error
+    again = error.at if isinstance(error, RetryAt) else now + pause
+    waits = Waits(f"GitHub does not create it: {one_line(str(error))}", row.contexts, again)
+    raise await _hold(services, row, waits) from error
 
 
 async def _created(services: Services, row: AutomaticDeployment, action: ActionRow) -> None:

@@ -29,15 +29,15 @@ async def pushed(
         await policy.changed(services, connection, event.repository.id)
     if not event.sha:
         return "ignored", f"{ref} was deleted", None
-    wanted = [one.name for one in _deployed_on(services.config, event)]
+    wanted = list(_deployed_on(services.config, event))
     if not wanted:
         return "ignored", f"no environment is deployed for a push to {ref}", None
     marker = event.skips_deployment
     found = [
-        name
-        for name in wanted
+        _described(one)
+        for one in wanted
         if await automatic.propose(
-            services, connection, replace(_proposal(event, name, marker), at=received_at)
+            services, connection, replace(_proposal(event, one.name, marker), at=received_at)
         )
         is not None
     ]
@@ -53,17 +53,22 @@ def _deployed_on(config: Config, event: Pushed) -> Iterator[Environment]:
     repo = event.repository.full_name
     for environment in config.envs:
         # One with a pattern for a name is many; deploy.yml is refused where that has the key.
-        if is_pattern(environment.name) or not _may_be_deployed_on(environment, event.ref):
+        if is_pattern(environment.name) or not _may_be_deployed_on(environment, event):
             continue
         if route(config, repo, environment.name) is environment:
             yield environment
 
 
-def _may_be_deployed_on(environment: Environment, ref: str) -> bool:
+def _may_be_deployed_on(environment: Environment, event: Pushed) -> bool:
     """What the repository's own file says of it is read by the job."""
     if environment.auto_deploy_on:
-        return is_deployed_on(environment, ref)
-    return tightens(environment)
+        return is_deployed_on(environment, event.ref)
+    return tightens(environment) and not event.skips_deployment
+
+
+def _described(environment: Environment) -> str:
+    name = one_line(environment.name, 60)
+    return name if environment.auto_deploy_on else f"{name} (if its repository's file says so)"
 
 
 def _proposal(event: Pushed, environment: str, marker: str) -> Proposal:

@@ -152,7 +152,8 @@ async def concerned(
     cursor = await connection.execute(
         "with changed as (select id, state from automatic_deployments where repo_id = %s"
         " and sha = %s and (state = 'waiting' or state = 'failed' and code = %s and deadline > %s)"
-        " and (%s = '' or contexts = '{}' or %s = any(contexts)) for update),"
+        " and (%s = '' or contexts = '{}' or %s = any(contexts)) order by id"
+        " for update),"
         " again as (update automatic_deployments set state = 'waiting', code = '', ended_at = null"
         " where id = any(array(select id from changed where state = 'failed')))"
         " select id from changed order by id",

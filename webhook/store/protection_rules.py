@@ -7,7 +7,17 @@ from webhook.store.database import Async
 from webhook.store.deployments import DeploymentRow
 from webhook.store.outbox import Entry
 
-_KIND = "kind = 'protection_rule'"
+# Answers of that kind (`purpose`) about the jobs of the run that wait for the same environment as
+# the deployment `own`, with itself: GitHub counts them together.
+ANSWERS = (
+    "from (select %s::bigint as id) own cross join lateral (select own.id union select other.id"
+    " from deployments one join deployments other on other.repo_id = one.repo_id"
+    " and other.rule_run_id = one.rule_run_id and other.rule_run_id > 0"
+    " and lower(other.environment) = lower(one.environment) and other.ended_at is null"
+    " and other.started_at is null where one.id = own.id) about"
+    " join outbox on outbox.deployment_id = about.id"
+    " where kind = 'protection_rule' and purpose = %s and state <> 'skipped'"
+)
 # Other jobs of the same run that wait for the same environment, which one decision covers.
 _SIBLINGS = (
     "repo_id = %(repo)s and rule_run_id = %(run)s and rule_run_id > 0 and id <> %(id)s"
@@ -22,10 +32,9 @@ def _of(row: DeploymentRow) -> dict[str, object]:
 
 
 async def number_of(connection: Async, entry: Entry) -> int:
-    """Which of its deployment's answers of that kind it is, from 1 on."""
+    """Which of the answers of that kind it is, from 1 on."""
     cursor = await connection.execute(
-        f"select count(*) as number from outbox where {_KIND} and deployment_id = %s"
-        " and purpose = %s and position <= %s and state <> 'skipped'",
+        f"select count(*) as number {ANSWERS} and position <= %s",
         [entry.deployment_id, entry.purpose, entry.position],
     )
     row = await cursor.fetchone()

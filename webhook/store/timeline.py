@@ -13,6 +13,7 @@ from psycopg.rows import class_row
 
 from webhook.store import outbox
 from webhook.store.database import Async, Sync
+from webhook.store.protection_rules import ANSWERS
 
 # Of entries about what a person requested, which are no states of GitHub's: the second is one
 # that everybody has to see.
@@ -154,13 +155,12 @@ async def add_answer(
     connection: Async, deployment_id: int, entry: NewEntry, kind: str, most: int
 ) -> None:
     """Keep an entry that is also to become an answer to a protection rule on GitHub, unless there
-    were `most` of its kind."""
+    were `most` of its kind about the jobs that wait with it."""
     await connection.execute(
         f"with added as ({_INSERT} returning deployment_id, position)"
         " insert into outbox (kind, deployment_id, purpose, position)"
-        " select 'protection_rule', deployment_id, %s, position from added where (select count(*)"
-        " from outbox where kind = 'protection_rule' and deployment_id = %s and purpose = %s"
-        " and state <> 'skipped') < %s",
+        " select 'protection_rule', deployment_id, %s, position from added"
+        f" where (select count(*) {ANSWERS}) < %s",
         [*_values(deployment_id, entry), kind, deployment_id, kind, most],
     )
 
