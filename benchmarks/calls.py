@@ -322,6 +322,7 @@ class Case:
             ),
             "schedule.bring_forward.task": "notify",
             "deployments.is_in.repo": "acme/other",
+            "protection_rules.waiting_in_run.run": str(row.id),
             "timeline.add_answer.kind": "comment",
             "timeline.add_answer.most": 9,
             "oauth_states.add.purpose": "link",

@@ -127,8 +127,12 @@ class Environments:
             self.hooks.send("deployment", self.events.deployment(job.deployment))
 
     def _ask(self, run: WorkflowRun, job: JobRun) -> None:
+        self.hooks.send("deployment_protection_rule", self.request(run, job))
+
+    def request(self, run: WorkflowRun, job: JobRun) -> Json:
+        """The body of the event."""
         url = f"{self.actions.run(run)['url']}/deployment_protection_rule"
-        body = {
+        return {
             "action": "requested",
             "environment": job.job.environment,
             "event": run.event,
@@ -139,7 +143,6 @@ class Environments:
             "pull_requests": [],
             **self.events.common_fields(run.repository, run.triggering_actor or run.actor),
         }
-        self.hooks.send("deployment_protection_rule", body)
 
     def _decide(self, run: WorkflowRun, review: Review) -> None:
         self.reviews.setdefault(run.id, []).append(review)

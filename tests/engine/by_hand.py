@@ -148,7 +148,7 @@ class Engine:
         created = await github.create_deployment(
             repo, ref, environment=environment, required_contexts=[], auto_merge=False, **fields
         )
-        await self._deliver("deployment", github.events.deployment(created))
+        await self.deliver("deployment", github.events.deployment(created))
         return created
 
     async def report(self, deployment_id: int, state: str) -> None:
@@ -156,9 +156,9 @@ class Engine:
         github = self.sandbox.github
         status = await github.create_status(deployment_id, state)
         document = github.events.deployment_status(github.deployments[deployment_id], status)
-        await self._deliver("deployment_status", document)
+        await self.deliver("deployment_status", document)
 
-    async def _deliver(self, event: str, document: Mapping[str, object]) -> None:
+    async def deliver(self, event: str, document: Mapping[str, object]) -> None:
         body = deliveries.compressed(encoded(document))
         async with self.services.pool.connection() as connection:
             received = Received(HOOK_ID, str(uuid.uuid4()), event, body)

@@ -28,13 +28,13 @@ TOMORROW = utc_now() + timedelta(days=1)
 ENVIRONMENTS = f"""
   - name: "rule/*"
     handler: github-actions
-    with: {{status_within: 0s}}
     protection_rule: true
     serialization: true
   - name: "reviewed*"
     handler: github-actions
     protection_rule: true
     serialization: false
+    with: {{status_within: 0s}}
     review: {{enabled: true, reviewers: [octocat, hubot]}}
     break_glass: [octocat]
     wait_limit: 2h
@@ -233,25 +233,25 @@ async def test_one_run_at_a_time_and_the_newest_of_those_that_wait(relay: Action
 async def test_workflows_that_a_deployment_starts_are_held_in_their_jobs(
     relay: ActionWorld,
 ) -> None:
-    await relay.typed(f"lock {REPOSITORY} rule/started migration", relay.ada)
-    environments(relay).enable_rule(REPOSITORY, "rule/started")
+    environments(relay).enable_rule(REPOSITORY, "reviewed/started")
     workflow = relay.github.actions.add_workflow(
         REPOSITORY,
         f"rule-{next(_files)}.yml",
         on=["deployment"],
-        jobs=[Job(environment="rule/started")],
+        jobs=[Job(environment="reviewed/started")],
     )
-    deployment = await relay.world.deploy("rule/started", by=relay.github.world.user("hubot"))
+    await relay.typed(f"{REPOSITORY} reviewed/started", relay.bob)
     workflow.state = "disabled_manually"  # other tests' deployments start no run of it
+    [deployment] = relay.created("reviewed/started")
     [run] = relay.github.actions.runs_of(deployment)
-    [comment] = await comments(relay, run)
-    assert comment.startswith("Locked by octocat: migration")
-    await relay.typed(f"unlock {REPOSITORY} rule/started", relay.ada)
+    # It was the App that created the deployment; who asked for it in Slack asked for its jobs.
+    await until(lambda: "0 of 1" in "".join(environments(relay).comments(run)) or None)
+    own = await relay.press("approve", deployment_of(run).id, relay.bob)
+    assert "You asked for this deployment yourself" in own
+    assert "You have approved it" in await relay.press("approve", deployment_of(run).id, relay.ada)
     assert await ended(run) == "success"
     for one in (deployment, deployment_of(run)):
         await relay.world.phase(one.id, "success", "inactive")
-    [row] = relay.world.rows("select asker from deployments where id = %s", deployment_of(run).id)
-    assert row["asker"] == "hubot"
 
 
 async def test_what_no_gate_is_asked_for_is_rejected_with_the_remedy(relay: ActionWorld) -> None:

@@ -167,6 +167,20 @@ async def test_only_what_is_stricter_counts(world: World) -> None:
     assert status.description.startswith(invalid)
 
 
+async def test_the_reviewers_of_long_ago_do_not_prevent_a_rollback(world: World) -> None:
+    ran = await world.deployed()
+    reviewed = "envs: [{{name: production, review: {{enabled: true, reviewers: [{}]}}}}]"
+    old = push(world, reviewed.format("retired"), ref="old")
+    other = push(world, reviewed.format("retired"), ref="other")
+    push(world, reviewed.format("mona"))
+    denied = await world.deploy(ref=other)
+    status = await world.github.wait_for(denied.id, "error")
+    assert status.description.startswith("Needs 1 approval, and nobody may give one")
+    world.execute("update deployments set sha = %s where id = %s", old, ran.id)
+    back = await world.deploy(ref=old)
+    assert (await said(world, back, "Waits for approval: 0 of 1")).endswith("Reviewers: mona")
+
+
 async def test_a_push_to_the_file_ends_a_wait_at_once(store_url: str, tmp_path: Path) -> None:
     sandbox = Sandbox(github=GitHub(events=[*EVENTS, "push"]))
     rarely = replace(TRUSTING, gates_asked_again_after=QUICK.gates_asked_again_after)

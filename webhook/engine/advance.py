@@ -23,7 +23,7 @@ from webhook.engine.outputs import keep_output
 from webhook.engine.polling import Again, Heard, hear
 from webhook.engine.restarts import Restarts, is_risky
 from webhook.engine.services import Services, log_about, scope
-from webhook.engine.transitions import take_reports
+from webhook.engine.tool_reports import take_reports
 from webhook.errors import Conflict, Rejected, RetryAt, UnknownOutcome
 from webhook.rejections import RejectionPolicy, rejected_since
 from webhook.store import deployments, machines

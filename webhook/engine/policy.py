@@ -163,9 +163,7 @@ def _policy(
         verdict = _unreadable(services, environment, fetched.error)
     elif head is not None and head.missing_since is not None and verdict is not ALLOW:
         verdict = _gone(counts_at(head.missing_since, services.timing))
-    # Of what the file denies, the other gates need not say the same once more.
-    held = environment if found.denial else found.environment
-    return FilePolicy(held, verdict, found.lines, fetched.kept, fetched.error)
+    return FilePolicy(found.environment, verdict, found.lines, fetched.kept, fetched.error)
 
 
 def _tightened(subject: _Subject, environment: Environment, kept: Kept) -> Tightened:

@@ -1,18 +1,16 @@
 """Transitions of a deployment: its phase, its timeline, and who is notified.
 
-Nothing else writes a phase. Whether a tool's report counts is decided here, not when it comes in:
-the tool gets its response at once, and one job at a time changes a deployment.
+Nothing else writes a phase.
 """
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
-from datetime import datetime
 
-from handlers import HANDLERS, durations
+from handlers import durations
 from handlers.contract import Run, State
-from webhook.deployments.phases import Phase, follows, phase_of
+from webhook.deployments.phases import Phase, follows
 from webhook.engine.promotions import chained_in, promote_next, promoted_from
-from webhook.engine.services import Services, log_about
+from webhook.engine.services import Services
 from webhook.errors import Conflict
 from webhook.logs import Redactor
 from webhook.store import actions, deployments, protection_rules, schedule, timeline
@@ -20,7 +18,6 @@ from webhook.store.database import Async
 from webhook.store.deployments import DeploymentRow
 from webhook.store.environments import EnvironmentKey
 from webhook.store.schedule import Key
-from webhook.store.timeline import TimelineEntry
 from webhook.text import LONGEST_KEPT, one_line
 
 LONGEST_URL = 2000
@@ -28,7 +25,7 @@ LET_THROUGH = "No gate holds it back: its workflow goes on"
 # GitHub takes ten comments on a job that waits; the last is for the decision. That is repeated
 # where GitHub asks again.
 MOST_RULE_COMMENTS, MOST_RULE_DECISIONS = 9, 100
-_TOOL_RESPONDS: deployments.Columns = {
+TOOL_RESPONDS: deployments.Columns = {
     "tool_error": "",
     "tool_error_since": None,
     "rejected_call": "",
@@ -130,7 +127,7 @@ async def not_ready(services: Services, row: DeploymentRow, reason: str, *, held
     if description == row.status_description and not row.tool_error:
         return
     async with services.pool.connection() as connection, connection.transaction():
-        row = await deployments.change(connection, row, **_TOOL_RESPONDS)
+        row = await deployments.change(connection, row, **TOOL_RESPONDS)
         if row.ended_at is None and description != row.status_description:
             transition = Transition(row.phase, description, held=held)
             await announce(services, connection, row, transition)
@@ -190,7 +187,7 @@ def _clean(redactor: Redactor, run: Run) -> Run:
 
 
 async def _record_run(services: Services, row: DeploymentRow, run: Run) -> None:
-    columns: deployments.Columns = {**_TOOL_RESPONDS, "run": run}
+    columns: deployments.Columns = {**TOOL_RESPONDS, "run": run}
     is_news = _is_news(row, run)
     is_linked = bool(run.url) and (row.run is None or row.run.url != run.url)
     async with services.pool.connection() as connection:
@@ -209,6 +206,9 @@ async def _record_run(services: Services, row: DeploymentRow, run: Run) -> None:
                 await services.notify(connection, row)  # messages link to it
             if run.state.final:
                 await require_reports_judged(connection, row)
+            if is_linked:  # gates know now who asked for its jobs, and that these need not wait
+                jobs = await protection_rules.waiting_in_run(connection, row.repo_id, run.id)
+                await schedule.request(connection, [Key("advance", one) for one in jobs])
 
 
 async def _keep_end(connection: Async, row: DeploymentRow, run: Run) -> None:
@@ -431,40 +431,3 @@ async def _after(
 
 def _where(row: DeploymentRow) -> EnvironmentKey:
     return EnvironmentKey(row.repo_id, row.environment)
-
-
-async def take_reports(services: Services, row: DeploymentRow) -> DeploymentRow:
-    """What a tool reported to us (webhook.status_api.views) counts: in order, each once."""
-    log_about(row)
-    async with services.pool.connection() as connection, connection.transaction():
-        for report in await timeline.not_judged(connection, row.id):
-            row = await _take_report(services, connection, row, report)
-        await schedule.request(connection, [Key("send_statuses", row.id)])
-    return row
-
-
-async def _take_report(
-    services: Services, connection: Async, row: DeploymentRow, report: TimelineEntry
-) -> DeploymentRow:
-    phase = phase_of(report.state)
-    # One that its gates hold back has no run of which somebody could say anything.
-    if phase is None or row.blockers or not counts(row, phase, report.description):
-        await timeline.judge(connection, report.id, description=report.description, counted=False)
-        return row
-    transition = Transition(phase, report.description, report.environment_url)
-    reported = _reported(row, phase, services.clock())
-    row = await apply(services, connection, row, transition, columns=reported)
-    description = row.status_description or default_description(row)
-    await timeline.judge(connection, report.id, description=description, counted=True)
-    return row
-
-
-def _reported(row: DeploymentRow, phase: Phase, at: datetime) -> deployments.Columns:
-    """After a report the tool is not polled for a while, after its end not at all. A command is
-    followed anyway."""
-    columns: deployments.Columns = {**_TOOL_RESPONDS, "reported_at": at}
-    remote = row.handler in HANDLERS and not HANDLERS[row.handler].local
-    if remote and phase.final and row.run is not None:
-        ended = State(phase) if phase is not Phase.INACTIVE else State.ERROR
-        columns["run"] = replace(row.run, state=ended)
-    return columns

@@ -48,10 +48,10 @@ _ROLLS_BACK = f"""exists (select from deployments other
         where {_HERE} and other.sha = deployments.sha and other.id < deployments.id
         and other.succeeded and other.run->>'state' = 'success')"""
 _ASKER = """
-    coalesce(asked.login, asking.login, case when watched then deployments.asker
-        when creator_id > 0 then creator end, '') as asker_login,
-    coalesce(asked.login_id, asking.login_id, case when watched then deployments.asker_id
-        else creator_id end) as asker_number,
+    coalesce(asked.login, asking.login, nullif(deployments.asker, ''), starting.login,
+        case when creator_id > 0 and not watched then creator end, '') as asker_login,
+    coalesce(asked.login_id, asking.login_id, nullif(deployments.asker_id, 0), starting.login_id,
+        case when watched then 0 else creator_id end) as asker_number,
     coalesce(nullif(asked.ref_name, ''), nullif(asking.ref_name, ''), ref) as asked_ref
 """
 _AROUND = f"""
@@ -77,7 +77,8 @@ _NOT_THERE = """(select %(repo_id)s::bigint as repo_id, %(environment)s::text as
     %(sha)s::text as sha, %(id)s::bigint as id, 0::bigint as rule_run_id) deployments"""
 _NEWEST = 2**63 - 1
 # The second: GitHub's event may be quicker than the response by which the action becomes known as
-# the one that created it (webhook.engine.creation).
+# the one that created it (webhook.engine.creation). The third: of a job, whose run was started by a
+# deployment that somebody requested from the relay.
 _JOINS = r"""
     left join lateral (
         select login, login_id, ref_name from actions where created_deployment_id = deployments.id
@@ -91,6 +92,15 @@ _JOINS = r"""
         and actions.repo_id = deployments.repo_id
         and lower(actions.environment) = lower(deployments.environment)
     ) asking on true
+    left join lateral (
+        select login, login_id from deployments other
+        join actions on created_deployment_id = other.id
+        where deployments.rule_run_id > 0 and other.repo_id = deployments.repo_id
+        and other.sha = deployments.sha
+        and lower(other.environment) = lower(deployments.environment)
+        and deployments.rule_run_id::text = any(string_to_array(other.run->>'id', ' '))
+        order by actions.id limit 1
+    ) starting on true
 """
 
 

@@ -54,6 +54,19 @@ async def leader(connection: Async, row: DeploymentRow) -> int | None:
     return found["id"] if found else None
 
 
+async def waiting_in_run(connection: Async, repo_id: int, run: str) -> list[int]:
+    """Those whose jobs belong to the run, or runs, of another deployment, by the handler's id."""
+    numbers = [int(one) for one in run.split() if one.isdecimal() and len(one) < 19]
+    if not numbers:
+        return []
+    cursor = await connection.execute(
+        "select id from deployments where repo_id = %s and rule_run_id = any(%s)"
+        " and rule_run_id > 0 and ended_at is null and started_at is null order by id",
+        [repo_id, numbers],
+    )
+    return [row["id"] async for row in cursor]
+
+
 async def check_at(connection: Async, deployment_id: int, at: datetime) -> None:
     """Ask GitHub then what became of its run. No version: nothing is decided by it."""
     await connection.execute(
