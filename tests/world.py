@@ -18,6 +18,7 @@ from typing import Any
 import aiohttp
 import psycopg
 from psycopg.rows import dict_row
+from werkzeug.routing import Rule
 
 from handlers import HANDLERS
 from handlers.contract import Handler
@@ -54,6 +55,22 @@ envs:
     serialization: false
     with: {run: ["sh", "-c", 'while ! test -e "$1"; do sleep 0.05; done', sh, "{payload.gate}"]}
 """
+
+
+# Each world has an app of its own. Compiling what builds the URLs of its routes would take most of
+# the time that it takes to make one; but that depends on the rule alone, so it is done once.
+_builders: dict[tuple[str, bool], Any] = {}
+_compile_builder = Rule._compile_builder
+
+
+def _compiled_once(rule: Rule, append_unknown: bool = True) -> Any:
+    key = (rule.rule, append_unknown)
+    if rule.defaults or key not in _builders:
+        _builders[key] = _compile_builder(rule, append_unknown)
+    return _builders[key]
+
+
+Rule._compile_builder = _compiled_once  # type: ignore[assignment,method-assign]
 
 
 # Shorter waits than the product's, whose own are those of the tests that start real processes. Not
