@@ -20,7 +20,6 @@ import pytest
 from click.testing import CliRunner
 
 from sandbox.sandbox import REPOSITORY, Sandbox, free_ports
-from tests.chaos import storm
 from tests.world import DEPLOY_YML, no_secret_in, until
 from webhook.__main__ import main
 from webhook.check.run import check
@@ -253,15 +252,6 @@ async def test_a_signal_while_postgresql_starts_leaves_nothing_running(
     assert json.loads(log.read_text().splitlines()[-1])["event"] == "stopped"
     left = [p for p in psutil.process_iter(["cmdline"]) if str(folder) in str(p.info["cmdline"])]
     assert left == []
-
-
-async def test_nothing_is_lost_or_done_twice_while_everything_is_killed() -> None:
-    """The short form of script/storm."""
-    faults, killed = await storm.run_storm(
-        deployments=20, kills=8, seed=83, pause=0.2, hurried=True
-    )
-    assert faults == []
-    assert killed.total() >= 8
 
 
 async def test_all_errors_of_the_configuration_are_listed_before_anything_starts(
