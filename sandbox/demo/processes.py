@@ -15,7 +15,8 @@ from sandbox.demo.failure import DemoError, expected
 from sandbox.sandbox import Sandbox, free_ports
 from sandbox.server import HOST
 
-READY_TIMEOUT = 20  # seconds
+# Seconds. A relay that cannot start ends; one that is slow only has a slow machine.
+READY_TIMEOUT = 60
 # The relay's, in the folder of the demo.
 LOG = "relay.log"
 

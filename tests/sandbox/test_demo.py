@@ -1,14 +1,8 @@
 """What the demo prints: news only, and where it cannot go on, a sentence."""
 
-import asyncio
 import io
 import json
-import os
-import sys
-from asyncio.subprocess import PIPE
 from pathlib import Path
-
-import pytest
 
 from sandbox.demo.failure import DemoError, explanation
 from sandbox.demo.output import Output
@@ -55,27 +49,3 @@ def test_it_ends_with_what_to_do_next() -> None:
     Output(Sandbox(), printed).print_summary([], "v1 to production", "To open: relay demo --keep")
     end = "All as expected, also what failed: v1 to production. To open: relay demo --keep\n"
     assert printed.getvalue().endswith(end)
-
-
-@pytest.mark.slow
-async def test_a_demo_that_fails_half_way_says_so_in_a_sentence(tmp_path: Path) -> None:
-    """The shell that the deployments run in does not work."""
-    shell = tmp_path / "sh"
-    shell.write_text("#!/bin/false\n")
-    shell.chmod(0o755)
-    path = f"{tmp_path}:{os.environ['PATH']}"
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "webhook", "demo"),
-        env={"PATH": path, "HOME": str(tmp_path), "TMPDIR": str(tmp_path)},
-        cwd=ROOT,
-        stdout=PIPE,
-        stderr=PIPE,
-    )
-    async with asyncio.timeout(60):
-        _, errors = await process.communicate()
-    assert process.returncode == 1
-    sentence, *lines = errors.decode().splitlines()
-    assert sentence.startswith("The demo failed: v1.0 to staging ended as failure, exit code 1. ")
-    assert "  status written: exit code 1" in lines
-    assert len(lines) <= 8
-    assert list(tmp_path.glob("gitploy-relay-demo-*")) == []
