@@ -89,6 +89,9 @@ def _notify_again(connection: Sync, _team: str) -> None:
 
 def from_environ() -> Gateway:
     """What each process of the web server loads; `python -m webhook web` has set the store."""
+    # Flask parses source for its routes. Before Python 3.11.8 that fails if a finalizer formats a
+    # traceback meanwhile: https://github.com/python/cpython/issues/106905
+    gc.disable()
     setup = startup.set_up(os.environ)
     assert setup.settings.store_source
     gateway = Gateway(create_app(setup, setup.settings.store_source), BODY_RULES)
@@ -96,4 +99,5 @@ def from_environ() -> Gateway:
     gc.collect()
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD)
+    gc.enable()
     return gateway
