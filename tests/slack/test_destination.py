@@ -1,6 +1,7 @@
 """deploy.yml's `slack:` and `slack_users:`: what an environment inherits, and what is rejected."""
 
 import re
+from functools import cache
 from typing import Any
 
 import pytest
@@ -25,6 +26,7 @@ def rejection(own: str, more: str = "") -> str:
     return error.partition(": ")[2]
 
 
+@cache
 def schema() -> dict[str, Any]:
     return json_schema({name: one.Options for name, one in HANDLERS.items()}, DESTINATIONS)
 

@@ -260,10 +260,20 @@ def known_keys(
 ) -> Known:
     """The known keys of each mapping; a handler's are under `with:` and its name, those of entries
     of an environment's list under `envs.` and its name."""
+    return _known_keys(tuple(handler_options.items()), tuple(notifiers.items()), tuple(gates))
+
+
+@lru_cache(maxsize=4)  # as above
+def _known_keys(
+    handler_items: tuple[tuple[str, type[BaseModel]], ...],
+    notifier_items: tuple[tuple[str, type[Destination]], ...],
+    gates: tuple[GateKeys, ...],
+) -> Known:
+    notifiers = dict(notifier_items)
     file = _file_of(Any, notifiers, gates)
     env = _with_plugins(Environment, notifiers, gates)
     models: dict[str, type[BaseModel]] = {"": file, "envs": env}
-    models |= {f"with:{name}": options for name, options in handler_options.items()}
+    models |= {f"with:{name}": options for name, options in handler_items}
     models |= notifiers
     models |= entries_of(file_models_of(gates))
     models |= {f"envs.{name}": one for name, one in entries_of(models_of(gates)).items()}
