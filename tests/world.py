@@ -86,6 +86,7 @@ QUICK = replace(
     first_poll_at_most=timedelta(seconds=0.2),
     first_event_within=timedelta(0),
     recheck_at_least=_SOON,
+    head_may_lag_for=_SOON,
     restarts_after=(_SOON, _SOON),
     status_lookup_after=_SOON,
     message_lookups_after=(_SOON, *_PRODUCT.message_lookups_after[1:]),

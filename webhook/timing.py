@@ -126,6 +126,8 @@ class Timing:
     automatic_announced_after: timedelta = timedelta(seconds=30)
     automatic_asked_again_at_least: timedelta = timedelta(seconds=30)
     automatic_asked_again_at_most: timedelta = timedelta(minutes=5)
+    # Just after a push, GitHub may show the branch as it was before.
+    head_may_lag_for: timedelta = timedelta(seconds=10)
     # Break-glass: so long the gates that somebody overrides are skipped.
     override_lasts: timedelta = timedelta(minutes=30)
     # An outage of a tool that lasts so long is announced.

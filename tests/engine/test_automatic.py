@@ -4,6 +4,8 @@ import asyncio
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
+
 from sandbox.sandbox import REPOSITORY
 from tests.engine.by_hand import Engine, Killed, engine_by_hand, killed
 from webhook.engine.automatic import deploy_automatically, propose
@@ -85,3 +87,19 @@ async def test_of_two_that_are_ready_at_once_the_older_is_never_the_newer_deploy
             await asyncio.gather(*(finish(engine, one) for one in order))
             created = [one.sha for one in deployments.values() if one.sha in (earlier, later)]
             assert created in ([later], [earlier, later])
+
+
+async def test_that_github_shows_the_branch_as_it_was_does_not_count_at_first(
+    store_url: str, tmp_path: Path
+) -> None:
+    async with engine_by_hand(store_url, tmp_path, DEPLOY_YML) as engine:
+        site = engine.sandbox.github.repository(REPOSITORY)
+        before, _ = await push(engine, 1)
+        sha, automatic_id = await push(engine, 2)
+        site.refs["main"] = before
+        with pytest.raises(RetryAt, match=f"main is at {before[:7]} now") as later:
+            await deploy_automatically(engine.services, automatic_id)
+        assert later.value.at == engine.clock.now + timedelta(seconds=10)
+        site.refs["main"] = sha
+        await deploy_automatically(engine.services, automatic_id)
+        assert [one.sha for one in engine.sandbox.github.deployments.values()] == [sha]

@@ -37,6 +37,15 @@ def fork_server(data_dir: Path) -> int:
     return psutil.Process(pid_of(data_dir, "supervisor")).ppid()
 
 
+def open_files(data_dir: Path) -> set[str]:
+    """Of its supervisor."""
+    found = set()
+    for handle in Path(f"/proc/{pid_of(data_dir, 'supervisor')}/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed meanwhile
+            found.add(str(handle.readlink()))
+    return found
+
+
 async def test_a_run_outlives_both_the_worker_and_its_fork_server(data_dir: Path) -> None:
     script = f"until [ -e {data_dir}/go ]; do sleep 0.02; done"
     with a_worker("start", str(data_dir), script) as worker:
@@ -76,8 +85,9 @@ async def test_a_supervisor_holds_nothing_of_another_run_or_of_its_worker(data_d
     for directory in (first, second):
         directory.mkdir()
         await waiting(directory).start(a_deployment())
-    handles = Path(f"/proc/{pid_of(second, 'supervisor')}/fd").iterdir()
-    descriptors = {str(handle.readlink()) for handle in handles}
+    # The socket by which it has said that it began is closed right after that.
+    await eventually(lambda: not any(name.startswith("socket:") for name in open_files(second)))
+    descriptors = open_files(second)
     assert not {name for name in descriptors if name.startswith(("socket:", str(first)))}
     files = {name for name in descriptors if not name.startswith("pipe:")}
     assert files == {"/dev/null", *(f"{run_directory(second)}/{it}" for it in ("lock", "output"))}

@@ -244,6 +244,14 @@ def test_the_copy_at_the_commit_adds_gates_and_no_more() -> None:
     copy = " at the deployment's commit"
     assert lines_of(found, "serialization") == [("true", line(5, copy), "")]
     assert lines_of(found, "review") == [("1 of eve", f"{line(5)} and {line(6, copy)}", "")]
+    # An old commit must stay one to which people can return.
+    for old in ("review: {enabled: true, reviewers: [gone]}", "approval: {enabled: true}"):
+        found = tightened(
+            "", head if "gone" in old else None, f"envs: [{{name: production, {old}}}]"
+        )
+        [(value, _, ignored)] = lines_of(found, "review")
+        assert (value, found.denial) == ("1 of mona, eve" if "gone" in old else "none", "")
+        assert ignored == f"{line(1, copy)} leaves too few who may approve, and adds nothing"
     # One that is invalid, or has no such environment, adds nothing.
     invalid = tightened("", head, "envs: [{name: production, deployable_ref: (}]")
     assert invalid.environment == tightened("", head).environment
@@ -298,7 +306,7 @@ def test_an_environment_that_it_does_not_have_is_said() -> None:
         ("reviewers: [mona, eve]", "{enabled: true}", "1 of mona, eve", ""),
         ("", "{approvers: [mona], required_count: 0}", "1 of mona", ""),
         ("", "{enabled: false, required_count: 1}", "none", ""),
-        ("", "{enabled: true, required_count: 0}", "none",
+        ("", "{enabled: true, required_count: 0}", "1 of nobody",
          "The repository's deploy.yml, line 3 asks for approval, and neither file says of whom"),
     ],
 )  # fmt: skip

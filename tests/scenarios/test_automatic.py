@@ -94,9 +94,10 @@ async def pushed(world: World, message: str) -> str:
     return sha
 
 
-async def listed(world: World) -> str:
+async def listed(world: World, *command: str) -> str:
     environ = {**world.setup.environ, "GITPLOY_STORE_SOURCE": world.store_url}
-    result = await asyncio.to_thread(CliRunner().invoke, main, ["automatic"], env=environ)
+    command = command or ("automatic",)
+    result = await asyncio.to_thread(CliRunner().invoke, main, [*command], env=environ)
     assert result.exit_code == 0, result.output
     return result.output
 
@@ -110,6 +111,9 @@ async def test_a_push_is_deployed_once_its_named_checks_have_succeeded(world: Wo
     github.report_status(REPOSITORY, sha, "ci/other", "failure")  # which GitHub is not to count
     await row_of(world, sha, "waiting", "build has not ended")
     assert "build has not ended" in await listed(world)
+    explained = await listed(world, "explain", REPOSITORY, "production")
+    assert f"main @ {sha[:7]}" in explained
+    assert "build has not ended" in explained
     github.report_check(REPOSITORY, sha, "build", conclusion="success")
     await row_of(world, sha, "created")
     [deployment] = created(world, sha)

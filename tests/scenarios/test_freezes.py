@@ -53,8 +53,8 @@ def move_to(world: World, at: datetime) -> None:
 
 def frozen(world: World, deployment_id: int) -> str | None:
     """What GitHub says of it."""
-    description: str = world.github.statuses(deployment_id)[-1].description
-    return description if description.startswith("Frozen: ") else None
+    descriptions: list[str] = [one.description for one in world.github.statuses(deployment_id)]
+    return next((one for one in descriptions[-1:] if one.startswith("Frozen: ")), None)
 
 
 async def test_a_freeze_holds_what_it_covers_until_its_end(world: World) -> None:

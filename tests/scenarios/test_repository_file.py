@@ -167,6 +167,16 @@ async def test_only_what_is_stricter_counts(world: World) -> None:
     assert status.description.startswith(invalid)
 
 
+async def test_what_was_wrong_long_ago_does_not_prevent_a_rollback(world: World) -> None:
+    reviewed = "envs: [{{name: production, review: {{enabled: true, reviewers: [{}]}}}}]"
+    old = push(world, reviewed.format("retired"), ref="old")
+    wrong = push(world, "envs: [{name: production, review: 7}]", ref="wrong")
+    push(world, reviewed.format("mona"))
+    for sha in (old, wrong):
+        back = await world.deploy(ref=sha)
+        assert (await said(world, back, "Waits for approval: 0 of 1")).endswith("Reviewers: mona")
+
+
 async def test_a_push_to_the_file_ends_a_wait_at_once(store_url: str, tmp_path: Path) -> None:
     sandbox = Sandbox(github=GitHub(events=[*EVENTS, "push"]))
     rarely = replace(TRUSTING, gates_asked_again_after=QUICK.gates_asked_again_after)

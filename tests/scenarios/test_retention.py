@@ -55,6 +55,12 @@ async def test_deployments_are_kept_as_long_as_anything_needs_them(
     slow = (await world.begin_slow(tmp_path / "gate")).id
     unsent = "update outbox set state = %s where deployment_id = %s and kind = 'message'"
     world.execute(unsent, "waiting", repeated)
+    world.execute(
+        "insert into repository_files (repo_id, ref, state, read_at)"
+        " select repo_id, unnest(array['HEAD', 'a', 'b', 'c']), 'present', now()"
+        " from deployments where id = %s",
+        target,
+    )
     age(world, days=366)
     async with world.timed(retention_interval=SOON):
         await until(lambda: first not in ids(world) or None)
@@ -64,6 +70,8 @@ async def test_deployments_are_kept_as_long_as_anything_needs_them(
         await until(lambda: repeated not in ids(world) or None)
     assert await _deleted(world, repeated)
     assert ids(world) == {slow, target, last}
+    kept = world.rows("select ref from repository_files order by ref")
+    assert [one["ref"] for one in kept] == ["HEAD", "b", "c"]
     for table in OF_A_DEPLOYMENT:
         assert deployments_in(world, table) <= {slow, target, last}, table
     (tmp_path / "gate").touch()

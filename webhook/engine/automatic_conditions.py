@@ -189,28 +189,33 @@ def _listed(names: Sequence[str]) -> str:
     return and_more([one_line(name, 60) for name in names], most=_MOST_NAMED)
 
 
-async def _head(services: Services, row: AutomaticDeployment, scope: Scope) -> Ends | None:
-    """A branch may have moved on. A newer commit whose own checks are waited for, or that is not to
-    be deployed, is no reason to leave this one out: else a busy branch would never be deployed."""
-    if not row.ref.startswith(_BRANCH):
-        return None
-    name = row.ref_name
+async def _head(services: Services, row: AutomaticDeployment, scope: Scope) -> Ends | Waits | None:
+    """A branch may have moved on. Just after a push, GitHub may not show it everywhere yet."""
+    moved = await _moved(services, row, scope) if row.ref.startswith(_BRANCH) else ""
+    counts_at = row.at + services.timing.head_may_lag_for
+    if moved and services.clock() < counts_at:
+        return Waits(moved, until=counts_at)
+    return Ends("superseded", moved) if moved else None
+
+
+async def _moved(services: Services, row: AutomaticDeployment, scope: Scope) -> str:
+    """Where the branch is now, "" if this commit may be deployed. A newer one whose own checks are
+    waited for, or that is not to be deployed, is no reason to leave this one out: else a busy
+    branch would never be deployed."""
     try:
-        head = await repositories.commit_of(services.github, scope, f"heads/{name}")
+        head = await repositories.commit_of(services.github, scope, f"heads/{row.ref_name}")
     except Rejected as error:
         if error.code != INVALID:
             raise
-        return Ends("superseded", f"the branch {name} is gone")
+        return f"the branch {row.ref_name} is gone"
     if head == row.sha:
-        return None
-    moved = Ends("superseded", f"{name} is at {head[:7]} now")
+        return ""
     async with services.pool.connection() as connection:
         newer = await automatic.of_commit(connection, row.repo_id, row.environment, head)
-    if newer is None or newer.order < row.order or newer.state in ("created", "superseded"):
-        return moved
-    if not await _contains(services, scope, head, row.sha):
-        return moved
-    return None
+    awaited = newer and newer.order > row.order and newer.state not in ("created", "superseded")
+    if awaited and await _contains(services, scope, head, row.sha):
+        return ""
+    return f"{row.ref_name} is at {head[:7]} now"
 
 
 async def _contains(services: Services, scope: Scope, head: str, sha: str) -> bool:

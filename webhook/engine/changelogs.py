@@ -32,6 +32,8 @@ async def other_changelog(services: Services, row: DeploymentRow, since: str) ->
     """Its commits since one that ran in another environment, which is not kept with it."""
     if not since or since == row.sha:
         return None
+    if row.changelog and row.changelog["since"] == since and "total" in row.changelog:
+        return Changelog.from_json(row.changelog)
     known = services.comparisons.known.get((row.repo_id, since, row.sha))
     return known or await _shared(services, row, since, _find_other)
 

@@ -24,7 +24,7 @@ from webhook.github.repositories import commit_of
 from webhook.github.tokens import Scope
 from webhook.repository_file.lines import DEFAULT, Line
 from webhook.repository_file.read import read
-from webhook.store import workers
+from webhook.store import automatic, workers
 from webhook.store.gates import Prospective
 from webhook.store.repository_files import HEAD
 from webhook.text import one_line
@@ -82,6 +82,7 @@ async def explain(services: Services, question: Question) -> Explanation:
         _file_section(environment, policy, commit.sha),
         _gates_section(services, decision.blockers),
         contexts,
+        await _automatic_section(services, question),
     )
     return Explanation(
         heading=_heading(question, commit.sha),
@@ -234,6 +235,22 @@ async def _contexts(
         rows=tuple(rows),
     )
     return section, unknown
+
+
+async def _automatic_section(services: Services, question: Question) -> Section:
+    async with services.pool.connection() as connection:
+        found = await automatic.waiting_of_repository(connection, question.scope.repo_id)
+    rows = [
+        {"commit": one.shown_ref, "by": one.login, "reason": one.reason or "It is looked at now"}
+        for one in found
+        if one.environment.lower() == question.environment.lower()
+    ]
+    return Section(
+        name="automatic",
+        title="Automatic deployments that wait",
+        columns={"commit": "commit", "by": "by", "reason": "reason"},
+        rows=tuple(map(Row, rows)),
+    )
 
 
 def _caveats(question: Question, environment: Environment) -> Iterator[str]:

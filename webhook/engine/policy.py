@@ -23,7 +23,7 @@ from webhook.gates.repository_file import REPOSITORY_FILE, tightens
 from webhook.github.tokens import Scope
 from webhook.repository_file.model import RepositoryFile
 from webhook.repository_file.read import read
-from webhook.repository_file.tighten import Line, Tightened, tighten
+from webhook.repository_file.tighten import Line, tighten
 from webhook.store import gates
 from webhook.store import repository_files as store
 from webhook.store.database import Async
@@ -152,7 +152,8 @@ def _policy(
     services: Services, subject: _Subject, environment: Environment, fetched: Fetched
 ) -> FilePolicy:
     head = fetched.kept.get(HEAD)
-    found = _tightened(subject, environment, fetched.kept)
+    own, here = (_parsed(fetched.kept, ref, subject) for ref in (HEAD, subject.sha))
+    found = tighten(environment, own, here, subject.environment)
     verdict: Verdict = ALLOW
     if head is not None and head.state == "unusable":
         way_out = "Commit a plain file there, or remove it"
@@ -163,24 +164,7 @@ def _policy(
         verdict = _unreadable(services, environment, fetched.error)
     elif head is not None and head.missing_since is not None and verdict is not ALLOW:
         verdict = _gone(counts_at(head.missing_since, services.timing))
-    # Of what the file denies, the other gates need not say the same once more.
-    held = environment if found.denial else found.environment
-    return FilePolicy(held, verdict, found.lines, fetched.kept, fetched.error)
-
-
-def _tightened(subject: _Subject, environment: Environment, kept: Kept) -> Tightened:
-    """The copy at the commit may add gates, but what ran there before must stay something to which
-    people can return: then one that would let nothing start is left out."""
-    name, head = subject.environment, _parsed(kept, HEAD, subject)
-    here = _parsed(kept, subject.sha, subject)
-    found = tighten(environment, head, here, name)
-    if not (found.denial and here is not None and subject.rollback):
-        return found
-    alone = tighten(environment, head, None, name)
-    if alone.denial:
-        return found
-    ignored = f"the copy at the deployment's commit is left out of a rollback: {found.denial}"
-    return replace(alone, lines=(*alone.lines, Line(PATH, "", "", ignored)))
+    return FilePolicy(found.environment, verdict, found.lines, fetched.kept, fetched.error)
 
 
 def _parsed(kept: Kept, ref: str, subject: _Subject) -> RepositoryFile | None:

@@ -44,12 +44,11 @@ async def fetch(services: Services, where: Scope, sha: str, *, deployed: bool = 
     async with services.pool.connection() as connection:
         kept = dict(await repository_files.read(connection, where.repo_id, shas))
     for ref in (HEAD, *shas):
-        known = kept.get(ref)
         # What a commit has never changes. That it has no file may have been said too early.
-        if ref != HEAD and known is not None and known.state != "missing":
+        if ref != HEAD and ref in kept and kept[ref].state != "missing":
             continue
         try:
-            kept[ref] = await _read(services, where, ref, known)
+            kept[ref] = await _read_once(services, where, ref, kept.get(ref))
         except (RetryAt, UnknownOutcome, Rejected) as error:
             if error.code == BUSY:
                 raise
@@ -81,6 +80,20 @@ async def changed(services: Services, connection: Async, repo_id: int) -> None:
 def counts_at(missing_since: datetime, timing: Timing) -> datetime:
     """When it counts that GitHub does not show a file any more."""
     return missing_since + RejectionPolicy.doubtful(timing).counts_after
+
+
+async def _read_once(
+    services: Services, where: Scope, ref: str, known: RepositoryFile | None
+) -> RepositoryFile:
+    """Of a commit; the head changes."""
+    if ref == HEAD:
+        return await _read(services, where, ref, known)
+    cached = services.commit_files.get((where.repo_id, ref))
+    if cached is None:
+        cached = await _read(services, where, ref, known)
+        if cached.state != "missing":
+            services.commit_files[where.repo_id, ref] = cached
+    return cached
 
 
 async def _read(

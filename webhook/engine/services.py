@@ -28,6 +28,7 @@ from webhook.store import deployments, schedule
 from webhook.store.database import Async, AsyncPool
 from webhook.store.deployments import DeploymentRow
 from webhook.store.environments import EnvironmentKey
+from webhook.store.repository_files import RepositoryFile
 from webhook.store.schedule import Key
 from webhook.timing import Clock, Timing
 
@@ -36,6 +37,8 @@ MOST_CACHED = 10_000
 MOST_COMPARISONS = 3
 # Changelogs that no deployment keeps.
 _MOST_KNOWN = 1000
+# A repository's own deploy.yml at commits that are not deployed yet, of 64 KB at most each.
+_MOST_FILES = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +88,9 @@ class Services:
     gates: Gates
     comparisons: Comparisons
     pacing: Pacing
+    commit_files: LRUCache[tuple[int, str], RepositoryFile] = field(
+        default_factory=lambda: LRUCache(_MOST_FILES)
+    )
 
     def handler(self, environment: Environment) -> Handler:
         return self.handlers[environment.handler](environment.options, self.handler_context)

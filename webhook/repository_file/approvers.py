@@ -10,7 +10,7 @@ from webhook.repository_file.fields import Fields
 from webhook.repository_file.model import Approvers
 from webhook.text import and_more, one_line
 
-_EXAMPLE = "review: {enabled: true, reviewers: [octocat]}"
+EXAMPLE = "review: {enabled: true, reviewers: [octocat]}"
 _MOST = 100
 
 
@@ -24,7 +24,7 @@ def read_review(env: Fields) -> tuple[bool | None, Approvers | None]:
     logins = _logins(fields, "reviewers")
     count = _count(fields, "count", at_least=1) or 1
     if enabled and not logins:
-        message = f"names nobody who may approve; write {_EXAMPLE}"
+        message = f"names nobody who may approve; write {EXAMPLE}"
         env.error("review", message, quoted=False)
     if enabled is None and logins:
         message = "are not asked, as enabled is false by default; write enabled: true"
@@ -44,13 +44,13 @@ def read_approval(env: Fields, approvers: tuple[str, ...], *, review: bool) -> A
     logins = _logins(fields, "approvers") or approvers
     count = _count(fields, "required_count", at_least=0) or 1
     if enabled is False or (enabled is None and not logins):
-        message = f"is Gitploy's older key, and not enabled; remove it, or write {_EXAMPLE}"
+        message = f"is Gitploy's older key, and not enabled; remove it, or write {EXAMPLE}"
         env.warn_of_key("approval", message)
         return None
     whom = and_more([one_line(login, 40) for login in logins], most=5) if logins else ""
     whom = whom or "the reviewers of the operator's deploy.yml"
     needed = f"{count} approval{'' if count == 1 else 's'} of {whom}"
-    instead = "remove it, as there is a review" if review else f"write {_EXAMPLE}, or remove it"
+    instead = "remove it, as there is a review" if review else f"write {EXAMPLE}, or remove it"
     message = f"is Gitploy's older key, and taken for a review: {needed}; {instead}"
     env.warn_of_key("approval", message)
     return Approvers(logins or None, count, env.line("approval"), "approval")

@@ -17,6 +17,7 @@ from webhook.gates.contract import keys_of
 from webhook.gates.deployable_ref import deployable_refs
 from webhook.gates.freeze import FreezeKeys
 from webhook.gates.serialization import SerializationKeys
+from webhook.repository_file.approvers import EXAMPLE
 from webhook.repository_file.lines import (
     DEFAULT,
     OPERATOR,
@@ -228,56 +229,54 @@ class _Tightening:
     def _review(self) -> None:
         operators = review = review_of(self.operators)
         from_where = [self._operators_origin("review")] if review.enabled else []
+        ignored = ""
+        if operators.enabled:
+            ignored = self._ignored("review", lambda one: one.review_enabled is False)
         for source in self.sources:
             for approvers in source.environment.approvers:
                 origin = source.origin(approvers.key)
-                narrowed = self._narrowed(review, approvers, origin)
-                if narrowed != review:
+                narrowed = _narrowed(review, approvers)
+                impossible = _impossible(operators, narrowed, [*from_where, origin])
+                if impossible and source.at_sha:
+                    # An old commit must stay one to which people can return.
+                    ignored = f"{origin} leaves too few who may approve, and adds nothing"
+                elif impossible:
+                    # The gate itself would say the same once more.
+                    self.lines.append(Line("review", text_of(narrowed), origin))
+                    self.denial, self.way_out = impossible
+                    return
+                elif narrowed != review:
                     review = narrowed
                     from_where.append(origin)
-        if review is operators:
-            ignored = ""
-            if operators.enabled:
-                ignored = self._ignored("review", lambda one: one.review_enabled is False)
-            return self._keep("review", operators, ignored)
-        self.lines.append(Line("review", text_of(review), origins(from_where)))
-        if denial := _too_few(operators, review, from_where):
-            # Its gate would say the same once more.
-            return self._deny(*denial)
-        self.values["review"] = review
-        return None
-
-    def _narrowed(self, review: Review, approvers: Approvers, origin: str) -> Review:
-        if approvers.logins is None:
-            if review.enabled:
-                count = max(review.count, approvers.count)
-                return review.model_copy(update={"count": count})
-            text = f"{origin} asks for approval, and neither file says of whom"
-            example = "review: {enabled: true, reviewers: [octocat]}"
-            self._deny(f"{text[0].upper()}{text[1:]}", f"Write {example} there, or remove approval")
-            return review
-        if review.enabled:
-            return NarrowedReview.of(review, approvers.logins, approvers.count)
-        return Review.model_construct(
-            enabled=True, reviewers=approvers.logins, count=approvers.count
-        )
-
-    def _deny(self, denial: str, way_out: str) -> None:
-        if not self.denial:
-            self.denial, self.way_out = denial, way_out
+        if review is not operators:
+            self.values["review"] = review
+        origin = origins(from_where) or self._operators_origin("review")
+        self.lines.append(Line("review", text_of(review), origin, ignored))
 
 
-def _too_few(
+def _narrowed(review: Review, approvers: Approvers) -> Review:
+    """Without anybody where neither file says who has to approve."""
+    if approvers.logins is None and review.enabled:
+        return review.model_copy(update={"count": max(review.count, approvers.count)})
+    if review.enabled:
+        return NarrowedReview.of(review, approvers.logins or (), approvers.count)
+    logins = approvers.logins or ()
+    return Review.model_construct(enabled=True, reviewers=logins, count=approvers.count)
+
+
+def _impossible(
     operators: Review, review: Review, from_where: Sequence[str]
 ) -> tuple[str, str] | None:
     """A denial and the way out, where not enough people may approve."""
     able = list(review.approvers.values())
     if review.asked_teams or len(able) >= review.count:
         return None
+    *_, where = from_where
+    if not (review.reviewers or review.teams):
+        text = f"{where[0].upper()}{where[1:]} asks for approval, and neither file says of whom"
+        return text, f"Write {EXAMPLE} there, or remove approval"
     who = f"only {and_more(able, most=3)}" if able else "nobody"
-    both = operators.enabled or len(from_where) > 1
     needed = f"{review.count} approval{'' if review.count == 1 else 's'}"
-    where = origins(one for one in from_where if one != OPERATOR)
+    both = " by both files" if operators.enabled else ""
     whom = "reviewers of the operator's file" if operators.enabled else "more reviewers"
-    text = f"Needs {needed}, and {who} may give one{' by both files' if both else ''}: {where}"
-    return text, f"Name {whom} there"
+    return f"Needs {needed}, and {who} may give one{both}: {where}", f"Name {whom} there"

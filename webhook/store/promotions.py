@@ -30,11 +30,12 @@ class Next:
     promised: bool
 
 
-# A job of GitHub Actions has no start of ours. What others report as done has been done.
+# A job of GitHub Actions has no start of ours, unless a protection rule asked for one. What others
+# report as done has been done.
 _RAN = (
     "other.requested_at is not null and (other.started_at is not null"
     " or other.phase in ('in_progress', 'success', 'failure', 'inactive')"
-    " or (other.watched and other.phase = 'error'))"
+    " or (other.watched and other.rule_run_id = 0 and other.phase = 'error'))"
 )
 _NEWEST = f"""
 select other.environment, other.id, other.sha, other.phase, other.ended_at

@@ -358,13 +358,26 @@ async def test_status_shows_each_environment(relay: ActionWorld) -> None:
     relay.github.add_collaborator("acme/quiet", "octocat", "write")
     reply = await relay.typed("status acme/quiet", relay.ada)
     assert "seen no deployment of acme/quiet" in reply.text
-    sha = relay.sha()
+    quiet, sha = relay.github.repository("acme/quiet"), relay.sha()
+    relay.world.execute(
+        "insert into automatic_deployments (at, cause, repo, repo_id, installation_id, environment,"
+        " sha, ref, login, login_id, from_deployment_id, deadline, skips_checks, state, reason)"
+        " values (now(), 'push', 'acme/quiet', %s, 1, 'one', %s, 'refs/heads/main', 'octocat', 1,"
+        " 0, now(), '', 'waiting', 'build <has> not ended')",
+        quiet.id,
+        sha,
+    )
+    awaited = f"one: main @ {sha[:7]} is to be deployed automatically; build &lt;has&gt; not ended"
+    reply = await relay.typed("status acme/quiet", relay.ada)
+    assert reply.text.splitlines()[1] == f":hourglass_flowing_sand: {awaited}"
     for environment, phase in (("one", "success"), ("two", "failure"), ("ONE", "in_progress")):
         relay.past_deployment(environment, phase, repo="acme/quiet", sha=sha, ref="v1")
     relay.past_deployment("three", "error", repo="acme/quiet", run='{"id": "7", "state": "error"}')
     reply = await relay.typed("status ACME/quiet", relay.ada)
-    first, stopped, newest, other = reply.text.splitlines()
+    first, stopped, newest, other, automatic = reply.text.splitlines()
     assert first == "ACME/quiet:"
+    assert awaited in automatic
+    relay.world.execute("delete from automatic_deployments where repo_id = %s", quiet.id)
     assert stopped.startswith("🛑 *three*: stopped, ")
     assert newest.startswith(f"🔄 *ONE*: in progress, v1 @ {sha[:7]}, just now (<http")
     assert other.startswith(f"❌ *two*: failed, v1 @ {sha[:7]}, just now (<http")

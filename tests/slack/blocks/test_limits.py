@@ -22,7 +22,7 @@ from tests.slack.notices import (
 )
 from webhook.deployments.blockers import Blocker
 from webhook.deployments.changelog import Changelog, Commit
-from webhook.deployments.notice import DeploymentNotice, NoticeApproval, NoticeEntry
+from webhook.deployments.notice import DeploymentNotice, NoticeApproval, NoticeEntry, Promotion
 from webhook.deployments.overrides import Override
 from webhook.deployments.phases import Phase
 from webhook.slack.actions import ACTIONS
@@ -96,7 +96,7 @@ without_buttons = st.builds(
     changelog=st.none() | changelogs,
     previous_sha=texts,
     origin=st.sampled_from(["", "retry", "rollback", "else"]),
-    origin_label=st.sampled_from(["", *(action.origin for action in ACTIONS.values())]),
+    origin_label=st.sampled_from(["", *(action.origin for action in ACTIONS.values())]) | texts,
     origin_url=urls,
     actions=st.just(()),
     rollback_to=texts,
@@ -104,11 +104,19 @@ without_buttons = st.builds(
     approvals=st.lists(approvals, max_size=8).map(tuple),
     superseded_by=st.sampled_from([0, 8]),
     superseded_by_url=urls,
+    promotion=st.builds(
+        Promotion,
+        environment=st.sampled_from(["production", "<!here> a/b", "&" * 255]),
+        production=st.booleans(),
+        newest_id=st.sampled_from([0, 7]),
+        live=texts,
+        changes=texts,
+    ),
 )
 tellings = st.builds(
     lambda notice, names: offering(notice, *names),
     without_buttons,
-    st.lists(st.sampled_from(["cancel", "retry", "rollback", "x"]), max_size=5),
+    st.lists(st.sampled_from(["cancel", "promote", "retry", "rollback", "x"]), max_size=5),
 )
 entries = st.builds(
     NoticeEntry,
@@ -153,9 +161,16 @@ _LONGEST_NOTICE = replace(
     ),
     previous_sha="&" + "t" * 38,
     origin="retry",
-    origin_label=ACTIONS["retry"].origin,
+    origin_label=_GROWING,
     origin_url=_LONGEST,
     rollback_to=_GROWING,
+    promotion=Promotion(
+        environment="&" * 255,
+        production=True,
+        newest_id=2**63,
+        live=_GROWING,
+        changes=_GROWING,
+    ),
 )
 _BLOCKER = Blocker(
     gate="lock", reason=_GROWING, until=datetime(9999, 12, 30, tzinfo=UTC), way_out=_GROWING
@@ -179,7 +194,7 @@ LONGEST_HELD = replace(
     approvals=(_APPROVAL,) * 8,
     overrides=(_OVERRIDE,) * 8,
 )
-LONGEST = offering(_LONGEST_NOTICE, "cancel", "retry", "rollback")
+LONGEST = offering(_LONGEST_NOTICE, "cancel", "promote", "retry", "rollback")
 LONGEST_ENTRY = NoticeEntry(
     at=datetime(9999, 12, 30, tzinfo=UTC),
     state=_GROWING,

@@ -4,7 +4,7 @@ import re
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sandbox.slack.screen import mrkdwn
@@ -61,6 +61,7 @@ def test_a_text_is_cut_between_characters_as_slack_may_count_them() -> None:
     st.text(alphabet=st.sampled_from([*"ab0 _*~`<>&@é🚀\n\x00", *WIDE])),
     st.integers(1, 20),
 )
+@example("0`0*`0", 6)
 def test_nothing_escaped_can_format_or_mention(text: str, limit: int) -> None:
     shown = escape(text, limit)
     assert units(shown) <= limit

@@ -66,8 +66,8 @@ class Promote(CreateDeployment):
         production = " (production)" if to.production and to.environment != "production" else ""
         target = f"{plain(to.environment, 40)}{production}"
         live = f" It has {plain(to.live, 50)}." if to.live else " Nothing has been deployed there."
-        changes = f" {plain(to.changes, 60)}." if to.changes else ""
-        what = f"{commit_of(notice)} of {plain(notice.repo, 60)}"
+        changes = f" {plain(to.changes, 50)}." if to.changes else ""
+        what = f"{commit_of(notice)} of {plain(notice.repo, 50)}"
         return Confirmation(
             title=f"Promote to {plain(to.environment, 50)}?",
             text=f"Deploy {what} to {target}?{live}{changes}",

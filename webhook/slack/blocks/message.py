@@ -173,7 +173,7 @@ def _about(notice: DeploymentNotice) -> list[ContextBlock]:
 
 
 def _origin(notice: DeploymentNotice) -> str:
-    return link(notice.origin_url, notice.origin_label)
+    return link(notice.origin_url, escape(notice.origin_label, 100))
 
 
 def _what(notice: DeploymentNotice) -> str:

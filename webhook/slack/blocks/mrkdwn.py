@@ -36,7 +36,8 @@ _NARROW = str.maketrans(
         "\N{FULLWIDTH GREATER-THAN SIGN}": ">",
     }
 )
-_MARKERS = re.compile(r"(?<![A-Za-z0-9*_~`])[*_~`]+|[*_~`]++(?![A-Za-z0-9])|^>+")
+# Within a word only code is formatted.
+_MARKERS = re.compile(r"[*_~]*+`[*_~`]*+|(?<![A-Za-z0-9*_~`])[*_~`]+|[*_~`]++(?![A-Za-z0-9])|^>+")
 _LOOKALIKES = str.maketrans(
     {
         "*": "\N{ASTERISK OPERATOR}",
