@@ -345,6 +345,22 @@ async def test_what_becomes_of_the_run_without_the_relay_is_found_out(relay: Act
         assert environments(relay).comments(run, "rejected") == []
 
 
+async def test_whoever_starts_a_waiting_run_again_cannot_approve_it(relay: ActionWorld) -> None:
+    run = started(relay, "reviewed/again", by="hubot")
+    await comments(relay, run)
+    first = deployment_of(run)
+    relay.github.actions.runs.rerun(run, by=relay.github.world.user("octocat").account)
+    row = await relay.world.phase(first.id, "error")
+    second = await until(lambda: job.deployment if (job := run.jobs[0]).deployment else None)
+    assert row["status_description"] == f"Its run was started again: deployment {second.id}"
+    await comments(relay, run, 2)
+    assert "Too late" in await relay.press("approve", first.id, relay.ada)
+    own = await relay.press("approve", second.id, relay.ada)
+    assert "You asked for this deployment yourself" in own
+    assert "You have approved it" in await relay.press("approve", second.id, relay.bob)
+    assert await ended(run) == "success"
+
+
 async def test_all_jobs_of_a_run_that_wait_there_have_one_answer(relay: ActionWorld) -> None:
     environments(relay).enable_rule(REPOSITORY, "rule/matrix")
     await relay.typed(f"lock {REPOSITORY} rule/matrix migration", relay.ada)
