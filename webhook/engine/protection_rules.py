@@ -12,7 +12,7 @@ import structlog
 
 from webhook.config.routing import no_route_message, route
 from webhook.deployments.phases import Phase, follows
-from webhook.engine import gates, transitions
+from webhook.engine import gates, run_attempts, transitions
 from webhook.engine.rule_answers import RuleAnswer, comment, send
 from webhook.engine.services import Services
 from webhook.engine.transitions import Transition
@@ -54,7 +54,7 @@ async def received(
         return await _requested_again(services, connection, row)
     requested: Columns = {"delivery": delivery.guid, "rule_run_id": run_id}
     row = await _wait(services, connection, row, {**requested, **_asker(row, event.sender)})
-    await _end_earlier_attempts(services, connection, row)
+    await run_attempts.end_earlier(services, connection, row)
     return "done", f"run {run_id} waits for the gates", row.id
 
 
@@ -133,30 +133,24 @@ def _asker(row: DeploymentRow, person: Person) -> Columns:
     return {"asker": person.login, "asker_id": person.id}
 
 
-async def _end_earlier_attempts(services: Services, connection: Async, row: DeploymentRow) -> None:
-    """Of the same run, which somebody else has started again: an answer would be for both."""
-    for other in await protection_rules.siblings(connection, row):
-        if other.id < row.id and other.asker_id != row.asker_id:
-            ended = Transition(Phase.ERROR, f"Its run was started again: deployment {row.id}")
-            await transitions.learn(services, connection, other, ended)
-
-
 def asker_of(event: DeploymentCreated) -> Columns:
     """Of a job's deployment."""
     person = event.started_by
     return {"asker": person.login, "asker_id": person.id} if event.watched and person.id else {}
 
 
-async def keep_asker(connection: Async, row: DeploymentRow, event: DeploymentCreated) -> None:
+async def keep_asker(
+    services: Services, connection: Async, row: DeploymentRow, event: DeploymentCreated
+) -> None:
     """GitHub's event of the deployment came after that of the rule."""
     known = asker_of(event)
-    if (
-        row.rule_run_id
-        and row.ended_at is None
-        and known.get("asker_id", row.asker_id) != (row.asker_id)
-    ):
-        await deployments.change(connection, row, **known)
-        await schedule.request(connection, [schedule.Key("advance", row.id)])
+    changes = known.get("asker_id", row.asker_id) != row.asker_id
+    if not row.rule_run_id or row.ended_at is not None or not changes:
+        return
+    row = await deployments.change(connection, row, **known)
+    if row.waits_for_rule:
+        waiting = await run_attempts.end_earlier(services, connection, row)
+        await gates.ask_again(connection, [one.id for one in waiting])
 
 
 async def run_ended(services: Services, connection: Async, repo_id: int, run_id: int) -> None:

@@ -11,6 +11,7 @@ from typing import cast
 
 import structlog
 
+from webhook.engine import gates
 from webhook.engine.outbox import Outbox, Policy, Write
 from webhook.engine.services import Services, scope
 from webhook.engine.transitions import MOST_RULE_COMMENTS
@@ -62,7 +63,8 @@ async def _write(
     marker = f"{ENTRY_ANCHOR}{reported.id})"
     link = f"[Deployment {row.id}]({services.links.page(row.repo, row.id)}{marker}"
     answer = Answer(row.environment, kind, comment(text, link))
-    return RuleAnswer(services, scope(row), row.rule_run_id, answer, marker)
+    approved = row if kind == "approved" else None
+    return RuleAnswer(services, scope(row), row.rule_run_id, answer, marker, approved)
 
 
 def comment(text: str, ending: str) -> str:
@@ -97,17 +99,24 @@ async def send(services: Services, entry: Entry, write: "RuleAnswer") -> None:
 
 @dataclass(frozen=True, slots=True)
 class RuleAnswer(Write):
-    """`marker`: what no other comment has."""
+    """`marker`: what no other comment has. `approved`: what an approval is of."""
 
     services: Services
     scope: Scope
     run_id: int
     answer: Answer
     marker: str
+    approved: DeploymentRow | None = None
 
     async def prepare(self) -> bool:
+        """Gates are asked before each approval: it may be late, or the run may have been started
+        again since."""
         await github_rules.require_access(self.services.github, self.scope)
-        return True
+        if self.approved is None:
+            return True
+        if self.approved.ended_at is not None:
+            return False
+        return not await gates.wait_again(self.services, self.approved)
 
     async def find(self, entry: Entry) -> Ref | None:
         return self._ref if await self._is_answered() else None
