@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 from collections.abc import Coroutine
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,11 @@ from sandbox.github_actions.model import Job, WorkflowRun
 from sandbox.sandbox import REPOSITORY
 from tests.engine.by_hand import MINUTE, Engine, Killed, engine_by_hand, killed
 from webhook.engine.receive import receive
+from webhook.engine.rule_answers import RuleAnswer
 from webhook.engine.statuses import send_statuses
-from webhook.errors import RetryAt
+from webhook.errors import Forbidden, RetryAt
+from webhook.github.protection_rules import Answer, Kind
+from webhook.github.tokens import Scope
 from webhook.worker import follow
 
 DEPLOY_YML = """
@@ -145,3 +149,18 @@ async def test_what_is_late_answers_for_no_job_that_it_is_not_about(
         newest = await received(engine, request(engine, run))
         first = await received(engine, late)
         assert (await engine.phase(first), await engine.phase(newest)) == ("error", "queued")
+
+
+async def test_a_decision_is_kept_for_an_app_that_comes_back_after_weeks(
+    store_url: str, tmp_path: Path
+) -> None:
+    async with engine_by_hand(store_url, tmp_path, DEPLOY_YML) as engine:
+        now, gone = engine.clock(), Forbidden("suspended", 403)
+        kinds: tuple[Kind, ...] = ("comment", "approved", "rejected")
+        tried = {}
+        for kind in kinds:
+            answer = Answer("production", kind, "")
+            write = RuleAnswer(engine.services, Scope(1, REPOSITORY, 1), 7, answer, "marker")
+            tried[kind] = write.retry_rejected_at(gone, now - timedelta(days=28), now)
+        later = now + timedelta(hours=1)
+        assert tried == {"comment": None, "approved": later, "rejected": later}

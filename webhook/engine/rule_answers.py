@@ -4,7 +4,7 @@ A comment ends in a link that no other has, by which it is recognised in the run
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import zip_longest
 from typing import cast
@@ -22,7 +22,7 @@ from webhook.github.tokens import Scope
 from webhook.rejections import RejectionPolicy
 from webhook.security.signing import ENTRY_ANCHOR
 from webhook.store import outbox, protection_rules, timeline
-from webhook.store.deployments import DeploymentRow
+from webhook.store.deployments import RULE_WAITS_AT_MOST, DeploymentRow
 from webhook.store.outbox import Entry, Ref, State
 from webhook.store.timeline import TimelineEntry
 from webhook.text import LONGEST_KEPT, one_line
@@ -38,6 +38,8 @@ LAST_COMMENT = "This is the last comment until the decision, as GitHub takes no 
 _MARKDOWN = re.compile(r"[\\`*_{}\[\]()<>~|!&:.+-]")
 _MENTION = re.compile(r"[@#]")
 _NOT_JOINED = "\N{ZERO WIDTH SPACE}"
+# In bytes, escaped.
+_LONGEST_CHARACTER = 4
 
 
 async def send_answers(services: Services, row: DeploymentRow) -> None:
@@ -68,11 +70,12 @@ async def _write(
 
 
 def comment(text: str, ending: str) -> str:
-    """Markdown in which the text formats nothing and mentions nobody."""
-    room = LONGEST_COMMENT - len(ending) - 1
-    limit = min(room, LONGEST_KEPT)
-    while len(escaped := _escaped(one_line(text, limit))) > room:
-        limit -= max(1, (len(escaped) - room) // 2)
+    """Markdown in which the text formats nothing and mentions nobody. GitHub does not say what it
+    counts as a character: in bytes, it fits in any case."""
+    room = LONGEST_COMMENT - len(ending.encode()) - 1
+    limit = min(room, LONGEST_KEPT, len(text))
+    while (excess := len((escaped := _escaped(one_line(text, limit))).encode()) - room) > 0:
+        limit -= max(1, excess // _LONGEST_CHARACTER)
     return f"{escaped} {ending}"
 
 
@@ -157,14 +160,16 @@ class RuleAnswer(Write):
         return {"run": str(self.run_id), "answer": self.answer.kind}
 
     def retry_rejected_at(self, error: Rejected, since: datetime, now: datetime) -> datetime | None:
-        """A job that is not answered waits for a month."""
+        """A job that is not answered waits for a month, and nobody else can answer."""
+        doubtful = RejectionPolicy.doubtful(self.services.timing)
+        access = RejectionPolicy.access(self.services.timing)
+        is_comment = self.answer.kind == "comment"
         if error.code == NOT_PENDING:
-            is_comment = self.answer.kind == "comment"
-            policy = RejectionPolicy.doubtful(self.services.timing)
-            return None if is_comment else policy.retry_at(since, now)
-        if self.answer.kind == "comment" and not isinstance(error, Forbidden):
-            return RejectionPolicy.doubtful(self.services.timing).retry_at(since, now)
-        return RejectionPolicy.access(self.services.timing).retry_at(since, now)
+            return None if is_comment else doubtful.retry_at(since, now)
+        if is_comment:
+            policy = access if isinstance(error, Forbidden) else doubtful
+            return policy.retry_at(since, now)
+        return replace(access, counts_after=RULE_WAITS_AT_MOST).retry_at(since, now)
 
     def state_after(self, error: Rejected, *, in_doubt: bool, retried: bool) -> State:
         if retried:
