@@ -149,6 +149,21 @@ async def test_what_is_late_answers_for_no_job_that_it_is_not_about(
         newest = await received(engine, request(engine, run))
         first = await received(engine, late)
         assert (await engine.phase(first), await engine.phase(newest)) == ("error", "queued")
+        await received(engine, late)
+        assert await engine.rows("select from schedule where task = 'reject_rule'") == []
+        await engine.execute("update deployments set ended_at = now(), phase = 'success'")
+
+        run = started(engine)
+        again = request(engine, run)
+        asked_twice = await received(engine, again)
+        await done(follow(engine.services, asked_twice))
+        engine.clock.now -= 5 * MINUTE
+        await received(engine, again)
+        await send_statuses(engine.services, asked_twice)
+        await done(follow(engine.services, asked_twice))
+        await send_statuses(engine.services, asked_twice)
+        [review] = environments.reviews[run.id]
+        assert (review.state, "Frozen" in review.comment) == ("pending", True)
 
 
 async def test_a_decision_is_kept_for_an_app_that_comes_back_after_weeks(

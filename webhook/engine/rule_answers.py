@@ -117,7 +117,7 @@ class RuleAnswer(Write):
         await github_rules.require_access(self.services.github, self.scope)
         if self.approved is None:
             return True
-        if self.approved.ended_at is not None:
+        if self.approved.started_at is None or self.approved.ended_at is not None:
             return False
         return not await gates.wait_again(self.services, self.approved)
 
