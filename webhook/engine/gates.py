@@ -74,9 +74,7 @@ async def admit(
                 return await _supersede(services, connection, row, newer.id, newer.ref)
             if released := await _newer_released(services, connection, situation):
                 return await _give_way(services, connection, row, environment, released)
-            only_rules = gates.asks_rules_only(policy.environment)
-            for older in await deployments.older_unstarted(connection, row, only_rules=only_rules):
-                await _supersede(services, connection, older, row.id, row.shown_ref)
+            await _supersede_older(services, connection, row, policy.environment)
         if decision.blockers:
             return await _hold(services, connection, row, environment, decision)
         return await _let_start(services, connection, row, start)
@@ -235,6 +233,18 @@ async def _supersede(
     transition = Transition(Phase.SUPERSEDED, f"Superseded by deployment {by} ({ref})")
     columns: Columns = {**_UNSTARTED, "superseded_by": by}
     return await transitions.announce(services, connection, row, transition, columns=columns)
+
+
+async def _supersede_older(
+    services: Services, connection: Async, row: DeploymentRow, environment: Environment
+) -> None:
+    only_rules = gates.asks_rules_only(environment)
+    runs = set()
+    for older in await deployments.older_unstarted(connection, row, only_rules=only_rules):
+        if older.rule_run_id not in runs:  # the other jobs of its run end with it
+            await _supersede(services, connection, older, row.id, row.shown_ref)
+        if older.rule_run_id:
+            runs.add(older.rule_run_id)
 
 
 async def _newer_released(
