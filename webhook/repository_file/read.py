@@ -123,8 +123,8 @@ def _envs(document: Document, node: yaml.Node | None) -> list[yaml.Node]:
 
 def _is_target(node: yaml.Node) -> bool:
     """Whether it looks like a target of deliverybot's."""
-    keys = {key.value for key, _ in node.value} if isinstance(node, yaml.MappingNode) else set()
-    return bool(keys & DELIVERYBOTS)
+    pairs = node.value if isinstance(node, yaml.MappingNode) else []
+    return any(isinstance(key, yaml.ScalarNode) and key.value in DELIVERYBOTS for key, _ in pairs)
 
 
 def _approvers(document: Document, node: yaml.Node | None) -> tuple[str, ...]:
