@@ -284,6 +284,10 @@ def test_a_file_that_is_invalid_denies_what_it_concerns() -> None:
         "line 1, column 8: envs[0]: has no name; write name: production, as GitHub calls the"
         " environment"
     )
+    # To Gitploy they are two, of which the second has a gate.
+    twice = tightened("", "envs: [{name: Production}, {name: production, serialization: true}]")
+    assert twice.denial.endswith("is in line 1 in another spelling; remove one")
+    assert tightened("", "envs: [{name: production}, {name: production}]").denial == ""
     assert tightened("", "envs: {}").denial.startswith(
         "The repository's deploy.yml is invalid, line 1, column 7: envs: must be a list; write"
     )

@@ -81,7 +81,7 @@ def _read(document: Document, node: yaml.Node | None, substituted: Substituted) 
         read_environment(document, one, ("envs", index), approvers)
         for index, one in enumerate(envs)
     ]
-    _warn_of_duplicates(document, envs, read)
+    _add_duplicates(document, envs, read)
     _add_unknown_variables(document, node, envs, substituted)
     errors = sorted(document.errors)
     environments = tuple(
@@ -140,17 +140,23 @@ def _approvers(document: Document, node: yaml.Node | None) -> tuple[str, ...]:
     return document.texts(entry, path)
 
 
-def _warn_of_duplicates(
+def _add_duplicates(
     document: Document, envs: Sequence[yaml.Node], read: Sequence[FileEnvironment]
 ) -> None:
-    """Gitploy takes the first, too, but tells upper and lower case apart."""
+    """Gitploy takes the first, too, but tells upper and lower case apart: what it holds back by the
+    second one, nothing would hold back here."""
     first: dict[str, FileEnvironment] = {}
     for index, (node, one) in enumerate(zip(envs, read, strict=True)):
         other = first.setdefault(one.name.lower(), one)
-        if other is not one and one.name:
+        if other is one or not one.name:
+            continue
+        name, path = one_line(one.name, 60), ("envs", index)
+        if other.name == one.name:
             message = f"is in line {other.line} already, and does nothing here; remove one"
-            name = one_line(one.name, 60)
-            document.warn(node, ("envs", index), f"'{name}' {message}")
+            document.warn(node, path, f"'{name}' {message}")
+        else:
+            message = f"is in line {other.line} in another spelling; remove one"
+            document.error(node, path, f"'{name}' {message}")
 
 
 def _add_unknown_variables(
