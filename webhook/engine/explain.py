@@ -4,7 +4,7 @@ would meet now. It changes nothing, and needs no worker.
 Errors: `UserError`, for the person who asks.
 """
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -16,6 +16,7 @@ from webhook.deployments.locks import is_pattern
 from webhook.engine.gates import has_gates, would_meet
 from webhook.engine.policy import FilePolicy, policy_at
 from webhook.engine.policy_lines import policy_lines
+from webhook.engine.repository_files import parse
 from webhook.engine.services import Services
 from webhook.errors import INVALID, LACKS_PERMISSION, Rejected, RetryAt, UnknownOutcome, UserError
 from webhook.gates.repository_file import tightens
@@ -23,7 +24,6 @@ from webhook.github.checks import ContextState, contexts_of
 from webhook.github.repositories import commit_of
 from webhook.github.tokens import Scope
 from webhook.repository_file.lines import DEFAULT, Line
-from webhook.repository_file.read import read
 from webhook.store import automatic, workers
 from webhook.store.gates import Prospective
 from webhook.store.repository_files import HEAD
@@ -79,7 +79,7 @@ async def explain(services: Services, question: Question) -> Explanation:
     contexts, unknown = await _contexts(services, question, policy.environment, commit.sha)
     sections = (
         _policy_section(services, environment, policy),
-        _file_section(environment, policy, commit.sha),
+        await _file_section(environment, policy, commit.sha),
         _gates_section(services, decision.blockers),
         contexts,
         await _automatic_section(services, question),
@@ -153,16 +153,17 @@ def _value(line: Line) -> str:
     return one_line("; ".join(part for part in (line.value, ignored) if part), _LONGEST)
 
 
-def _file_section(environment: Environment, policy: FilePolicy, sha: str) -> Section:
+async def _file_section(environment: Environment, policy: FilePolicy, sha: str) -> Section:
+    rows = [Row(cells) async for cells in _file_rows(policy, sha)] if tightens(environment) else ()
     return Section(
         name="file",
         title="The repository's own deploy.yml",
         columns={"at": "at", "line": "line", "kind": "kind", "message": "message"},
-        rows=tuple(map(Row, _file_rows(policy, sha))) if tightens(environment) else (),
+        rows=tuple(rows),
     )
 
 
-def _file_rows(policy: FilePolicy, sha: str) -> Iterator[dict[str, str]]:
+async def _file_rows(policy: FilePolicy, sha: str) -> AsyncIterator[dict[str, str]]:
     for ref in dict.fromkeys((HEAD, sha)):
         kept, head = policy.kept.get(ref), policy.kept.get(HEAD)
         if kept is None or (ref != HEAD and head and kept.blob == head.blob):
@@ -173,7 +174,7 @@ def _file_rows(policy: FilePolicy, sha: str) -> Iterator[dict[str, str]]:
             yield {**where, "kind": "error" if kept.reason else "ok", "message": reason}
             continue
         yield {**where, "kind": "ok", "message": f"read; its blob is {kept.blob[:7]}"}
-        parsed = read(kept.content)
+        parsed = await parse(kept.content)
         for kind, found in (("error", parsed.errors), ("warning", parsed.warnings)):
             for one in found[:_MOST_FINDINGS]:
                 text = str(one).removeprefix(f"{one.line}:{one.column}: ")

@@ -16,6 +16,7 @@ from webhook.config.routing import matches_any, no_route_message, route
 from webhook.config.source import ConfigError
 from webhook.engine.file_check_text import PATH, check_run_of
 from webhook.engine.outbox import Outbox, Policy, Write
+from webhook.engine.repository_files import parse
 from webhook.engine.services import Services
 from webhook.errors import LACKS_PERMISSION, Forbidden, Rejected, RetryAt, UnknownOutcome
 from webhook.gates.repository_file import tightens
@@ -28,7 +29,6 @@ from webhook.github.pull_requests import PullRequest, pull_request
 from webhook.github.tokens import Scope
 from webhook.rejections import RejectionPolicy
 from webhook.repository_file.model import RepositoryFile
-from webhook.repository_file.read import read
 from webhook.repository_file.review import Change, review
 from webhook.store import file_checks, outbox, schedule
 from webhook.store.database import Async
@@ -177,9 +177,9 @@ async def _of_change(
     of_default = pull.base == pull.default_branch
     default = None if of_default else await _content(services, check, pull.default_branch)
     change = Change(
-        before=_read(before),
-        after=_read(after),
-        default=_read(default),
+        before=await _read(before),
+        after=await _read(after),
+        default=await _read(default),
         of_default_branch=of_default,
     )
     findings = review(change, lambda name: _route(services, check.repo, name))
@@ -192,13 +192,13 @@ async def _content(services: Services, check: FileCheck, ref: str) -> Content | 
     return found
 
 
-def _read(content: Content | None) -> RepositoryFile | None:
+async def _read(content: Content | None) -> RepositoryFile | None:
     if content is None:
         return None
     if content.unusable:
         message = f"{content.unusable}; it has to be a text file"
         return RepositoryFile(errors=(ConfigError(1, 1, (), message),))
-    return read(content.text)
+    return await parse(content.text)
 
 
 def _route(services: Services, repo: str, name: str) -> Environment | str:
