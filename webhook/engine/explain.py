@@ -139,7 +139,7 @@ def _policy_section(services: Services, environment: Environment, policy: FilePo
         columns={"key": "key", "from": "from", "value": "what holds"},
         rows=tuple(
             Row(
-                {"key": one.key, "from": one.origin, "value": _value(one)},
+                {"key": one.key, "from": one.origin, "value": _value(services, one)},
                 minor=one.origin == DEFAULT and not one.ignored,
             )
             for one in policy_lines(services, environment, policy)
@@ -148,9 +148,11 @@ def _policy_section(services: Services, environment: Environment, policy: FilePo
     )
 
 
-def _value(line: Line) -> str:
+def _value(services: Services, line: Line) -> str:
+    """The operator's file may have variables in it."""
     ignored = f"ignored: {line.ignored}" if line.ignored else ""
-    return one_line("; ".join(part for part in (line.value, ignored) if part), _LONGEST)
+    text = "; ".join(part for part in (line.value, ignored) if part)
+    return one_line(services.redactor.text(text), _LONGEST)
 
 
 async def _file_section(environment: Environment, policy: FilePolicy, sha: str) -> Section:
@@ -191,7 +193,7 @@ def _gates_section(services: Services, blockers: tuple[Blocker, ...]) -> Section
         row
         for name, several in found.items()
         for row in (
-            [Row(_verdict(one, now)) for one in several]
+            [Row(_verdict(services, one, now)) for one in several]
             or [Row({"gate": name, **allowed}, minor=True)]
         )
     ]
@@ -205,12 +207,13 @@ def _gates_section(services: Services, blockers: tuple[Blocker, ...]) -> Section
     )
 
 
-def _verdict(one: Blocker, now: datetime) -> dict[str, str]:
+def _verdict(services: Services, one: Blocker, now: datetime) -> dict[str, str]:
+    reason = f"{one.reason}. {one.way_out}" if one.way_out else one.reason
     return {
         "gate": one.gate,
         "verdict": "refuses" if one.denies else "waits",
         "until": "" if one.denies else end_of(one, now).removeprefix("until "),
-        "reason": f"{one.reason}. {one.way_out}" if one.way_out else one.reason,
+        "reason": services.redactor.text(reason),
     }
 
 

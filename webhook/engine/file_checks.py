@@ -6,7 +6,7 @@ Exactly one for each head of a pull request: it is found again by its external_i
 may not write check runs, there is none, and `python -m webhook check` says so.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import structlog
@@ -182,7 +182,9 @@ async def _of_change(
         default=await _read(default),
         of_default_branch=of_default,
     )
-    findings = review(change, lambda name: _route(services, check.repo, name))
+    found = review(change, lambda name: _route(services, check.repo, name))
+    # Some of it is of the operator's file, which may have variables in it.
+    findings = [replace(one, text=services.redactor.text(one.text)) for one in found]
     return check_run_of(check, findings, is_there=after is not None)
 
 
