@@ -197,6 +197,10 @@ async def test_reviewers_see_what_is_wrong_and_what_a_change_loosens(pulls: Pull
     assert run.conclusion == "failure", "nobody could approve by both files"
     assert "and nobody may give one by both" in run.output["title"]
 
+    await pulls.push(pull, BEFORE.replace(": true\n", ": ${GITPLOY_DEPLOY_TASK/deploy/true}\n"))
+    title = pulls.run_of(pull.head_sha).output["title"]
+    assert title.startswith("Loosens 1 gate: Rollbacks: production: serialization: several")
+
     gone = await pulls.open(None, "gone")
     run = pulls.run_of(gone.head_sha)
     assert (run.conclusion, run.annotations) == ("neutral", [])
