@@ -116,6 +116,8 @@ async def _read(
     now = services.clock()
     at, etag = "" if ref == HEAD else ref, known.etag if known else ""
     found = await read_file(services.github, where, PATH, ref=at, etag=etag)
+    if found is None and known is None:  # the first answer, which may be an odd one
+        found = await read_file(services.github, where, PATH, ref=at)
     if found is None:
         return _missing(services, where.repo_id, ref, known, now)
     if isinstance(found, Unchanged):
