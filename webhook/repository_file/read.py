@@ -165,8 +165,8 @@ def _add_unknown_variables(
     """Gitploy puts ERR_NOT_IMPLEMENTED; in a comment, that is nothing."""
     if not found.unknown or node is None:
         return
-    document.errors = [one for one in document.errors if NOT_IMPLEMENTED not in one.message]
     spans = sorted((one.start_mark.index, one.end_mark.index) for one in scalars(node))
+    errors = []
     for one in found.unknown:
         at = bisect_left(found.offsets, one.offset)
         path: Path = next(
@@ -182,4 +182,15 @@ def _add_unknown_variables(
         error = ConfigError(*document.position_of(one.offset), path, message)
         before = bisect_right(spans, (at, len(found.text))) - 1
         in_value = before >= 0 and at < spans[before][1]
-        (document.add_error if in_value else document.add_warning)(error)
+        if in_value:
+            errors.append(error)
+        else:
+            document.add_warning(error)
+    lines = {one.line for one in errors}
+    document.errors = [
+        one
+        for one in document.errors
+        if one.line not in lines or NOT_IMPLEMENTED not in one.message
+    ]
+    for error in errors:
+        document.add_error(error)
