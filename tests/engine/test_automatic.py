@@ -9,7 +9,7 @@ import pytest
 from sandbox.sandbox import REPOSITORY
 from tests.engine.by_hand import Engine, Killed, engine_by_hand, killed
 from webhook.engine.automatic import deploy_automatically, propose
-from webhook.errors import RetryAt
+from webhook.errors import Conflict, RetryAt
 from webhook.store.automatic import Proposal
 
 DEPLOY_YML = "envs: [{name: production, handler: by-hand, auto_deploy_on: ^refs/heads/main$}]"
@@ -73,6 +73,21 @@ async def test_a_killed_worker_creates_none_twice_and_leaves_none_out(
             )
             assert (row["state"], row["created_deployment_id"]) == ("created", created.id)
         assert kills >= 6
+
+
+async def test_two_workers_that_are_at_it_at_once_create_one(
+    store_url: str, tmp_path: Path
+) -> None:
+    """The claim of one may have ended, as its machine stood still."""
+    async with engine_by_hand(store_url, tmp_path, DEPLOY_YML) as engine:
+        for number in range(4):
+            sha, one = await push(engine, number)
+            both = (deploy_automatically(engine.services, one) for _ in range(2))
+            ends = await asyncio.gather(*both, return_exceptions=True)
+            assert all(end is None or isinstance(end, Conflict | RetryAt) for end in ends)
+            await finish(engine, one)
+            every = engine.sandbox.github.deployments.values()
+            assert [deployment.sha for deployment in every].count(sha) == 1
 
 
 async def test_of_two_that_are_ready_at_once_the_older_is_never_the_newer_deployment(

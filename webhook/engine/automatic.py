@@ -17,7 +17,7 @@ from webhook.engine import automatic_conditions
 from webhook.engine.automatic_conditions import Ends, Ready, Unwanted, Waits
 from webhook.engine.creation import DeploymentWrite, Plan
 from webhook.engine.services import Services
-from webhook.errors import Rejected, RetryAt, UnknownOutcome
+from webhook.errors import Conflict, Rejected, RetryAt, UnknownOutcome
 from webhook.github.tokens import Scope
 from webhook.store import actions, announcements, automatic, schedule
 from webhook.store.actions import ActionRow
@@ -147,6 +147,8 @@ async def _begin(services: Services, row: AutomaticDeployment, ready: Ready) -> 
             reason = f"{row.shown_ref} was ready first"
             await automatic.supersede_older(connection, row, reason, now)
             action_id = await automatic.begin(connection, row)
+            if action_id is None:
+                raise Conflict(f"automatic deployment {row.id} was changed by another process")
     if newer is not None:
         await _end(services, row, Ends("superseded", f"{newer.shown_ref} was ready first"))
     elif older is not None:

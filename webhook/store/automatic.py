@@ -235,33 +235,35 @@ async def supersede_older(
     return [row["id"] async for row in cursor]
 
 
-async def begin(connection: Async, one: AutomaticDeployment) -> int:
-    """The id of the action that creates it, which is about what it promotes. Who is behind a bot is
-    not known."""
-    login = "" if one.login.endswith("[bot]") else one.login
-    cursor = await connection.execute(
-        "insert into actions (key, kind, team, slack_user, slack_name, login, login_id, repo,"
-        " repo_id, environment, ref, ref_name, deployment_id)"
-        " values (gen_random_uuid(), %s, '', '', '', %s, %s, %s, %s, %s, %s, %s,"
-        " (select id from deployments where id = %s)) returning id",
-        [
-            KINDS[one.cause],
-            login,
-            one.login_id,
-            one.repo,
-            one.repo_id,
-            one.environment,
-            one.sha,
-            one.ref_name,
-            one.from_deployment_id,
-        ],
-    )
-    row = await cursor.fetchone()
-    assert row is not None
-    await connection.execute(
-        "update automatic_deployments set action_id = %s where id = %s", [row["id"], one.id]
-    )
-    return int(row["id"])
+_BEGIN = """
+with one as (
+    select * from automatic_deployments where id = %(id)s and at = %(at)s and state = 'waiting'
+    and action_id is null for update
+), action as (
+    insert into actions (key, kind, team, slack_user, slack_name, login, login_id, repo, repo_id,
+        environment, ref, ref_name, deployment_id)
+    select gen_random_uuid(), %(kind)s, '', '', '', %(login)s, login_id, repo, repo_id,
+        environment, sha, %(ref_name)s,
+        (select id from deployments where id = one.from_deployment_id)
+    from one returning id
+)
+update automatic_deployments set action_id = action.id from action
+where automatic_deployments.id = %(id)s returning action_id
+"""
+
+
+async def begin(connection: Async, one: AutomaticDeployment) -> int | None:
+    """The id of the action that creates it, which is about what it promotes; None if another worker
+    has begun it, or ended it. Who is behind a bot is not known."""
+    values = {
+        "id": one.id,
+        "at": one.at,
+        "kind": KINDS[one.cause],
+        "login": "" if one.login.endswith("[bot]") else one.login,
+        "ref_name": one.ref_name,
+    }
+    row = await (await connection.execute(_BEGIN, values)).fetchone()
+    return row["action_id"] if row else None
 
 
 async def others_waiting(connection: Async, one: AutomaticDeployment) -> list[int]:
