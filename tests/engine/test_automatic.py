@@ -6,10 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from sandbox.faults import Fault
 from sandbox.sandbox import REPOSITORY
 from tests.engine.by_hand import Engine, Killed, engine_by_hand, killed
+from webhook.deployments.models import Repository
 from webhook.engine.automatic import deploy_automatically, propose
+from webhook.engine.pushes import reported
 from webhook.errors import Conflict, RetryAt
+from webhook.github.commit_events import CommitReported
 from webhook.store.automatic import Proposal
 
 DEPLOY_YML = "envs: [{name: production, handler: by-hand, auto_deploy_on: ^refs/heads/main$}]"
@@ -88,6 +92,36 @@ async def test_two_workers_that_are_at_it_at_once_create_one(
             await finish(engine, one)
             every = engine.sandbox.github.deployments.values()
             assert [deployment.sha for deployment in every].count(sha) == 1
+
+
+async def test_a_check_that_is_run_again_while_github_is_unclear_counts(
+    store_url: str, tmp_path: Path
+) -> None:
+    needs = DEPLOY_YML.replace("handler:", "required_contexts: [build], handler:")
+    async with engine_by_hand(store_url, tmp_path, needs) as engine:
+        github = engine.sandbox.github
+        sha, one = await push(engine, 1)
+
+        site = github.repository(REPOSITORY)
+        engine.sandbox.installation.permissions |= {"checks": "read", "statuses": "read"}
+        event = CommitReported(Repository(site.id, REPOSITORY, ""), sha, "build")
+
+        async def build(state: str) -> None:
+            site.set_check(sha, "build", state)
+            async with engine.services.pool.connection() as connection:
+                await reported(engine.services, connection, event)
+
+        await build("success")
+        github.faults.add("POST /repos/acme/site/deployments", Fault.status(502, {}))
+        with pytest.raises(RetryAt):
+            await deploy_automatically(engine.services, one)
+        await build("failure")
+        await finish(engine, one)
+        [row] = await engine.rows("select state, code from automatic_deployments")
+        assert row == {"state": "failed", "code": "checks_failed"}
+        await build("success")
+        await finish(engine, one)
+        assert [one.sha for one in github.deployments.values()] == [sha]
 
 
 async def test_of_two_that_are_ready_at_once_the_older_is_never_the_newer_deployment(

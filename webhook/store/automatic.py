@@ -154,8 +154,8 @@ async def concerned(
         " and sha = %s and (state = 'waiting' or state = 'failed' and code = %s and deadline > %s)"
         " and (%s = '' or contexts = '{}' or %s = any(contexts)) order by id"
         " for update),"
-        " again as (update automatic_deployments set state = 'waiting', code = '', ended_at = null"
-        " where id = any(array(select id from changed where state = 'failed')))"
+        " again as (update automatic_deployments set state = 'waiting', code = '', ended_at = null,"
+        " action_id = null where id = any(array(select id from changed where state = 'failed')))"
         " select id from changed order by id",
         [repo_id, sha, CHECKS_FAILED, now, context, context],
     )
