@@ -21,7 +21,7 @@ from webhook.errors import Conflict, Rejected, RetryAt, UnknownOutcome
 from webhook.github.tokens import Scope
 from webhook.store import actions, announcements, automatic, schedule
 from webhook.store.actions import ActionRow
-from webhook.store.automatic import AutomaticDeployment, Proposal, State
+from webhook.store.automatic import AutomaticDeployment, Proposal
 from webhook.store.database import Async
 from webhook.store.schedule import Key
 from webhook.text import LONGEST_KEPT, one_line
@@ -118,7 +118,8 @@ async def _end(services: Services, row: AutomaticDeployment, ends: Ends) -> None
             await _announce(services, connection, row, "ended", f"was not deployed: {reason}")
         if row.from_deployment_id:  # its message offers to do it by hand now
             await schedule.request(connection, [], notified=[row.from_deployment_id])
-        await ask_again(connection, await automatic.others_waiting(connection, row))
+        if row.action_id is not None:  # who waits for that goes on
+            await ask_again(connection, await automatic.others_waiting(connection, row))
 
 
 async def _announce(
@@ -127,7 +128,7 @@ async def _announce(
     sign = "\N{HOURGLASS WITH FLOWING SAND}" if what == "waits" else "\N{CROSS MARK}"
     cause = "pushed" if row.cause == "push" else "promoted"
     by = f", {cause} by {row.login}" if row.login else ""
-    first = f"{sign} {row.repo}, {row.environment}: {row.shown_ref}{by}, {text}."
+    first = f"{sign} {row.repo}, {row.environment}: {row.shown_ref}{by}, {text.rstrip('. ')}."
     announcement = Announcement(key=f"automatic:{row.id}:{what}", text=first)
     destinations = services.main_destinations([(row.repo, row.environment)])
     await announcements.add(connection, announcement, destinations)
@@ -206,10 +207,12 @@ async def _created(services: Services, row: AutomaticDeployment, action: ActionR
     if action.open:
         raise RetryAt("another worker creates it", services.clock() + services.timing.claim_lasts)
     created = action.created_deployment_id
-    state: State = "created" if created else "failed"
+    if created is None:
+        await _end(services, row, Ends("failed", action.message))
+        return
     async with services.pool.connection() as connection, connection.transaction():
         now = services.clock()
-        await automatic.end(connection, row.id, state, action.message, now, created=created)
+        await automatic.end(connection, row.id, "created", action.message, now, created=created)
         await ask_again(connection, await automatic.others_waiting(connection, row))
     log.info("deployed automatically", created=created)
 
