@@ -34,7 +34,7 @@ _IN_DOUBT = "GitHub gave no clear response, for a day; check there whether it wa
 
 async def propose(services: Services, connection: Async, proposal: Proposal) -> int | None:
     """Deploy it as soon as it may be, in the transaction that learns of the cause. Its id; None if
-    its environment had this commit proposed before, or is not in deploy.yml."""
+    its environment had this commit before, or is not in deploy.yml."""
     environment = route(services.config, proposal.repo, proposal.environment)
     if environment is None:
         return None
@@ -71,7 +71,7 @@ async def deploy_automatically(services: Services, automatic_id: int) -> None:
             await _end(services, row, ends)
         case Unwanted():
             async with services.pool.connection() as connection:
-                await automatic.forget(connection, row.id)
+                await automatic.forget(connection, row)
         case Ready() as ready:
             await _begin(services, row, ready)
 
@@ -112,7 +112,7 @@ async def _end(services: Services, row: AutomaticDeployment, ends: Ends) -> None
         if row.action_id is not None:
             await actions.give_up(connection, row.action_id, "failed", reason, ends.code)
         ended = await automatic.end(
-            connection, row.id, ends.state, reason, services.clock(), code=ends.code
+            connection, row, ends.state, reason, services.clock(), code=ends.code
         )
         if ended and ends.state == "failed":
             await _announce(services, connection, row, "ended", f"was not deployed: {reason}")
@@ -129,7 +129,8 @@ async def _announce(
     cause = "pushed" if row.cause == "push" else "promoted"
     by = f", {cause} by {row.login}" if row.login else ""
     first = f"{sign} {row.repo}, {row.environment}: {row.shown_ref}{by}, {text.rstrip('. ')}."
-    announcement = Announcement(key=f"automatic:{row.id}:{what}", text=first)
+    key = f"automatic:{row.id}:{row.at.timestamp()}:{what}"
+    announcement = Announcement(key=key, text=first)
     destinations = services.main_destinations([(row.repo, row.environment)])
     await announcements.add(connection, announcement, destinations)
 
@@ -212,7 +213,7 @@ async def _created(services: Services, row: AutomaticDeployment, action: ActionR
         return
     async with services.pool.connection() as connection, connection.transaction():
         now = services.clock()
-        await automatic.end(connection, row.id, "created", action.message, now, created=created)
+        await automatic.end(connection, row, "created", action.message, now, created=created)
         await ask_again(connection, await automatic.others_waiting(connection, row))
     log.info("deployed automatically", created=created)
 

@@ -99,15 +99,23 @@ _HERE = "repo_id = %s and lower(environment) = lower(%s)"
 async def add(
     connection: Async, proposal: Proposal, now: datetime, deadline: datetime
 ) -> int | None:
-    """The id of the new one; None where there was one of this environment and commit before."""
+    """The id of the new one; None where there was one of this environment and commit before. A push
+    of a commit that waits, or for which nothing was created, takes the place of the earlier one."""
     state = "skipped" if proposal.skip_reason else "waiting"
     ended_at = now if proposal.skip_reason else None
     cursor = await connection.execute(
-        "insert into automatic_deployments (at, cause, repo, repo_id, installation_id, environment,"
-        " sha, ref, login, login_id, from_deployment_id, due_at, deadline,"
+        "insert into automatic_deployments as before (at, cause, repo, repo_id, installation_id,"
+        " environment, sha, ref, login, login_id, from_deployment_id, due_at, deadline,"
         " skips_checks, state, reason, ended_at)"
         " values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
-        " on conflict (repo_id, lower(environment), sha) do nothing returning id",
+        " on conflict (repo_id, lower(environment), sha) do update set at = excluded.at,"
+        " repo = excluded.repo, installation_id = excluded.installation_id, ref = excluded.ref,"
+        " login = excluded.login, login_id = excluded.login_id, deadline = excluded.deadline,"
+        " state = 'waiting', code = '', reason = '', contexts = '{}', action_id = null,"
+        " ended_at = null where (before.cause, excluded.cause) = ('push', 'push')"
+        " and excluded.state = 'waiting' and excluded.at > before.at and (before.state in"
+        " ('superseded', 'failed') or before.state = 'waiting' and before.action_id is null)"
+        " returning id",
         [
             proposal.at or now,
             proposal.cause,
@@ -174,7 +182,7 @@ async def still_waits(
 
 async def end(
     connection: Async,
-    automatic_id: int,
+    one: AutomaticDeployment,
     state: State,
     reason: str,
     now: datetime,
@@ -182,21 +190,21 @@ async def end(
     code: str = "",
     created: int | None = None,
 ) -> bool:
-    """Whether this ended it."""
+    """Whether this ended it; it may have been pushed once more meanwhile."""
     cursor = await connection.execute(
         "update automatic_deployments set state = %s, reason = %s, code = %s, ended_at = %s,"
-        " created_deployment_id = %s where id = %s and state = 'waiting'",
-        [state, reason, code, now, created, automatic_id],
+        " created_deployment_id = %s where id = %s and at = %s and state = 'waiting'",
+        [state, reason, code, now, created, one.id, one.at],
     )
     return cursor.rowcount == 1
 
 
-async def forget(connection: Async, automatic_id: int) -> None:
+async def forget(connection: Async, one: AutomaticDeployment) -> None:
     """One that deploy.yml does not want after all."""
     await connection.execute(
-        "delete from automatic_deployments where id = %s and state = 'waiting'"
+        "delete from automatic_deployments where id = %s and at = %s and state = 'waiting'"
         " and action_id is null",
-        [automatic_id],
+        [one.id, one.at],
     )
 
 
@@ -254,7 +262,7 @@ where automatic_deployments.id = %(id)s returning action_id
 
 async def begin(connection: Async, one: AutomaticDeployment) -> int | None:
     """The id of the action that creates it, which is about what it promotes; None if another worker
-    has begun it, or ended it. Who is behind a bot is not known."""
+    has begun it or ended it, or it was pushed once more. Who is behind a bot is not known."""
     values = {
         "id": one.id,
         "at": one.at,
