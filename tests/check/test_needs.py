@@ -82,7 +82,7 @@ def test_each_key_needs_its_own(keys: str, permissions: dict[str, str], events: 
 
 async def test_an_app_with_exactly_that_is_right_and_each_thing_less_is_reported() -> None:
     keys = (
-        "slack: {channel: '#x'}, auto_deploy_on: ^main$, required_contexts: [ci],"
+        "slack: {channel: '#x'}, auto_deploy_on: /main$, required_contexts: [ci],"
         " repository_file: tighten, protection_rule: true"
     )
     used = config(f"envs: [{{name: a, {COMMAND}, {keys}}}]")
