@@ -330,6 +330,7 @@ def test_gitploys_older_approval_never_becomes_none(
 LOGINS = st.lists(st.sampled_from(["mona", "Eve", "cleo"]), min_size=1, max_size=3, unique=True)
 BOOLEANS = st.sampled_from(["", "true", "false"])
 PATTERNS = st.sampled_from(["", "^v", "main", "^release/"])
+PUSHED = st.sampled_from(["", "^refs/tags/v", "main", "/release/"])
 WINDOWS = st.sampled_from(
     ["", '{start: "0 12 * * FRI", duration: 1h}', '{start: "* * 1 1 *", duration: 1h}']
 )
@@ -343,7 +344,7 @@ def keys(draw: st.DrawFn, *, operator: bool) -> str:
         ("serialization", BOOLEANS),
         ("production_environment", BOOLEANS),
         ("deployable_ref", PATTERNS),
-        ("auto_deploy_on", PATTERNS),
+        ("auto_deploy_on", PUSHED),
     ):
         if value := draw(strategy):
             found.append(f"{key}: {value}")

@@ -110,7 +110,7 @@ def _rules(row: AutomaticDeployment, policy: Policy) -> Answer | None:
     if row.cause == "promotion" and promotion_of(policy.environment).promote is None:
         return Unwanted()
     if isinstance(policy.file, Deny):
-        return Ends("failed", f"{policy.file.reason}. {policy.file.way_out}")
+        return Ends("failed", ". ".join(filter(None, (policy.file.reason, policy.file.way_out))))
     if isinstance(policy.file, Wait):
         return Waits(policy.file.reason, until=policy.file.until)
     try:
@@ -168,7 +168,8 @@ async def _checks(
     known = await contexts_of(services.github, scope, row.sha)
     failed = [name for name in needed if known.get(name) == "failure"]
     if failed:
-        reason = f"{_listed(failed)} did not succeed"
+        again = "it is deployed if that succeeds when it is run again"
+        reason = f"{_listed(failed)} did not succeed; {again}"
         return Ends("failed", reason, automatic.CHECKS_FAILED)
     missing = [name for name in needed if known.get(name) != "success"]
     return Waits(_awaited(row, missing, known), needed) if missing else None

@@ -261,7 +261,9 @@ def _caveats(question: Question, environment: Environment) -> Iterator[str]:
     if not question.asker:
         yield "Nobody is named who would ask for it, which approvals and locks may depend on"
     if not has_gates(environment):
-        yield f"Its tool, {environment.handler}, starts by itself, past every gate"
+        start = f"Its tool, {environment.handler}, starts by itself"
+        held = "; its jobs wait where GitHub asks by the App's protection rule"
+        yield f"{start}{held if environment.can_be_held else ', past every gate'}"
     yield f"Whether its tool, {environment.handler}, would take it is not asked before"
 
 

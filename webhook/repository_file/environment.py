@@ -8,7 +8,7 @@ from datetime import timedelta
 import yaml
 
 from webhook.config.creation import Payload
-from webhook.config.patterns import error_of, warning_of
+from webhook.config.patterns import error_of, full_ref_error, warning_of
 from webhook.config.source import Path
 from webhook.gates.freeze import FrozenWindow
 from webhook.repository_file import keys
@@ -83,7 +83,8 @@ def _pattern(fields: Fields, key: str) -> str | None:
     if error := error_of(pattern):
         fields.error(key, error, quoted=bool(pattern))
         return None
-    if warning := warning_of(pattern):
+    never = full_ref_error(pattern) if key == "auto_deploy_on" else ""
+    if warning := never or warning_of(pattern):
         fields.warn(key, warning)
     return pattern
 
