@@ -261,3 +261,43 @@ async def test_the_repositorys_own_file_may_ask_for_it(store_url: str, tmp_path:
         assert deployment.environment == "staging"
         # Of the push that brought the file, which is not to be deployed, nothing is left.
         await until(lambda: len(world.rows(ROWS)) == 1 or None)
+
+
+async def test_what_its_own_file_does_not_say_is_not_forgotten(
+    store_url: str, tmp_path: Path
+) -> None:
+    async with live(store_url, tmp_path, BY_ITS_OWN, sandbox=sandbox()) as world:
+        site, github = site_of(world), world.github
+        read = "GET /repos/acme/site/contents/deploy.yml"
+        github.faults.add(read, Fault.status(500, {}), times=50)
+        github.webhook_url, address = "", github.webhook_url
+        site.push("With a file", files={"deploy.yml": ITS_OWN})
+        github.webhook_url = address
+        sha = site.push("One", ref="topic")
+        await row_of(world, sha, "waiting", "Cannot read the repository's deploy.yml")
+        github.faults.clear()
+        github.report_check(REPOSITORY, sha, "unit", conclusion="success")
+        await row_of(world, sha, "created")
+
+        async def forgotten(sha: str) -> None:
+            await world.idle()
+            assert sha not in [row["sha"] for row in world.rows(ROWS)]
+
+        wrong = f"{ITS_OWN}    serialization: 7"
+        await forgotten(site.push("Another key is wrong", files={"deploy.yml": wrong}))
+        for number in range(2):
+            sha = site.push(f"Number {number}", ref="topic")
+            await row_of(world, sha, "failed", "The repository's deploy.yml is invalid, line 6")
+        await forgotten(site.push("Elsewhere", ref="other"))
+        site.push("No YAML", files={"deploy.yml": "envs: [auto_deploy_on"})
+        sha = site.push("Perhaps", ref="other")
+        await row_of(world, sha, "failed", "The repository's deploy.yml is invalid, line 1")
+        await until_messages(world, 4)
+        await world.idle()
+        texts = [one.text for one in world.messages() if "acme/site, staging:" in one.text]
+        assert ["pushed by octocat, was not deployed" in one for one in texts] == [
+            True,
+            True,
+            False,
+        ]
+        assert " are to be deployed is not known, and they were not: The repo" in texts[2]

@@ -12,11 +12,11 @@ from webhook.deployments.blockers import moment
 from webhook.deployments.models import is_production
 from webhook.deployments.phases import FAILED
 from webhook.engine.creation import Plan, marker
-from webhook.engine.policy import policy_at
+from webhook.engine.policy import FilePolicy, asks_for, policy_at, shows_commit
 from webhook.engine.services import Services
 from webhook.errors import INVALID, Rejected, RetryAt, UnknownOutcome
 from webhook.gates.chains import promotion_of
-from webhook.gates.contract import Deny, Policy, Wait
+from webhook.gates.contract import ALLOW, Deny, Wait
 from webhook.gates.promotion import lacks
 from webhook.github import compare, repositories
 from webhook.github.checks import ContextState, contexts_of
@@ -33,11 +33,13 @@ _BRANCH = "refs/heads/"
 
 @dataclass(frozen=True, slots=True)
 class Waits:
-    """`contexts`: the checks that it waits for. `until`: when it ends, if that is known."""
+    """`contexts`: the checks that it waits for. `until`: when it ends, if that is known.
+    `asked_for`: False where nobody knows whether any rule asks for it."""
 
     reason: str
     contexts: Sequence[str] = ()
     until: datetime | None = None
+    asked_for: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,7 @@ class Ends:
     state: State
     reason: str
     code: str = ""
+    asked_for: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +92,7 @@ async def ask(services: Services, row: AutomaticDeployment) -> Answer:
         policy = await policy_at(services, scope, row.environment, sha=row.sha)
         if policy is None:
             return Ends("failed", no_route_message(services.config, row.repo, row.environment))
-        if answer := _rules(row, policy):
+        if answer := _rules(services, row, policy):
             return answer
         environment = policy.environment
         return (
@@ -103,21 +106,43 @@ async def ask(services: Services, row: AutomaticDeployment) -> Answer:
         return _unknown(error)
 
 
-def _rules(row: AutomaticDeployment, policy: Policy) -> Answer | None:
+def _rules(services: Services, row: AutomaticDeployment, policy: FilePolicy) -> Answer | None:
     """What deploy.yml, and the repository's own, say of it."""
-    if row.cause == "push" and not is_deployed_on(policy.environment, row.ref):
-        return Unwanted()
-    if row.cause == "promotion" and promotion_of(policy.environment).promote is None:
-        return Unwanted()
+    asked_for = _asked_for(row, policy)
+    if asked_for is False:
+        return _not_wanted(services, row, policy)
+    known = asked_for is not None
     if isinstance(policy.file, Deny):
-        return Ends("failed", ". ".join(filter(None, (policy.file.reason, policy.file.way_out))))
+        reason = ". ".join(filter(None, (policy.file.reason, policy.file.way_out)))
+        return Ends("failed", reason, asked_for=known)
     if isinstance(policy.file, Wait):
-        return Waits(policy.file.reason, until=policy.file.until)
+        return Waits(policy.file.reason, until=policy.file.until, asked_for=known)
     try:
         payload_of(policy.environment, {})
     except ValueError as error:
         return Ends("failed", f"its payload needs a person: {error}")
     return None
+
+
+def _asked_for(row: AutomaticDeployment, policy: FilePolicy) -> bool | None:
+    """None: the repository's own file may, which is wrong or not shown."""
+    if row.cause == "promotion":
+        return promotion_of(policy.environment).promote is not None
+    if is_deployed_on(policy.environment, row.ref):
+        return True
+    return False if policy.file is ALLOW else asks_for(policy, row.environment, row.ref)
+
+
+def _not_wanted(
+    services: Services, row: AutomaticDeployment, policy: FilePolicy
+) -> Waits | Unwanted:
+    """Just after the push that brings the repository's file, GitHub may show the one before."""
+    counts_at = row.at + services.timing.head_may_lag_for
+    late = services.clock() >= counts_at or row.cause == "promotion"
+    if late or shows_commit(policy, row.sha):
+        return Unwanted()
+    reason = "GitHub may show the repository's deploy.yml as it was before"
+    return Waits(reason, until=counts_at, asked_for=False)
 
 
 def _unknown(error: RetryAt | UnknownOutcome | Rejected) -> Waits:

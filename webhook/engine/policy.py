@@ -21,9 +21,10 @@ from webhook.errors import LACKS_PERMISSION, Rejected, RetryAt
 from webhook.gates.contract import ALLOW, Deny, Policy, Verdict, Wait
 from webhook.gates.repository_file import REPOSITORY_FILE, tightens
 from webhook.github.tokens import Scope
+from webhook.repository_file import tighten
 from webhook.repository_file.model import RepositoryFile
 from webhook.repository_file.read import read
-from webhook.repository_file.tighten import Line, tighten
+from webhook.repository_file.tighten import Line
 from webhook.store import gates
 from webhook.store import repository_files as store
 from webhook.store.database import Async
@@ -137,6 +138,23 @@ async def policies_at(
     }
 
 
+def asks_for(policy: FilePolicy, environment_name: str, full_ref: str) -> bool | None:
+    """Whether the repository's file, which is wrong or not shown, would have that push deployed;
+    None: it may."""
+    file = _parsed(policy.kept, HEAD, _Subject(environment_name, "", rollback=False))
+    if isinstance(policy.file, Wait) or file is None:
+        return None
+    if not file.errors_for(environment_name):
+        return False  # the environment has what it says
+    return tighten.asks_for(file, policy.kept[HEAD].content, environment_name, full_ref)
+
+
+def shows_commit(policy: FilePolicy, sha: str) -> bool:
+    """Whether the file at the head of the default branch is that of the commit."""
+    head, here = policy.kept.get(HEAD), policy.kept.get(sha)
+    return (head and (head.state, head.blob)) == (here and (here.state, here.blob))
+
+
 async def changed(services: Services, connection: Async, repo_id: int) -> None:
     """A push may have changed the file at the head of the default branch: all that waits there is
     asked again. In the transaction that learns of the push."""
@@ -153,7 +171,7 @@ def _policy(
 ) -> FilePolicy:
     head = fetched.kept.get(HEAD)
     own, here = (_parsed(fetched.kept, ref, subject) for ref in (HEAD, subject.sha))
-    found = tighten(environment, own, here, subject.environment)
+    found = tighten.tighten(environment, own, here, subject.environment)
     verdict: Verdict = ALLOW
     if head is not None and head.state == "unusable":
         way_out = "Commit a plain file there, or remove it"
