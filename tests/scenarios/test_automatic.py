@@ -231,20 +231,29 @@ async def test_what_waits_for_long_says_why_and_ends(world: World) -> None:
 
 async def test_after_a_person_has_gone_back_older_pushes_stay_away(world: World) -> None:
     site = site_of(world)
-    good = site.push("Good")
-    succeed(world, good)
-    await row_of(world, good, "created")
-    await world.idle()
+
+    async def deployed(message: str) -> str:
+        sha = site.push(message)
+        succeed(world, sha)
+        await row_of(world, sha, "created")
+        await world.idle()
+        return sha
+
+    good, bad = await deployed("Good"), await deployed("Bad")
     late = await pushed(world, "Late")
-    [first] = created(world, good)
     await world.deploy("production", ref=good)
-    back = await until(lambda: created(world, good)[1:] or None)
-    await world.github.wait_for(back[0].id, "success")
+    [back] = await until(lambda: created(world, good)[1:] or None)
+    await world.github.wait_for(back.id, "success")
     succeed(world, late)
     await row_of(world, late, "superseded", f"octocat has gone back to {good[:7]} since")
-    assert f"(deployment {back[0].id})" in await listed(world)
-    assert back[0].id > first.id
-    newer = site.push("Newer")
+    assert f"(deployment {back.id})" in await listed(world)
+    assert back.id > created(world, bad)[0].id
+    said = f"was not deployed: octocat has gone back to {good[:7]} since"
+    await until(lambda: [one for one in world.messages() if said in one.text] or None)
+    # To deploy once more what is there is no rollback.
+    newer = await pushed(world, "Newer")
+    again = await world.deploy("production", ref=good)
+    await world.github.wait_for(again.id, "success")
     succeed(world, newer)
     await row_of(world, newer, "created")
 

@@ -107,6 +107,7 @@ async def _hold(
 
 async def _end(services: Services, row: AutomaticDeployment, ends: Ends) -> None:
     """Without a deployment. People hear of what failed: they expected it."""
+    announced = ends.announced or ends.state == "failed"
     reason = one_line(ends.reason, LONGEST_KEPT)
     log.info("no automatic deployment", state=ends.state, reason=reason)
     async with services.pool.connection() as connection, connection.transaction():
@@ -115,9 +116,9 @@ async def _end(services: Services, row: AutomaticDeployment, ends: Ends) -> None
         ended = await automatic.end(
             connection, row, ends.state, reason, services.clock(), code=ends.code
         )
-        if ended and ends.state == "failed" and ends.asked_for:
+        if ended and announced and ends.asked_for:
             await _announce(services, connection, row, "ended", f"was not deployed: {reason}")
-        elif ended and ends.state == "failed":
+        elif ended and announced:
             await _announce_unknown(services, connection, row, reason)
         if row.from_deployment_id:  # its message offers to do it by hand now
             await schedule.request(connection, [], notified=[row.from_deployment_id])

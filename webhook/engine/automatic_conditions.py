@@ -44,10 +44,13 @@ class Waits:
 
 @dataclass(frozen=True, slots=True)
 class Ends:
+    """`asked_for`: as of `Waits`. `announced`: people hear of it, as of all that fails."""
+
     state: State
     reason: str
     code: str = ""
     asked_for: bool = True
+    announced: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +184,7 @@ async def _already_there(services: Services, row: AutomaticDeployment) -> Ends |
     if newest.rolled_back:
         # Kargo calls it a hold: what a person has just left must not come back by itself.
         by = f"{newest.by} has gone back to {newest.sha[:7]} since (deployment {newest.id})"
-        return Ends("superseded", f"{by}; the next push is deployed again")
+        return Ends("superseded", f"{by}; the next push is deployed again", announced=True)
     return None
 
 
@@ -216,8 +219,9 @@ def _listed(names: Sequence[str]) -> str:
 
 
 async def _head(services: Services, row: AutomaticDeployment, scope: Scope) -> Ends | Waits | None:
-    """A branch may have moved on. Just after a push, GitHub may not show it everywhere yet."""
-    moved = await _moved(services, row, scope) if row.ref.startswith(_BRANCH) else ""
+    """A branch may have moved on, a tag be gone. Just after a push, GitHub may not show that
+    everywhere yet."""
+    moved = await _moved(services, row, scope) if row.cause == "push" else ""
     counts_at = row.at + services.timing.head_may_lag_for
     if moved and services.clock() < counts_at:
         return Waits(moved, until=counts_at)
@@ -225,23 +229,27 @@ async def _head(services: Services, row: AutomaticDeployment, scope: Scope) -> E
 
 
 async def _moved(services: Services, row: AutomaticDeployment, scope: Scope) -> str:
-    """Where the branch is now, "" if this commit may be deployed. A newer one whose own checks are
-    waited for, or that is not to be deployed, is no reason to leave this one out: else a busy
-    branch would never be deployed."""
+    """Where the branch or tag is now, "" if this commit may be deployed. That a branch has a newer
+    one whose own checks are waited for, that is not to be deployed, or of whose push no event came,
+    is no reason to leave this one out: else a busy branch would never be deployed."""
+    name, is_branch = row.ref_name, row.ref.startswith(_BRANCH)
     try:
-        head = await repositories.commit_of(services.github, scope, f"heads/{row.ref_name}")
+        head = await repositories.commit_of(services.github, scope, row.ref.removeprefix("refs/"))
     except Rejected as error:
         if error.code != INVALID:
             raise
-        return f"the branch {row.ref_name} is gone"
+        return f"the {'branch' if is_branch else 'tag'} {name} is gone"
     if head == row.sha:
         return ""
-    async with services.pool.connection() as connection:
-        newer = await automatic.of_commit(connection, row.repo_id, row.environment, head)
-    awaited = newer and newer.order > row.order and newer.state not in ("created", "superseded")
-    if awaited and await _contains(services, scope, head, row.sha):
-        return ""
-    return f"{row.ref_name} is at {head[:7]} now"
+    if is_branch:
+        async with services.pool.connection() as connection:
+            newer = await automatic.of_commit(connection, row.repo_id, row.environment, head)
+        awaited = newer is None or (
+            newer.order > row.order and newer.state not in ("created", "superseded")
+        )
+        if awaited and await _contains(services, scope, head, row.sha):
+            return ""
+    return f"{name} is at {head[:7]} now"
 
 
 async def _contains(services: Services, scope: Scope, head: str, sha: str) -> bool:
