@@ -95,7 +95,7 @@ async def ask(services: Services, row: AutomaticDeployment) -> Answer:
         policy = await policy_at(services, scope, row.environment, sha=row.sha)
         if policy is None:
             return Ends("failed", no_route_message(services.config, row.repo, row.environment))
-        if answer := _rules(services, row, policy):
+        if answer := await _rules(services, row, policy):
             return answer
         environment = policy.environment
         return (
@@ -109,9 +109,9 @@ async def ask(services: Services, row: AutomaticDeployment) -> Answer:
         return _unknown(error)
 
 
-def _rules(services: Services, row: AutomaticDeployment, policy: FilePolicy) -> Answer | None:
+async def _rules(services: Services, row: AutomaticDeployment, policy: FilePolicy) -> Answer | None:
     """What deploy.yml, and the repository's own, say of it."""
-    asked_for = _asked_for(row, policy)
+    asked_for = await _asked_for(row, policy)
     if asked_for is False:
         return _not_wanted(services, row, policy)
     known = asked_for is not None
@@ -127,13 +127,13 @@ def _rules(services: Services, row: AutomaticDeployment, policy: FilePolicy) -> 
     return None
 
 
-def _asked_for(row: AutomaticDeployment, policy: FilePolicy) -> bool | None:
+async def _asked_for(row: AutomaticDeployment, policy: FilePolicy) -> bool | None:
     """None: the repository's own file may, which is wrong or not shown."""
     if row.cause == "promotion":
         return promotion_of(policy.environment).promote is not None
     if is_deployed_on(policy.environment, row.ref):
         return True
-    return False if policy.file is ALLOW else asks_for(policy, row.environment, row.ref)
+    return False if policy.file is ALLOW else await asks_for(policy, row.environment, row.ref)
 
 
 def _not_wanted(

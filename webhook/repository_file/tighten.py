@@ -21,6 +21,7 @@ from webhook.gates.serialization import SerializationKeys
 from webhook.repository_file.approvers import EXAMPLE
 from webhook.repository_file.lines import (
     DEFAULT,
+    LONGEST_QUOTED,
     OPERATOR,
     Line,
     of_file,
@@ -161,7 +162,8 @@ class _Tightening:
             if head is None or found is None:
                 self._keep(key, getattr(self.operators, key))
             elif key in self.operators.model_fields_set:
-                ignored = f"{head.origin(key)} says {text_of(found)}; the operator's value wins"
+                says = f"{head.origin(key)} says {text_of(found, LONGEST_QUOTED)}"
+                ignored = f"{says}; the operator's value wins"
                 self._keep(key, getattr(self.operators, key), ignored)
             else:
                 self._set(key, found, head.origin(key))
@@ -194,7 +196,8 @@ class _Tightening:
         if head is None or pattern is None or pattern in operators:
             return self._keep(key, operators)
         if not operators and leaves_people_out(self.operators.creators):
-            ignored = f"{head.origin(key)} says {text_of(pattern)}; the operator's creators leave"
+            says = f"{head.origin(key)} says {text_of(pattern, LONGEST_QUOTED)}"
+            ignored = f"{says}; the operator's creators leave"
             return self._keep(key, operators, f"{ignored} people out, whose pushes these are")
         mine = [self._operators_origin(key)] if operators else []
         return self._set(key, (*operators, pattern), origins([*mine, head.origin(key)]))
