@@ -22,6 +22,11 @@ the App is installed. *members* is a permission of the organization; the others 
 *write* includes *read*.
 """
 _TABLE = "| for | permissions | events | without |\n|---|---|---|---|"
+_LEVELS = {
+    "error": "",
+    "note": " (a note of `check`)",
+    "optional": " (neither the manifest nor `check` asks for it)",
+}
 # Options of the handlers whose needs differ, with what to call them.
 _TOOLS: dict[str, list[dict[str, Any]]] = {
     "github-actions": [{"mode": "watch"}, {"mode": "dispatch", "workflow": "deploy.yml"}]
@@ -47,7 +52,7 @@ def _tools() -> Iterator[str]:
 def _row(need: Need, feature: str = "") -> str:
     permissions = ", ".join(f"`{one}`" for one in written(need.permissions))
     events = ", ".join(f"`{one}`" for one in need.events)
-    without = f"{need.without}{'' if need.level == 'error' else ' (a note of `check`)'}"
+    without = f"{need.without}{_LEVELS[need.level]}"
     return f"| {feature or need.feature} | {permissions} | {events} | {without} |"
 
 

@@ -32,6 +32,12 @@ PERMISSION_OF = {
     "status": "statuses",
     "check_run": "checks",
     "check_suite": "checks",
+    "pull_request": "pull_requests",
+    "deployment": "deployments",
+    "deployment_status": "deployments",
+    "deployment_protection_rule": "deployments",
+    "workflow_run": "actions",
+    "workflow_job": "actions",
 }
 CODES = {"failure": range(400, 600), "success": range(200, 400)}
 

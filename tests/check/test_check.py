@@ -140,9 +140,10 @@ async def test_an_installation_that_has_not_accepted_a_permission_is_an_error(
     page = f"{sandbox.github.url}/settings/installations"
     assert text.splitlines()[text.splitlines().index("ok    installations: initech") :][1:3] == [
         "error installation acme: has not accepted actions: write; its owner accepts it at"
-        f" {page}/{sandbox.installation.id}",
+        f" {page}/{sandbox.installation.id}; until then, its runs cannot be followed",
         "error installation globex: has not accepted actions: write and deployments: write; its"
-        f" owner accepts it at {page}/{new.id}",
+        f" owner accepts it at {page}/{new.id}; until then, GitHub sends no deployments, and takes"
+        " no statuses; its runs cannot be followed",
     ]
 
 

@@ -12,8 +12,10 @@ from handlers import HANDLERS
 from handlers.contract import Options
 from sandbox.demo import demo
 from sandbox.sandbox import Sandbox
+from tests.github.github_app import on_github
 from webhook.__main__ import main
-from webhook.check.needs import NEEDS, events_of, needs_of, of_tool, permissions_of
+from webhook.check.github import check_github
+from webhook.check.needs import NEEDS, Need, events_of, needs_of, of_tool, permissions_of
 from webhook.check.run import check
 from webhook.config.environments import Config
 from webhook.config.load import load
@@ -58,6 +60,11 @@ def config(text: str) -> Config:
             {"actions": "read"},
             ["deployment_protection_rule", "workflow_job", "workflow_run"],
         ),
+        (
+            f"{COMMAND}, protection_rule: true",
+            {"actions": "read"},
+            ["deployment_protection_rule", "workflow_run"],
+        ),
         (f"{COMMAND}, break_glass: [octocat, acme/sre]", {"members": "read"}, []),
         ("handler: github-actions", {"actions": "read"}, ["workflow_job", "workflow_run"]),
         (
@@ -71,6 +78,58 @@ def test_each_key_needs_its_own(keys: str, permissions: dict[str, str], events: 
     needs = needs_of(config(f"envs: [{{name: a, {keys}}}]").envs)
     assert permissions_of(needs) == BASE | permissions
     assert events_of(needs) == sorted([*events, "deployment", "deployment_status"])
+
+
+async def test_an_app_with_exactly_that_is_right_and_each_thing_less_is_reported() -> None:
+    keys = (
+        "slack: {channel: '#x'}, auto_deploy_on: /main$, required_contexts: [ci],"
+        " repository_file: tighten, protection_rule: true"
+    )
+    used = config(f"envs: [{{name: a, {COMMAND}, {keys}}}]")
+    needs = needs_of(used.envs)
+    async with on_github() as world:
+        app, owner = world.there.app, world.installation
+
+        async def found() -> list[str]:
+            every = await check_github(world.github, used)
+            return [one.message for one in every if one.level != "ok"]
+
+        async def reported(need: Need) -> bool:
+            """What is an error already says enough for notes."""
+            messages = await found()
+            return any(need.without in one for one in messages) or (
+                need.level == "note" and any("without that" in one for one in messages)
+            )
+
+        app.permissions.clear()
+        app.permissions.update(permissions_of(needs))
+        owner.permissions.clear()
+        owner.permissions.update(app.permissions)
+        app.events[:] = events_of(needs)
+        assert await found() == []
+        for need in needs:
+            for event in need.events:
+                app.events.remove(event)
+                assert await reported(need)
+                app.events.append(event)
+            for name in need.permissions:
+                level = app.permissions.pop(name)
+                assert await reported(need)
+                app.permissions[name] = level
+        owner.permissions["contents"] = "none"
+        [message] = await found()
+        page = f"{world.there.url}/settings/installations/{owner.id}"
+    assert message == (
+        f"has not accepted contents: read; its owner accepts it at {page}; until then, a"
+        " repository's own deploy.yml cannot be read, so that nothing starts; no push is deployed"
+    )
+
+
+def test_what_explain_alone_shows_is_neither_asked_for_nor_superfluous() -> None:
+    used = config(f"envs: [{{name: a, {COMMAND}, required_contexts: [ci]}}]").envs
+    assert permissions_of(needs_of(used)) == BASE
+    known = permissions_of(needs_of(used, optional=True))
+    assert known == BASE | {"contents": "read", "checks": "read", "statuses": "read"}
 
 
 def test_what_the_relay_asks_for_it_understands() -> None:

@@ -64,6 +64,12 @@ def test_what_does_not_fit_is_said(given: dict[str, str], message: str) -> None:
         ("  task: ''", "must not be empty"),
         ("  auto_merge: 1", "must be true or false"),
         ("  required_contexts: ci", "must be a list"),
+        ("  required_contexts: ['']", "must not be empty"),
+        (
+            "  auto_deploy_on: ^main$",
+            "is never found: the full name of what was pushed begins with",
+        ),
+        (r'  auto_deploy_on: "v\.x"', r"write patterns in single quotes, where \ is itself"),
         ("  dynamic_payload: {inputs: {a: {type: select}}}", "needs options for a select"),
         ("  dynamic_payload: {inputs: {a: {type: number, default: x}}}", "is not a number"),
         ("  dynamic_payload: {inputs: {a: {type: text}}}", "'text' is not one of"),

@@ -4,7 +4,13 @@ import time
 
 import pytest
 
-from webhook.config.patterns import error_of, is_anchored, is_found, warning_of
+from webhook.config.patterns import (
+    error_of,
+    full_ref_error,
+    is_anchored,
+    is_found,
+    warning_of,
+)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +64,7 @@ def test_no_pattern_takes_long() -> None:
     [
         ("^main$", True),
         (r"\Amain\z", True),
-        ("^(main|v.*)$", True),
+        ("^(main|dev)$", True),
         ("^main|v1$", False),
         ("^[|(]main$", True),
         ("^refs/tags/v.*", True),
@@ -70,3 +76,24 @@ def test_no_pattern_takes_long() -> None:
 def test_whether_it_says_where_the_text_begins_and_ends(pattern: str, anchored: bool) -> None:
     assert is_anchored(pattern) is anchored
     assert bool(warning_of(pattern)) is not anchored
+
+
+@pytest.mark.parametrize(
+    ("pattern", "never"),
+    [
+        ("^main$", True),
+        (r"\Amain", True),
+        ("^(main|dev)$", True),
+        ("^v[0-9]+", True),
+        ("main$", False),
+        ("^refs/heads/main$", False),
+        ("^(refs/heads/)?main$", False),
+        ("(?i)^REFS/HEADS/MAIN$", False),
+        ("^main$|^refs/heads/next$", False),
+        ("^.*/main$", False),
+        ("^[^/]+/tags/v", False),
+        ("^(?s:.)*$", False),
+    ],
+)
+def test_what_no_full_name_of_a_ref_begins_with_is_never_found(pattern: str, never: bool) -> None:
+    assert bool(full_ref_error(pattern)) is never

@@ -35,7 +35,7 @@ async def check_github(github: GitHub, config: Config | None) -> list[Finding]:
         needs = needs_of(envs)
         found = [*_clock(github.clock_error), *_app(app, needs)]
         if config is not None:  # else nobody knows what is used
-            found += _superfluous(app, needs)
+            found += _superfluous(app, needs_of(envs, optional=True))
     except RelayError as error:
         remedy = (
             "check GITPLOY_GITHUB_APP_ID, the private key and GITPLOY_GITHUB_BASE_URL"
@@ -162,13 +162,15 @@ def _installation(
     own = needs_of(env for env in envs if covers(env, installation.account))
     levels: tuple[Level, ...] = ("error", "note")
     for level in levels:
-        needed = permissions_of(one for one in own if one.level == level and not one.elsewhere)
+        these = [one for one in own if one.level == level and not one.elsewhere]
+        needed = permissions_of(these)
         # Its owner can only grant what the App requests.
         not_requested = lacking(of_the_app, needed)
         requested = {name: one for name, one in needed.items() if name not in not_requested}
-        if missing := " and ".join(written(lacking(installation.permissions, requested))):
-            message = f"has not accepted {missing}; its owner accepts it at {installation.page}"
-            return Finding(level, subject, message)
+        if missing := lacking(installation.permissions, requested):
+            why = _reasons(one for one in these if missing.keys() & one.permissions)
+            message = f"has not accepted {' and '.join(written(missing))}; its owner accepts it at"
+            return Finding(level, subject, f"{message} {installation.page}; until then, {why}")
     return None
 
 

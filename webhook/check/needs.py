@@ -24,13 +24,14 @@ LEVELS = ("none", "read", "write", "admin")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Need:
     """`feature`: what needs it, in the docs, and `used`: whether an environment does. `level`:
-    error where the feature cannot work without, note where it only becomes less. `without`: what
-    happens then. `elsewhere`: another check reports it."""
+    error where the feature cannot work without, note where it only becomes less, optional where
+    nothing asks for it, and only nobody calls it superfluous. `without`: what happens then.
+    `elsewhere`: another check reports it."""
 
     feature: str
     used: Callable[[Environment], bool]
     without: str
-    level: Literal["error", "note"]
+    level: Literal["error", "note", "optional"]
     permissions: Permissions = field(default_factory=dict)
     events: tuple[str, ...] = ()
     elsewhere: bool = False
@@ -52,6 +53,10 @@ def _deploys_pushes(environment: Environment) -> bool:
 def _waits_for_checks(environment: Environment) -> bool:
     automatic = environment.auto_deploy_on or promotion_of(environment).promote
     return bool(automatic and environment.required_contexts)
+
+
+def _requires_contexts(environment: Environment) -> bool:
+    return bool(environment.required_contexts)
 
 
 def _answers_rules(environment: Environment) -> bool:
@@ -142,12 +147,33 @@ NEEDS = (
         level="error",
     ),
     Need(
+        feature="`protection_rule: true`: the end of a run that is cancelled, at once",
+        used=_answers_rules,
+        events=("workflow_run",),
+        without="the end of a run that is cancelled while it waits is only found within an hour",
+        level="note",
+    ),
+    Need(
         feature="teams in `review` or `break_glass`",
         used=_names_teams,
         permissions={"members": "read"},
         without="the relay cannot see who is in a team, so that nobody of it may answer",
         level="error",
         elsewhere=True,
+    ),
+    Need(
+        feature="`explain`: the commit of a branch",
+        used=_always,
+        permissions={"contents": "read"},
+        without="`explain` does not know which commit would be deployed",
+        level="optional",
+    ),
+    Need(
+        feature="`explain`: the state of `required_contexts`",
+        used=_requires_contexts,
+        permissions={"checks": "read", "statuses": "read"},
+        without="`explain` shows them as unknown",
+        level="optional",
     ),
 )
 
@@ -172,14 +198,15 @@ def of_tool(options: Options) -> Iterator[Need]:
         )
 
 
-def needs_of(environments: Iterable[Environment]) -> list[Need]:
-    """Of these environments, each once."""
+def needs_of(environments: Iterable[Environment], *, optional: bool = False) -> list[Need]:
+    """Of these environments, each once. `optional`: those too that nothing asks for."""
     found: list[Need] = [NEEDS[0]]
     for environment in environments:
         found += [one for one in NEEDS if one.used(environment)]
         if isinstance(environment.options, Options):
             found += of_tool(environment.options)
-    return [one for number, one in enumerate(found) if one not in found[:number]]
+    wanted = [one for one in found if optional or one.level != "optional"]
+    return [one for number, one in enumerate(wanted) if one not in wanted[:number]]
 
 
 def permissions_of(needs: Iterable[Need]) -> dict[str, str]:

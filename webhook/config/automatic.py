@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from webhook.config.creation import payload_of
 from webhook.config.environments import Environment
+from webhook.config.patterns import full_ref_error
 from webhook.config.source import ConfigError, Path, Source
 from webhook.deployments.locks import is_pattern
 
@@ -22,6 +23,9 @@ def _error(environment: Environment) -> str:
             f"needs one environment, and '{environment.name}' stands for many; write an entry"
             " with the whole name before this one, and have it there"
         )
+    for pattern in environment.auto_deploy_on:
+        if error := full_ref_error(pattern):
+            return error
     try:
         payload_of(environment, {})
     except ValueError as error:

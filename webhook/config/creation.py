@@ -103,7 +103,7 @@ class Creation(Strict):
     """GitHub's task; `deploy` by default, and `deploy:rollback` of a rollback."""
     auto_merge: bool = False
     """Whether GitHub merges the default branch first into a branch that is behind it."""
-    required_contexts: tuple[str, ...] = ()
+    required_contexts: tuple[Annotated[str, Field(min_length=1)], ...] = ()
     """Commit statuses that must have succeeded; automatic deployments wait for them, and for check
     runs. None by default."""
     payload: _Payload = None

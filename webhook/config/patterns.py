@@ -19,6 +19,7 @@ _LONGEST = 1000
 _MOST_MEMORY = 2**20
 _ESCAPED = re.compile(r"\\.", re.DOTALL)
 _CLASS = re.compile(r"\[\^?\]?[^\]]*\]")
+_FULL_REF = b"refs/"
 _SYNTAX = "github.com/google/re2/wiki/Syntax"
 
 
@@ -59,6 +60,24 @@ def warning_of(pattern: str) -> str:
         return ""
     text = "is found anywhere in the name of a ref, as main is in maintenance"
     return f"{text}; write ^({pattern})$ if it stands for the whole name"
+
+
+def full_ref_error(pattern: str) -> str:
+    """Of one for the full names of refs (refs/heads/main) that is found in none; "" of others."""
+    begins = next((one for one in ("^", r"\A") if pattern.startswith(one)), "")
+    if not begins or _has_bare_choice(_CLASS.sub("", _ESCAPED.sub("", pattern))):
+        return ""
+    try:
+        least, most = _compiled(pattern).possiblematchrange(len(_FULL_REF))
+    except re2.error:
+        return ""  # it may be found in anything
+    if least[: len(_FULL_REF)] <= _FULL_REF and most >= _FULL_REF:
+        return ""
+    rest = pattern.removeprefix(begins)
+    return (
+        "is never found: the full name of what was pushed begins with refs/; write"
+        f" ^refs/heads/{rest} for a branch, ^refs/tags/{rest} for a tag"
+    )
 
 
 def _has_bare_choice(pattern: str) -> bool:

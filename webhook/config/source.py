@@ -93,7 +93,8 @@ def read(text: str, environ: Mapping[str, str]) -> Source:
             reader.source.value = reader.value(node, ())
         return reader.source
     except NotYaml as error:
-        return Source(errors=[ConfigError(error.line, error.column, (), str(error))])
+        message = f"{error}{_escape_hint(text, error.index)}"
+        return Source(errors=[ConfigError(error.line, error.column, (), message)])
 
 
 def compose(text: str) -> yaml.Node | None:
@@ -236,6 +237,13 @@ def _comment_hint(text: str, context: str | None, line: int) -> str:
     if not cut:
         return ""
     return f'; is there a # outside quotes in line {cut[-1]}? write "#channel" in quotes'
+
+
+def _escape_hint(text: str, index: int) -> str:
+    """The most common mistake in patterns."""
+    if text[index - 1 : index] != "\\":
+        return ""
+    return "; write patterns in single quotes, where \\ is itself, as in 'v\\.*'"
 
 
 def _line_and_column(text: str, position: int) -> tuple[int, int]:

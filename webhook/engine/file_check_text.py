@@ -20,7 +20,7 @@ from webhook.text import one_line
 NAME = PATH = "deploy.yml"
 # Three requests. GitHub shows those in the file; the summary has as many of each kind.
 MOST_ANNOTATIONS = 150
-_MOST_LINES, _LONGEST_LINE = 50, 400
+_MOST_LINES, _LONGEST_LINE, _LONGEST_MESSAGE = 50, 250, 400
 _LEVELS: dict[Kind, Level] = {
     "error": "failure",
     "loosened": "warning",
@@ -99,5 +99,5 @@ def _annotation(one: Finding) -> Annotation:
         path=PATH,
         line=max(1, one.line),
         level=_LEVELS[one.kind],
-        message=one_line(one.text, _LONGEST_LINE),
+        message=one_line(one.text, _LONGEST_MESSAGE),
     )

@@ -8,7 +8,7 @@ from datetime import timedelta
 import yaml
 
 from webhook.config.creation import Payload
-from webhook.config.patterns import error_of, warning_of
+from webhook.config.patterns import error_of, full_ref_error, warning_of
 from webhook.config.source import Path
 from webhook.gates.freeze import FrozenWindow
 from webhook.repository_file import keys
@@ -17,6 +17,7 @@ from webhook.repository_file.document import Document
 from webhook.repository_file.fields import Fields
 from webhook.repository_file.inputs import read_dynamic_payload
 from webhook.repository_file.model import FileEnvironment
+from webhook.repository_file.variables import NOT_IMPLEMENTED
 from webhook.repository_file.windows import (
     MOST_WINDOWS,
     cron_error,
@@ -61,6 +62,8 @@ def _name(fields: Fields) -> str:
         fields.document.error(fields.node, fields.path, message)
     elif set("*?") & set(name):
         fields.warn("name", "is no pattern: Gitploy has none, so that it is just this name")
+    elif NOT_IMPLEMENTED in name:
+        return ""  # whose it is, nobody knows
     return name or ""
 
 
@@ -80,7 +83,8 @@ def _pattern(fields: Fields, key: str) -> str | None:
     if error := error_of(pattern):
         fields.error(key, error, quoted=bool(pattern))
         return None
-    if warning := warning_of(pattern):
+    never = full_ref_error(pattern) if key == "auto_deploy_on" else ""
+    if warning := never or warning_of(pattern):
         fields.warn(key, warning)
     return pattern
 
