@@ -144,6 +144,26 @@ async def test_what_is_late_answers_for_no_job_that_it_is_not_about(
         assert f"[Deployment {second}]" in approved
 
         run = started(engine)
+        first = await received(engine, request(engine, run))
+        await done(follow(engine.services, first))
+        await engine.execute("update deployments set ended_at = now(), phase = 'error'")
+        await send_statuses(engine.services, first)
+        assert run.id not in environments.reviews
+
+        run = started(engine)
+        first = await received(engine, request(engine, run))
+        github.actions.runs.rerun(run, by=hubot)
+        other_sender = github.events.common_fields(run.repository, run.actor)
+        second = await received(engine, request(engine, run) | other_sender)
+        assert await engine.phase(first) == "queued"
+        [job] = run.jobs
+        assert job.deployment is not None
+        await engine.deliver("deployment", github.events.deployment(job.deployment))
+        await engine.settle()
+        assert await engine.phase(first) == "error"
+        await engine.execute("update deployments set ended_at = now(), phase = 'success'")
+
+        run = started(engine)
         late = request(engine, run)
         github.actions.runs.rerun(run, by=hubot)
         newest = await received(engine, request(engine, run))
@@ -178,4 +198,7 @@ async def test_a_decision_is_kept_for_an_app_that_comes_back_after_weeks(
             write = RuleAnswer(engine.services, Scope(1, REPOSITORY, 1), 7, answer, "marker")
             tried[kind] = write.retry_rejected_at(gone, now - timedelta(days=28), now)
         later = now + timedelta(hours=1)
+        row = await engine.services.read(await received(engine, request(engine, started(engine))))
+        assert row is not None
+        assert row.waits_until(timedelta(days=90)) == row.created_at + timedelta(days=29)
         assert tried == {"comment": None, "approved": later, "rejected": later}
