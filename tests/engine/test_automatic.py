@@ -29,13 +29,13 @@ async def push(engine: Engine, number: int, branch: str = "main", sha: str = "")
         site.refs[branch] = sha
     sha = sha or site.push(f"Number {number}", ref=branch)
     engine.clock.now += timedelta(seconds=1)
-    proposed = await proposal(engine, sha, branch)
+    proposed = await proposal(engine, sha, f"refs/heads/{branch}")
     assert proposed is not None
-    assert await proposal(engine, sha, branch) is None
+    assert await proposal(engine, sha, f"refs/heads/{branch}") is None
     return sha, proposed
 
 
-async def proposal(engine: Engine, sha: str, branch: str) -> int | None:
+async def proposal(engine: Engine, sha: str, ref: str) -> int | None:
     proposal = Proposal(
         cause="push",
         repo=REPOSITORY,
@@ -43,7 +43,7 @@ async def proposal(engine: Engine, sha: str, branch: str) -> int | None:
         installation_id=engine.sandbox.installation.id,
         environment="production",
         sha=sha,
-        ref=f"refs/heads/{branch}",
+        ref=ref,
         login="octocat",
     )
     async with engine.services.pool.connection() as connection:
@@ -160,6 +160,11 @@ async def test_that_github_shows_the_branch_as_it_was_does_not_count_at_first(
         site.refs["main"] = sha
         await deploy_automatically(engine.services, automatic_id)
         assert [one.sha for one in engine.sandbox.github.deployments.values()] == [sha]
+        # Of a push whose event was lost nobody knows. It takes nothing away.
+        third, automatic_id = await push(engine, 3)
+        site.push("Its event is lost")
+        await finish(engine, automatic_id)
+        assert [one.sha for one in engine.sandbox.github.deployments.values()] == [sha, third]
 
 
 async def test_a_commit_is_pushed_again_until_it_is_created(store_url: str, tmp_path: Path) -> None:
@@ -185,5 +190,25 @@ async def test_a_commit_is_pushed_again_until_it_is_created(store_url: str, tmp_
         assert await push(engine, 3, "release", sha) == (sha, one)
         await finish(engine, one)
         engine.clock.now += timedelta(seconds=1)
-        assert await proposal(engine, sha, "other") is None
+        assert await proposal(engine, sha, "refs/heads/other") is None
         assert [one.sha for one in engine.sandbox.github.deployments.values()] == [sha]
+
+
+async def test_a_tag_that_is_gone_or_elsewhere_is_not_deployed(
+    store_url: str, tmp_path: Path
+) -> None:
+    tags = DEPLOY_YML.replace("^refs/heads/main$", "^refs/tags/")
+    async with engine_by_hand(store_url, tmp_path, tags) as engine:
+        site = engine.sandbox.github.repository(REPOSITORY)
+        reasons = []
+        for number, elsewhere in enumerate(("", "elsewhere")):
+            sha = site.push(f"Number {number}")
+            one = await proposal(engine, sha, f"refs/tags/v{number}")
+            assert one is not None
+            if elsewhere:
+                site.refs[f"v{number}"] = site.push("Elsewhere")
+            await finish(engine, one)
+            query = "select state, reason from automatic_deployments where id = %s"
+            reasons += [list(row.values()) for row in await engine.rows(query, one)]
+        moved = f"v1 is at {site.refs['v1'][:7]} now"
+        assert reasons == [["superseded", "the tag v0 is gone"], ["superseded", moved]]

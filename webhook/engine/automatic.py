@@ -81,7 +81,8 @@ async def _wait(services: Services, row: AutomaticDeployment, waits: Waits) -> N
     now = services.clock()
     if now >= row.deadline:
         waited = durations.write((now - row.at).total_seconds())
-        await _end(services, row, Ends("failed", f"{waits.reason}; it has waited for {waited}"))
+        reason = f"{waits.reason}; it has waited for {waited}"
+        await _end(services, row, Ends("failed", reason, asked_for=waits.asked_for))
         return
     raise await _hold(services, row, waits, until=row.deadline)
 
@@ -94,7 +95,7 @@ async def _hold(
     announced_at = max(row.at, row.due_at or row.at) + timing.automatic_announced_after
     async with services.pool.connection() as connection, connection.transaction():
         await automatic.still_waits(connection, row.id, waits.reason, waits.contexts)
-        if now >= announced_at:
+        if now >= announced_at and waits.asked_for:
             await _announce(services, connection, row, "waits", f"waits: {waits.reason}")
     if waits.reason != row.reason:
         log.info("an automatic deployment waits", reason=waits.reason)
@@ -106,6 +107,7 @@ async def _hold(
 
 async def _end(services: Services, row: AutomaticDeployment, ends: Ends) -> None:
     """Without a deployment. People hear of what failed: they expected it."""
+    announced = ends.announced or ends.state == "failed"
     reason = one_line(ends.reason, LONGEST_KEPT)
     log.info("no automatic deployment", state=ends.state, reason=reason)
     async with services.pool.connection() as connection, connection.transaction():
@@ -114,8 +116,10 @@ async def _end(services: Services, row: AutomaticDeployment, ends: Ends) -> None
         ended = await automatic.end(
             connection, row, ends.state, reason, services.clock(), code=ends.code
         )
-        if ended and ends.state == "failed":
+        if ended and announced and ends.asked_for:
             await _announce(services, connection, row, "ended", f"was not deployed: {reason}")
+        elif ended and announced:
+            await _announce_unknown(services, connection, row, reason)
         if row.from_deployment_id:  # its message offers to do it by hand now
             await schedule.request(connection, [], notified=[row.from_deployment_id])
         if row.action_id is not None:  # who waits for that goes on
@@ -129,8 +133,25 @@ async def _announce(
     cause = "pushed" if row.cause == "push" else "promoted"
     by = f", {cause} by {row.login}" if row.login else ""
     first = f"{sign} {row.repo}, {row.environment}: {row.shown_ref}{by}, {text.rstrip('. ')}."
-    key = f"automatic:{row.id}:{row.at.timestamp()}:{what}"
-    announcement = Announcement(key=key, text=first)
+    await _say(services, connection, row, f"{row.id}:{row.at.timestamp()}:{what}", first)
+
+
+async def _announce_unknown(
+    services: Services, connection: Async, row: AutomaticDeployment, reason: str
+) -> None:
+    """Of an environment once a day: most pushes are not to be deployed."""
+    first = (
+        f"\N{CROSS MARK} {row.repo}, {row.environment}: whether pushes such as {row.shown_ref} are"
+        f" to be deployed is not known, and they were not: {reason.rstrip('. ')}."
+    )
+    key = f"unknown:{row.repo_id}:{row.environment.lower()}:{row.at:%Y-%m-%d}"
+    await _say(services, connection, row, key, first)
+
+
+async def _say(
+    services: Services, connection: Async, row: AutomaticDeployment, key: str, text: str
+) -> None:
+    announcement = Announcement(key=f"automatic:{key}", text=text)
     destinations = services.main_destinations([(row.repo, row.environment)])
     await announcements.add(connection, announcement, destinations)
 

@@ -22,6 +22,7 @@ from webhook.gates.repository_file import REPOSITORY_FILE, tightens
 from webhook.github.tokens import Scope
 from webhook.repository_file.model import RepositoryFile
 from webhook.repository_file.tighten import Line, tighten
+from webhook.repository_file.tighten import asks_for as file_asks_for
 from webhook.store import gates
 from webhook.store import repository_files as store
 from webhook.store.database import Async
@@ -139,6 +140,23 @@ async def policies_at(
         else FilePolicy(environment)
         for name, environment in known.items()
     }
+
+
+async def asks_for(policy: FilePolicy, environment_name: str, full_ref: str) -> bool | None:
+    """Whether the repository's file, which is wrong or not shown, would have that push deployed;
+    None: it may."""
+    file = await _parsed(policy.kept, HEAD, _Subject(environment_name, "", rollback=False))
+    if isinstance(policy.file, Wait) or file is None:
+        return None
+    if not file.errors_for(environment_name):
+        return False  # the environment has what it says
+    return file_asks_for(file, policy.kept[HEAD].content, environment_name, full_ref)
+
+
+def shows_commit(policy: FilePolicy, sha: str) -> bool:
+    """Whether the file at the head of the default branch is that of the commit."""
+    head, here = policy.kept.get(HEAD), policy.kept.get(sha)
+    return (head and (head.state, head.blob)) == (here and (here.state, here.blob))
 
 
 async def changed(services: Services, connection: Async, repo_id: int) -> None:

@@ -287,7 +287,7 @@ async def others_waiting(connection: Async, one: AutomaticDeployment) -> list[in
 @dataclass(frozen=True, slots=True)
 class Newest:
     """Of an environment's deployments. `succeeds`: it has not failed so far. `rolled_back`: it was
-    requested after a given time, and repeats a commit that had succeeded there before."""
+    requested after a given time, and repeats a commit that had succeeded there before another."""
 
     id: int
     sha: str
@@ -302,7 +302,11 @@ async def newest_in(connection: Async, one: AutomaticDeployment) -> Newest | Non
     await cursor.execute(
         "select id, sha, phase, requested_at > %s and exists (select from deployments other where"
         " other.repo_id = this.repo_id and lower(other.environment) = lower(this.environment)"
-        " and other.sha = this.sha and other.id < this.id and other.succeeded) as rolled_back,"
+        " and other.sha = this.sha and other.id < this.id and other.succeeded)"
+        " and (select sha from deployments other where other.repo_id = this.repo_id"
+        " and lower(other.environment) = lower(this.environment) and other.id < this.id"
+        " and requested_at is not null and phase <> 'superseded' order by id desc limit 1)"
+        " <> this.sha as rolled_back,"
         " coalesce((select login from actions where created_deployment_id = this.id"
         " order by actions.id limit 1), creator) as by"
         f" from deployments this where {_HERE} and requested_at is not null"
