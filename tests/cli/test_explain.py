@@ -31,6 +31,7 @@ envs:
     deployable_ref: ^main$
     serialization: false
     reqired_contexts: [test]
+    description: The shop
 """
 GRANTED = {**PERMISSIONS, "checks": "read", "statuses": "read"}
 
@@ -72,6 +73,7 @@ async def test_an_environment_is_explained_as_a_deployment_would_meet_it(world: 
     assert policy["review"] == ("1 of mona, hubot", "the operator's deploy.yml, line 8")
     assert policy["deployable_ref"] == ("^main$", "the repository's deploy.yml, line 4")
     assert policy["timeout"] == ("30m", "the default")
+    assert policy["description"] == ("The shop", "the repository's deploy.yml, line 7")
     assert policy["frozen_windows"][0].startswith("As *** is frozen (")
     assert "ignored: the repository's deploy.yml, line 5 says false" in policy["serialization"][0]
     assert not policy.keys() & {"with", "options", "slack"}
