@@ -145,6 +145,16 @@ def asked_again_at(
     return max(soon, min(again, ends, _waits_until(services, row, environment)))
 
 
+async def would_roll_back(
+    services: Services, prospective: Prospective, environment: Environment
+) -> bool:
+    """Whether a deployment that was asked for now would count as a rollback."""
+    policy = Policy(environment)
+    async with services.pool.connection() as connection:
+        snapshot = await gates.foresee(connection, prospective, policy, services.clock())
+    return snapshot.candidate.rolls_back
+
+
 async def would_meet(services: Services, prospective: Prospective, policy: Policy) -> Decision:
     """What a deployment would meet that was asked for now."""
     async with services.pool.connection() as connection:
