@@ -44,7 +44,7 @@ async def proposal(engine: Engine, sha: str, ref: str) -> int | None:
         environment="production",
         sha=sha,
         ref=ref,
-        login="octocat",
+        login="Copilot",
     )
     async with engine.services.pool.connection() as connection:
         return await propose(engine.services, connection, proposal)
@@ -81,8 +81,11 @@ async def test_a_killed_worker_creates_none_twice_and_leaves_none_out(
             await finish(engine, automatic_id)
             [created] = [one for one in github.deployments.values() if one.sha == sha]
             [row] = await engine.rows(
-                "select * from automatic_deployments where id = %s", automatic_id
+                "select automatic.*, actions.login as asker from automatic_deployments automatic"
+                " join actions on action_id = actions.id where automatic.id = %s",
+                automatic_id,
             )
+            assert (row["login"], row["asker"]) == ("Copilot", "")  # a bot, as it has no number
             assert (row["state"], row["created_deployment_id"]) == ("created", created.id)
         assert kills >= 6
 
