@@ -8,7 +8,6 @@ from datetime import datetime
 from webhook.config.creation import Payload, is_deployed_on, payload_of
 from webhook.config.environments import Environment
 from webhook.config.routing import no_route_message
-from webhook.deployments.blockers import moment
 from webhook.deployments.models import is_production
 from webhook.deployments.phases import FAILED
 from webhook.engine.creation import Plan, marker
@@ -87,9 +86,6 @@ Answer = Ready | Waits | Ends | Unwanted
 
 
 async def ask(services: Services, row: AutomaticDeployment) -> Answer:
-    now = services.clock()
-    if row.due_at is not None and now < row.due_at:
-        return Waits(f"it is due at {moment(row.due_at, now)}", until=row.due_at)
     scope = Scope(row.installation_id, row.repo, row.repo_id)
     try:
         policy = await policy_at(services, scope, row.environment, sha=row.sha)

@@ -318,6 +318,11 @@ async def newest_in(connection: Async, one: AutomaticDeployment) -> Newest | Non
     return await cursor.fetchone()
 
 
+async def all_waiting(connection: Async) -> list[int]:
+    query = "select id from automatic_deployments where state = 'waiting' order by id"
+    return [row["id"] async for row in await connection.execute(query)]
+
+
 async def waiting_of_repository(connection: Async, repo_id: int) -> list[AutomaticDeployment]:
     """The oldest first."""
     return await _all(connection, "where repo_id = %s and state = 'waiting' order by id", [repo_id])
