@@ -23,6 +23,7 @@ envs:
     with: {run: ["true", "${API_TOKEN}"]}
     frozen_windows: [{start: "0 0 1 1 *", duration: 1h, reason: "As ${API_TOKEN} is frozen"}]
   - {name: staging, handler: command, with: {run: ["true"]}}
+  - {name: jobs, handler: github-actions, protection_rule: true}
 """
 OWN_YML = """
 envs:
@@ -87,6 +88,11 @@ async def test_an_environment_is_explained_as_a_deployment_would_meet_it(world: 
     states = {one["context"]: one["state"] for one in found["contexts"]}
     assert states == {"build": "success", "lint": "not reported"}
 
+    jobs = rows(await done(world, "explain", REPOSITORY, "jobs", "--json"))
+    assert {one["key"]: one["value"] for one in jobs["policy"]}["protection_rule"] == "true"
+    asked = "Its gates hold only the jobs that the App's protection rule asks about"
+    assert {"caveat": asked} in jobs["caveats"]
+
     await world.stop_workers()
     staging = rows(await done(world, "explain", REPOSITORY, "staging", "--json"))
     assert staging.keys() == {"policy", "gates", "caveats"}
@@ -98,7 +104,7 @@ async def test_an_environment_is_explained_as_a_deployment_would_meet_it(world: 
 
 async def test_what_cannot_be_explained_says_why(world: World) -> None:
     sha = world.github.repository(REPOSITORY).push("One")
-    known = "No route for environment 'stage' in this relay; known here: production, staging"
+    known = "No route for environment 'stage' in this relay; known here: production, staging, jobs"
     assert await refused(world, "explain", REPOSITORY, "stage") == f"{known}\n"
     assert "is a pattern" in await refused(world, "explain", REPOSITORY, "stag*")
     missing = await refused(world, "explain", REPOSITORY, "staging", "--ref", "gone")

@@ -138,7 +138,9 @@ async def test_a_push_is_deployed_once_its_named_checks_have_succeeded(world: Wo
 
     [message] = world.messages()
     assert "deployed automatically for a push by hubot" in str(message.blocks)
-    assert "deployed automatically for a push by hubot" in await world.page(deployment.id)
+    page = await world.page(deployment.id)
+    assert "<dt>Cause</dt><dd>deployed automatically for a push by hubot</dd>" in page
+    assert "Requested by" not in page
     [act] = world.rows("select * from audit")
     assert (act["actor"], act["source"], act["action"]) == ("hubot", "relay", "auto_deploy")
     assert act["details"]["sha"] == sha

@@ -260,10 +260,10 @@ async def _automatic_section(services: Services, question: Question) -> Section:
 def _caveats(question: Question, environment: Environment) -> Iterator[str]:
     if not question.asker:
         yield "Nobody is named who would ask for it, which approvals and locks may depend on"
-    if not has_gates(environment):
-        start = f"Its tool, {environment.handler}, starts by itself"
-        held = "; its jobs wait where GitHub asks by the App's protection rule"
-        yield f"{start}{held if environment.can_be_held else ', past every gate'}"
+    if not environment.can_be_held:
+        yield f"Its tool, {environment.handler}, starts by itself, past every gate"
+    elif not has_gates(environment):
+        yield "Its gates hold only the jobs that the App's protection rule asks about"
     yield f"Whether its tool, {environment.handler}, would take it is not asked before"
 
 

@@ -20,7 +20,9 @@ from webhook.text import one_line
 NAME = PATH = "deploy.yml"
 # Three requests. GitHub shows those in the file; the summary has as many of each kind.
 MOST_ANNOTATIONS = 150
-_MOST_LINES, _LONGEST_LINE = 50, 400
+_LONGEST_MESSAGE = 400
+# Of each kind, so that all of them fit the summary, of 65,535 characters.
+_MOST_LINES, _LONGEST_LINE = 50, 250
 _LEVELS: dict[Kind, Level] = {
     "error": "failure",
     "loosened": "warning",
@@ -99,5 +101,5 @@ def _annotation(one: Finding) -> Annotation:
         path=PATH,
         line=max(1, one.line),
         level=_LEVELS[one.kind],
-        message=one_line(one.text, _LONGEST_LINE),
+        message=one_line(one.text, _LONGEST_MESSAGE),
     )

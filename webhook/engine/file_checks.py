@@ -172,7 +172,8 @@ async def _of_change(
 ) -> NewCheckRun | None:
     """By what the pull request itself changes, whatever its base branch has got since."""
     before, after = [await _content(services, check, ref) for ref in (base, check.sha)]
-    if (before and before.blob) == (after and after.blob):
+    was, now = (one and (one.blob, one.text) for one in (before, after))
+    if was == now:  # git's name alone would be that of a link, whose file may change
         return None
     of_default = pull.base == pull.default_branch
     default = None if of_default else await _content(services, check, pull.default_branch)

@@ -119,11 +119,12 @@ async def _checked(services: Services, row: DeploymentRow) -> DeploymentRow:
         ended = state is None or state.ended
         end = await _end_of_held(services, row, state) if ended else None
         passed = state is not None and not ended and await _passed(services, row, state)
-    except UnknownOutcome as error:
-        raise RetryAt(str(error), now + services.timing.access_recheck) from error
-    except Rejected as error:
+    except (UnknownOutcome, Rejected) as error:
+        # Its gates are asked all the same, and its wait has an end.
         log.warning("GitHub does not say what became of the run", error=str(error))
-        return await _check_again(services, row, _doubtful(services, row) or again, failed=True)
+        rejected = isinstance(error, Rejected)
+        soon = _doubtful(services, row) if rejected else now + services.timing.access_recheck
+        return await _check_again(services, row, soon or again, failed=rejected)
     if state is None and (doubtful := _doubtful(services, row)):
         return await _check_again(services, row, doubtful, failed=True)
     async with services.pool.connection() as connection, connection.transaction():

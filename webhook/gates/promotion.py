@@ -36,14 +36,23 @@ def decide(snapshot: Snapshot) -> Verdict:
     if candidate.rolls_back or not found:
         return ALLOW
     ends = [one.until for one in found if one.until]
-    ways = list(dict.fromkeys(one.way_out for one in found if one.way_out))
+    way_out = _joined([one.way_out for one in found if one.way_out])
     if getattr(snapshot.environment, "break_glass", ()):
-        ways = ["/deploy override", *(f"{way[:1].lower()}{way[1:]}" for way in ways)]
+        way_out = f"/deploy override, or {_lower(way_out)}" if way_out else "/deploy override"
     return Wait(
-        reason=" and ".join(one.reason for one in found),
+        reason=_joined([one.reason for one in found]),
         until=max(ends) if len(ends) == len(found) else None,
-        way_out=", or ".join(ways),
+        way_out=way_out,
     )
+
+
+def _joined(sentences: Iterable[str]) -> str:
+    first, *more = dict.fromkeys(sentences) or [""]
+    return " and ".join([first, *map(_lower, more)])
+
+
+def _lower(sentence: str) -> str:
+    return f"{sentence[:1].lower()}{sentence[1:]}"
 
 
 def lacks(

@@ -161,12 +161,20 @@ class _Tightening:
             found = getattr(head.environment, key) if head else None
             if head is None or found is None:
                 self._keep(key, getattr(self.operators, key))
-            elif key in self.operators.model_fields_set:
+            elif own := self._operators_own(key):
                 says = f"{head.origin(key)} says {text_of(found, LONGEST_QUOTED)}"
-                ignored = f"{says}; the operator's value wins"
+                ignored = f"{says}; the operator's {own} wins"
                 self._keep(key, getattr(self.operators, key), ignored)
             else:
                 self._set(key, found, head.origin(key))
+
+    def _operators_own(self, key: str) -> str:
+        """What of the operator's stands against a key of the file; "" if nothing does."""
+        given = self.operators.model_fields_set
+        if key in given:
+            return "value"
+        # Inputs would take its place.
+        return "payload" if key == "dynamic_payload" and "payload" in given else ""
 
     def _required_contexts(self) -> None:
         self._union("required_contexts", self.operators.required_contexts)
