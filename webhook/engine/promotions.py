@@ -27,7 +27,9 @@ async def promote_next(services: Services, connection: Async, row: DeploymentRow
         for one in promoted_to(services.config, row.repo, row.environment)
         if promotion_keys(one).promote
     ]
-    if row.phase is not Phase.SUCCESS or not wanted or await gates.rolls_back(connection, row.id):
+    if row.phase is not Phase.SUCCESS or not wanted:
+        return
+    if await promotions.succeeded_before(connection, row):
         return
     login, login_id = await gates.asker_of(connection, row.id)
     for environment in wanted:
