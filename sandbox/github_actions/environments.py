@@ -167,7 +167,8 @@ class Environments:
             raise ErrorResponse(422, "Invalid request.\n\nstate must be approved or rejected.")
         if "state" not in body and not comment:
             raise ErrorResponse(422, 'Invalid request.\n\n"comment" wasn\'t supplied.')
-        if not isinstance(comment, str) or len(comment) > LONGEST_COMMENT:
+        # What it counts as a character is not documented; so few bytes are few in any case.
+        if not isinstance(comment, str) or len(comment.encode()) > LONGEST_COMMENT:
             raise ErrorResponse(422, "comment is too long (maximum is 1024 characters)")
         if not any(_is(job, name) for job in _waiting(run)) or not self._is_ours(run, name):
             raise ErrorResponse(422, "There is no pending deployment protection rule")

@@ -21,6 +21,7 @@ envs:
     repository_file: tighten
     review: {enabled: true, reviewers: [mona, hubot]}
     with: {run: ["true", "${API_TOKEN}"]}
+    frozen_windows: [{start: "0 0 1 1 *", duration: 1h, reason: "As ${API_TOKEN} is frozen"}]
   - {name: staging, handler: command, with: {run: ["true"]}}
   - {name: jobs, handler: github-actions, protection_rule: true}
 """
@@ -71,6 +72,7 @@ async def test_an_environment_is_explained_as_a_deployment_would_meet_it(world: 
     assert policy["review"] == ("1 of mona, hubot", "the operator's deploy.yml, line 8")
     assert policy["deployable_ref"] == ("^main$", "the repository's deploy.yml, line 4")
     assert policy["timeout"] == ("30m", "the default")
+    assert policy["frozen_windows"][0].startswith("As *** is frozen (")
     assert "ignored: the repository's deploy.yml, line 5 says false" in policy["serialization"][0]
     assert not policy.keys() & {"with", "options", "slack"}
     [read, misspelled] = found["file"]

@@ -102,6 +102,9 @@ def test_what_never_ends_has_no_known_end() -> None:
     now = at("2026-11-27T20:00Z")
     assert frozen_until([Recurring("0 0 * * *", DAY)], now) is None
     assert frozen_until([Recurring("* * * * *", timedelta(minutes=2))], now) is None
+    assert frozen_until([Recurring("* * * * *", timedelta(days=100_000))], now) is None, (
+        "until 9999"
+    )
 
 
 def test_days_and_local_times_are_those_of_the_zone() -> None:

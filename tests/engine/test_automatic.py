@@ -6,10 +6,15 @@ from pathlib import Path
 
 import pytest
 
+from sandbox.faults import Fault
 from sandbox.sandbox import REPOSITORY
 from tests.engine.by_hand import Engine, Killed, engine_by_hand, killed
+from webhook.deployments.models import Repository
 from webhook.engine.automatic import deploy_automatically, propose
-from webhook.errors import RetryAt
+from webhook.engine.pushes import reported
+from webhook.errors import Conflict, RetryAt
+from webhook.github.commit_events import CommitReported
+from webhook.store import automatic
 from webhook.store.automatic import Proposal
 
 DEPLOY_YML = "envs: [{name: production, handler: by-hand, auto_deploy_on: ^refs/heads/main$}]"
@@ -17,25 +22,32 @@ DEPLOY_YML = "envs: [{name: production, handler: by-hand, auto_deploy_on: ^refs/
 EVERY = 5
 
 
-async def push(engine: Engine, number: int) -> tuple[str, int]:
+async def push(engine: Engine, number: int, branch: str = "main", sha: str = "") -> tuple[str, int]:
+    """Of a new commit, or of that one."""
     site = engine.sandbox.github.repository(REPOSITORY)
-    sha = site.push(f"Number {number}")
+    if sha:
+        site.refs[branch] = sha
+    sha = sha or site.push(f"Number {number}", ref=branch)
+    engine.clock.now += timedelta(seconds=1)
+    proposed = await proposal(engine, sha, f"refs/heads/{branch}")
+    assert proposed is not None
+    assert await proposal(engine, sha, f"refs/heads/{branch}") is None
+    return sha, proposed
+
+
+async def proposal(engine: Engine, sha: str, ref: str) -> int | None:
     proposal = Proposal(
         cause="push",
         repo=REPOSITORY,
-        repo_id=site.id,
+        repo_id=engine.sandbox.github.repository(REPOSITORY).id,
         installation_id=engine.sandbox.installation.id,
         environment="production",
         sha=sha,
-        ref="refs/heads/main",
+        ref=ref,
         login="octocat",
     )
-    engine.clock.now += timedelta(seconds=1)
     async with engine.services.pool.connection() as connection:
-        proposed = await propose(engine.services, connection, proposal)
-        assert proposed is not None
-        assert await propose(engine.services, connection, proposal) is None
-    return sha, proposed
+        return await propose(engine.services, connection, proposal)
 
 
 async def finish(engine: Engine, automatic_id: int) -> None:
@@ -75,6 +87,51 @@ async def test_a_killed_worker_creates_none_twice_and_leaves_none_out(
         assert kills >= 6
 
 
+async def test_two_workers_that_are_at_it_at_once_create_one(
+    store_url: str, tmp_path: Path
+) -> None:
+    """The claim of one may have ended, as its machine stood still."""
+    async with engine_by_hand(store_url, tmp_path, DEPLOY_YML) as engine:
+        for number in range(4):
+            sha, one = await push(engine, number)
+            both = (deploy_automatically(engine.services, one) for _ in range(2))
+            ends = await asyncio.gather(*both, return_exceptions=True)
+            assert all(end is None or isinstance(end, Conflict | RetryAt) for end in ends)
+            await finish(engine, one)
+            every = engine.sandbox.github.deployments.values()
+            assert [deployment.sha for deployment in every].count(sha) == 1
+
+
+async def test_a_check_that_is_run_again_while_github_is_unclear_counts(
+    store_url: str, tmp_path: Path
+) -> None:
+    needs = DEPLOY_YML.replace("handler:", "required_contexts: [build], handler:")
+    async with engine_by_hand(store_url, tmp_path, needs) as engine:
+        github = engine.sandbox.github
+        sha, one = await push(engine, 1)
+
+        site = github.repository(REPOSITORY)
+        engine.sandbox.installation.permissions |= {"checks": "read", "statuses": "read"}
+        event = CommitReported(Repository(site.id, REPOSITORY, ""), sha, "build")
+
+        async def build(state: str) -> None:
+            site.set_check(sha, "build", state)
+            async with engine.services.pool.connection() as connection:
+                await reported(engine.services, connection, event)
+
+        await build("success")
+        github.faults.add("POST /repos/acme/site/deployments", Fault.status(502, {}))
+        with pytest.raises(RetryAt):
+            await deploy_automatically(engine.services, one)
+        await build("failure")
+        await finish(engine, one)
+        [row] = await engine.rows("select state, code from automatic_deployments")
+        assert row == {"state": "failed", "code": "checks_failed"}
+        await build("success")
+        await finish(engine, one)
+        assert [one.sha for one in github.deployments.values()] == [sha]
+
+
 async def test_of_two_that_are_ready_at_once_the_older_is_never_the_newer_deployment(
     store_url: str, tmp_path: Path
 ) -> None:
@@ -103,3 +160,55 @@ async def test_that_github_shows_the_branch_as_it_was_does_not_count_at_first(
         site.refs["main"] = sha
         await deploy_automatically(engine.services, automatic_id)
         assert [one.sha for one in engine.sandbox.github.deployments.values()] == [sha]
+        # Of a push whose event was lost nobody knows. It takes nothing away.
+        third, automatic_id = await push(engine, 3)
+        site.push("Its event is lost")
+        await finish(engine, automatic_id)
+        assert [one.sha for one in engine.sandbox.github.deployments.values()] == [sha, third]
+
+
+async def test_a_commit_is_pushed_again_until_it_is_created(store_url: str, tmp_path: Path) -> None:
+    every = DEPLOY_YML.replace("^refs/heads/main$", "^refs/heads/")
+    async with engine_by_hand(store_url, tmp_path, every) as engine:
+        site, pool = engine.sandbox.github.repository(REPOSITORY), engine.services.pool
+        sha, one = await push(engine, 1, "topic")
+        async with pool.connection() as connection:
+            stale = await automatic.read(connection, one)
+        assert stale is not None
+        site.delete_branch("topic")
+        # While it waits, and by a worker that does not know of it yet.
+        assert await push(engine, 2, "main", sha) == (sha, one)
+        async with pool.connection() as connection:
+            assert not await automatic.end(connection, stale, "superseded", "gone", stale.at)
+            await automatic.forget(connection, stale)
+            assert await automatic.begin(connection, stale) is None
+        # Once it was superseded, too.
+        site.delete_branch("main")
+        await finish(engine, one)
+        [row] = await engine.rows("select state, reason from automatic_deployments")
+        assert row == {"state": "superseded", "reason": "the branch main is gone"}
+        assert await push(engine, 3, "release", sha) == (sha, one)
+        await finish(engine, one)
+        engine.clock.now += timedelta(seconds=1)
+        assert await proposal(engine, sha, "refs/heads/other") is None
+        assert [one.sha for one in engine.sandbox.github.deployments.values()] == [sha]
+
+
+async def test_a_tag_that_is_gone_or_elsewhere_is_not_deployed(
+    store_url: str, tmp_path: Path
+) -> None:
+    tags = DEPLOY_YML.replace("^refs/heads/main$", "^refs/tags/")
+    async with engine_by_hand(store_url, tmp_path, tags) as engine:
+        site = engine.sandbox.github.repository(REPOSITORY)
+        reasons = []
+        for number, elsewhere in enumerate(("", "elsewhere")):
+            sha = site.push(f"Number {number}")
+            one = await proposal(engine, sha, f"refs/tags/v{number}")
+            assert one is not None
+            if elsewhere:
+                site.refs[f"v{number}"] = site.push("Elsewhere")
+            await finish(engine, one)
+            query = "select state, reason from automatic_deployments where id = %s"
+            reasons += [list(row.values()) for row in await engine.rows(query, one)]
+        moved = f"v1 is at {site.refs['v1'][:7]} now"
+        assert reasons == [["superseded", "the tag v0 is gone"], ["superseded", moved]]

@@ -73,8 +73,8 @@ def test_a_comment_formats_nothing_mentions_nobody_and_fits() -> None:
         "\\*a\\* \\[b\\]\\(https\\://c\\.d\\) @\u200bmona #\u200b1 \\<br\\> \\`x\\`"
         " [Deployment 1](https://relay/1)"
     )
-    for long in ("*" * 5000, "word " * 1000, "x" * 1000):
+    for long in ("*" * 5000, "word " * 1000, "x" * 1000, "@" * 1000, "漢字" * 500, "🚀" * 400):
         cut = comment(long, "[Deployment 1](https://relay/1)")
-        assert 900 < len(cut) <= LONGEST_COMMENT
+        assert 900 < len(cut.encode()) <= LONGEST_COMMENT
         assert "…" in cut
         assert cut.endswith(" [Deployment 1](https://relay/1)")

@@ -202,8 +202,9 @@ async def test_a_cancel_is_the_same_document_under_another_name(http: Http) -> N
     async with FakeTool() as tool:
         cancel = {"url": f"{tool.url}/stop/{{repo}}/{{id}}", "method": "PUT"}
         endpoint = an_endpoint(http, f"{tool.url}/deploy", secret=SECRET, cancel=cancel)
-        run = await endpoint.start(a_deployment())
-        await endpoint.cancel(a_deployment(), run)
+        deployment = a_deployment()
+        run = await endpoint.start(deployment)
+        await endpoint.cancel(deployment, run)
         start, stop = tool.received
     assert (stop.method, stop.target) == ("PUT", "/stop/acme%2Fshop/1234567890")
     assert stop.body == start.body

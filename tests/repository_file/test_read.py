@@ -31,6 +31,7 @@ def bomb() -> str:
         ("envs:", "1:6: envs: must be a list; write envs:"),
         ("envs: []", "1:7: envs: is empty; write envs:"),
         ("name: production", "1:1: has no envs; write envs:"),
+        ("production: {? [a] : b}", "1:1: has no envs; write envs:"),
         ("envs: [production]", "1:8: envs[0]: must have keys with values, not 'production'"),
         (b"envs:\n- name: caf\xe9", "2:1: is not UTF-8; save it as UTF-8"),
         (b"\xff\xfee\x00n\x00", "1:1: is not UTF-8; save it as UTF-8"),
@@ -65,6 +66,21 @@ def bomb() -> str:
 def test_what_is_wrong_is_an_error(text: str | bytes, error: str) -> None:
     found = errors(text)
     assert any(error in one for one in found), found
+
+
+def test_what_a_merged_mapping_says_itself_counts_before_what_it_merges() -> None:
+    text = """
+    x-open: &open {serialization: false, deployable_ref: ^a$}
+    x-first: &first {deployable_ref: ^b$, task: first}
+    x-closed: &closed
+      <<: [*first, *open]
+      serialization: true
+    envs: [{<<: *closed, name: a, task: own}]
+    """
+    [found] = read(text.encode()).environments
+    assert (found.serialization, found.deployable_ref, found.task) == (True, "^b$", "own")
+    twice = text.replace("task: first", "task: a, task: b").replace("task: own", "auto_merge: on")
+    assert any("envs[0].task: is there twice, first in line 3" in one for one in errors(twice))
 
 
 def test_what_only_others_say_is_no_key_here() -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tests.config.test_load import config
 from tests.gates.candidates import CANDIDATE, NOW
+from webhook.config.creation import payload_of
 from webhook.config.environments import Environment
 from webhook.deployments.approvals import Approval
 from webhook.deployments.models import is_production
@@ -89,6 +90,19 @@ def test_what_the_operator_leaves_out_is_the_files() -> None:
     # What is the operator's alone stays, and the operator's own object too.
     assert env.options == operators().options
     assert operators("serialization: false").task is None
+
+
+def test_inputs_do_not_take_the_place_of_the_operators_payload() -> None:
+    head = """
+    envs:
+      - name: production
+        dynamic_payload: {enabled: true, inputs: {a: {type: string}}}
+    """
+    found = tightened("payload: {a: 1}", head)
+    assert payload_of(found.environment, {}) == {"a": 1}
+    says = f"{line(4)} says inputs a; the operator's payload wins"
+    assert lines_of(found, "dynamic_payload") == [("none", DEFAULT, says)]
+    assert payload_of(tightened("", head).environment, {"a": "b"}) == {"a": "b"}
 
 
 def test_the_operators_values_win_and_gates_add_up() -> None:
@@ -284,6 +298,15 @@ def test_a_file_that_is_invalid_denies_what_it_concerns() -> None:
         "line 1, column 8: envs[0]: has no name; write name: production, as GitHub calls the"
         " environment"
     )
+    # Which environment that is, nobody knows; a variable in a comment excuses nothing.
+    unnamed = tightened("", "envs: [{name: '${ENVIRONMENT}', serialization: true}]")
+    assert "${ENVIRONMENT} is not a variable of Gitploy's" in unnamed.denial
+    text = "envs: [{name: production, serialization: ERR_NOT_IMPLEMENTED}] # ${ENVIRONMENT}"
+    assert "must be true or false" in tightened("", text).denial
+    # To Gitploy they are two, of which the second has a gate.
+    twice = tightened("", "envs: [{name: Production}, {name: production, serialization: true}]")
+    assert twice.denial.endswith("is in line 1 in another spelling; remove one")
+    assert tightened("", "envs: [{name: production}, {name: production}]").denial == ""
     assert tightened("", "envs: {}").denial.startswith(
         "The repository's deploy.yml is invalid, line 1, column 7: envs: must be a list; write"
     )

@@ -233,20 +233,29 @@ async def test_what_waits_for_long_says_why_and_ends(world: World) -> None:
 
 async def test_after_a_person_has_gone_back_older_pushes_stay_away(world: World) -> None:
     site = site_of(world)
-    good = site.push("Good")
-    succeed(world, good)
-    await row_of(world, good, "created")
-    await world.idle()
+
+    async def deployed(message: str) -> str:
+        sha = site.push(message)
+        succeed(world, sha)
+        await row_of(world, sha, "created")
+        await world.idle()
+        return sha
+
+    good, bad = await deployed("Good"), await deployed("Bad")
     late = await pushed(world, "Late")
-    [first] = created(world, good)
     await world.deploy("production", ref=good)
-    back = await until(lambda: created(world, good)[1:] or None)
-    await world.github.wait_for(back[0].id, "success")
+    [back] = await until(lambda: created(world, good)[1:] or None)
+    await world.github.wait_for(back.id, "success")
     succeed(world, late)
     await row_of(world, late, "superseded", f"octocat has gone back to {good[:7]} since")
-    assert f"(deployment {back[0].id})" in await listed(world)
-    assert back[0].id > first.id
-    newer = site.push("Newer")
+    assert f"(deployment {back.id})" in await listed(world)
+    assert back.id > created(world, bad)[0].id
+    said = f"was not deployed: octocat has gone back to {good[:7]} since"
+    await until(lambda: [one for one in world.messages() if said in one.text] or None)
+    # To deploy once more what is there is no rollback.
+    newer = await pushed(world, "Newer")
+    again = await world.deploy("production", ref=good)
+    await world.github.wait_for(again.id, "success")
     succeed(world, newer)
     await row_of(world, newer, "created")
 
@@ -263,3 +272,43 @@ async def test_the_repositorys_own_file_may_ask_for_it(store_url: str, tmp_path:
         assert deployment.environment == "staging"
         # Of the push that brought the file, which is not to be deployed, nothing is left.
         await until(lambda: len(world.rows(ROWS)) == 1 or None)
+
+
+async def test_what_its_own_file_does_not_say_is_not_forgotten(
+    store_url: str, tmp_path: Path
+) -> None:
+    async with live(store_url, tmp_path, BY_ITS_OWN, sandbox=sandbox()) as world:
+        site, github = site_of(world), world.github
+        read = "GET /repos/acme/site/contents/deploy.yml"
+        github.faults.add(read, Fault.status(500, {}), times=50)
+        github.webhook_url, address = "", github.webhook_url
+        site.push("With a file", files={"deploy.yml": ITS_OWN})
+        github.webhook_url = address
+        sha = site.push("One", ref="topic")
+        await row_of(world, sha, "waiting", "Cannot read the repository's deploy.yml")
+        github.faults.clear()
+        github.report_check(REPOSITORY, sha, "unit", conclusion="success")
+        await row_of(world, sha, "created")
+
+        async def forgotten(sha: str) -> None:
+            await world.idle()
+            assert sha not in [row["sha"] for row in world.rows(ROWS)]
+
+        wrong = f"{ITS_OWN}    serialization: 7"
+        await forgotten(site.push("Another key is wrong", files={"deploy.yml": wrong}))
+        for number in range(2):
+            sha = site.push(f"Number {number}", ref="topic")
+            await row_of(world, sha, "failed", "The repository's deploy.yml is invalid, line 6")
+        await forgotten(site.push("Elsewhere", ref="other"))
+        site.push("No YAML", files={"deploy.yml": "envs: [auto_deploy_on"})
+        sha = site.push("Perhaps", ref="other")
+        await row_of(world, sha, "failed", "The repository's deploy.yml is invalid, line 1")
+        await until_messages(world, 4)
+        await world.idle()
+        texts = [one.text for one in world.messages() if "acme/site, staging:" in one.text]
+        assert ["pushed by octocat, was not deployed" in one for one in texts] == [
+            True,
+            True,
+            False,
+        ]
+        assert " are to be deployed is not known, and they were not: The repo" in texts[2]

@@ -29,6 +29,7 @@ envs:
     handler: command
     serialization: false
     with: {run: ["true"]}
+  - {name: "hidden-${PLACE}", handler: command, with: {run: ["true"]}}
 """
 BEFORE = """
 envs:
@@ -90,7 +91,10 @@ class Pulls:
 @pytest.fixture
 async def pulls(store_url: str, tmp_path: Path) -> AsyncIterator[Pulls]:
     github = GitHub(permissions=GRANTED, events=[*EVENTS, "pull_request", "check_run"])
-    async with live(store_url, tmp_path, RELAY_YML, sandbox=Sandbox(github)) as world:
+    environ = {"PLACE": "a-secret-place"}
+    async with live(
+        store_url, tmp_path, RELAY_YML, sandbox=Sandbox(github), environ=environ
+    ) as world:
         found = Pulls(world)
         found.site.push("First", files={"deploy.yml": BEFORE})
         yield found
@@ -178,6 +182,7 @@ async def test_reviewers_see_what_is_wrong_and_what_a_change_loosens(pulls: Pull
     summary = run.output["summary"]
     assert "3: production: deployable_ref: refs that ^main$ does not match may be" in summary
     assert "4:5: envs[0].reqired_contexts: is not a key, and does nothing; did you mean" in summary
+    assert "known here: production, staging, hidden-***" in summary
     outside = "".join(summary.split("~~~text\n")[::2])
     assert "everyone" not in re.sub(r"~~~text\n.*?\n~~~(?:\n|$)", "", summary, flags=re.S)
     assert outside.startswith("### Loosened by this change")
@@ -191,6 +196,10 @@ async def test_reviewers_see_what_is_wrong_and_what_a_change_loosens(pulls: Pull
     run = pulls.run_of(pull.head_sha)
     assert run.conclusion == "failure", "nobody could approve by both files"
     assert "and nobody may give one by both" in run.output["title"]
+
+    await pulls.push(pull, BEFORE.replace(": true\n", ": ${GITPLOY_DEPLOY_TASK/deploy/true}\n"))
+    title = pulls.run_of(pull.head_sha).output["title"]
+    assert title.startswith("Loosens 1 gate: Rollbacks: production: serialization: several")
 
     gone = await pulls.open(None, "gone")
     run = pulls.run_of(gone.head_sha)

@@ -65,15 +65,21 @@ def environments(relay: ActionWorld) -> Environments:
 
 
 def started(
-    relay: ActionWorld, environment: str, *, by: str = "hubot", ref: str = "main", **job: Any
+    relay: ActionWorld,
+    environment: str,
+    *,
+    by: str = "hubot",
+    ref: str = "main",
+    jobs: int = 1,
+    **job: Any,
 ) -> WorkflowRun:
-    """A run whose only job waits there."""
+    """A run whose jobs wait there."""
     environments(relay).enable_rule(REPOSITORY, environment)
     workflow = relay.github.actions.add_workflow(
         REPOSITORY,
         f"rule-{next(_files)}.yml",
         on=["push"],
-        jobs=[Job(environment=environment, **job)],
+        jobs=[Job(f"job {number}", environment=environment, **job) for number in range(jobs)],
     )
     run: WorkflowRun = relay.github.actions.start(
         workflow, ref=ref, by=relay.github.world.user(by).account
@@ -133,7 +139,8 @@ async def test_a_lock_holds_the_job_and_says_why_until_it_is_unlocked(relay: Act
     assert relay.github.states(deployment.id) == ["waiting"]
     # Whoever may push may write a status; GitHub itself says whether the job still waits.
     await relay.github.create_status(deployment.id, "success")
-    await relay.world.idle()
+    reported = "select 1 from timeline where deployment_id = %s and state = 'success'"
+    await until(lambda: relay.world.rows(reported, deployment.id) or None)
     assert "Locked by octocat" in await shown(relay, deployment)
 
     await relay.typed(f"unlock {REPOSITORY} rule/locked", relay.ada)
@@ -200,6 +207,7 @@ async def test_the_wait_ends_by_a_freeze_that_is_over_an_override_or_its_limit(
     assert rejected.startswith("Cancelled by octocat [Deployment")
     await relay.typed(f"override {REPOSITORY} reviewed/glass it is down", relay.ada)
     assert await ended(glass) == "success"
+    relay.github.faults.add(f"GET /repos/*/actions/runs/{late.id}", Fault.status(503), 1000)
     with relay.world.clock.moved(timedelta(days=2)):
         await asyncio.to_thread(relay.world.bring_forward, "task = 'advance'")
         assert (await ended(frozen), await ended(late)) == ("success", "failure")
@@ -213,14 +221,19 @@ async def test_one_run_at_a_time_and_the_newest_of_those_that_wait(relay: Action
         first = started(relay, "rule/serial", ref="v1")
         relay.github.actions.runs.begin(first)
         await comments(relay, first, state="approved")
-        second, third = (started(relay, "rule/serial", ref=ref) for ref in ("v2", "v3"))
+        second = started(relay, "rule/serial", ref="v2", jobs=2)
+        third = started(relay, "rule/serial", ref="v3")
         for run in (second, third):
             relay.github.actions.runs.begin(run)
             [comment] = await comments(relay, run)
             assert comment.startswith(f"Waits for deployment {deployment_of(first).id} (v1) to end")
+        waiting = "select phase from deployments where rule_run_id = %s"
+        await until(lambda: len(relay.world.rows(waiting, second.id)) == 2 or None)
         relay.github.actions.runs.finish(first)
         await comments(relay, third, state="approved")
         assert await ended(second) == "failure"
+        phases = {row["phase"] for row in relay.world.rows(waiting, second.id)}
+        assert phases == {"superseded"}
         [rejected] = await comments(relay, second, state="rejected")
         assert rejected.startswith(f"Superseded by deployment {deployment_of(third).id} (v3)")
         relay.github.actions.runs.finish(third)
@@ -291,10 +304,8 @@ async def test_no_other_address_than_the_documented_one_is_called(relay: ActionW
         await relay.github.deliver(
             "deployment_protection_rule", {**body, "deployment_callback_url": foreign}
         )
-    await relay.world.idle()
-    failed = relay.world.delivery_outcomes()["failed"]
-    assert [one for one in failed if "was not called" in one] == failed
-    assert len(failed) == 6
+    foreign_ones = "select 1 from deliveries where reason like '%%was not called'"
+    await until(lambda: len(relay.world.rows(foreign_ones)) == 6 or None)
     assert len(environments(relay).comments(run)) == 1
     relay.github.actions.runs.cancel(run)
     await relay.world.phase(deployment_of(run).id, "error")
@@ -309,7 +320,8 @@ async def test_a_lost_response_decides_nothing_twice_and_redeliveries_change_not
     environments(relay).rule_first = True
     run = started(relay, "rule/lost")
     await comments(relay, run)
-    await relay.world.idle()
+    sent = "select 1 from outbox where deployment_id = %s and purpose = %s and state = 'sent'"
+    await until(lambda: relay.world.rows(sent, deployment_of(run).id, "comment") or None)
     environments(relay).rule_first = False
     asked = [one for one in relay.github.deliveries if one.event == "deployment_protection_rule"]
     await relay.github.redeliver(asked[-1].guid)
@@ -317,7 +329,8 @@ async def test_a_lost_response_decides_nothing_twice_and_redeliveries_change_not
     await relay.typed(f"unlock {REPOSITORY} rule/lost", relay.ada)
     assert await ended(run) == "success"
     await relay.world.idle()
-    assert len(relay.github.faults.fired) == 2
+    lost = [call for call, _ in relay.github.faults.fired if "deployment_protection_rule" in call]
+    assert len(lost) == 2
     assert [one.state for one in environments(relay).reviews[run.id]] == ["pending", "approved"]
     outbox = relay.world.rows(
         "select state, error from outbox where deployment_id = %s and kind = 'protection_rule'",
@@ -345,11 +358,25 @@ async def test_what_becomes_of_the_run_without_the_relay_is_found_out(relay: Act
         assert environments(relay).comments(run, "rejected") == []
 
 
-async def test_ten_comments_at_most_and_all_jobs_of_a_run_have_one_answer(
-    relay: ActionWorld,
-) -> None:
+async def test_whoever_starts_a_waiting_run_again_cannot_approve_it(relay: ActionWorld) -> None:
+    run = started(relay, "reviewed/again", by="hubot")
+    await comments(relay, run)
+    first = deployment_of(run)
+    relay.github.actions.runs.rerun(run, by=relay.github.world.user("octocat").account)
+    row = await relay.world.phase(first.id, "error")
+    second = await until(lambda: job.deployment if (job := run.jobs[0]).deployment else None)
+    assert row["status_description"] == f"Its run was started again: deployment {second.id}"
+    await comments(relay, run, 2)
+    assert "Too late" in await relay.press("approve", first.id, relay.ada)
+    own = await relay.press("approve", second.id, relay.ada)
+    assert "You asked for this deployment yourself" in own
+    assert "You have approved it" in await relay.press("approve", second.id, relay.bob)
+    assert await ended(run) == "success"
+
+
+async def test_all_jobs_of_a_run_that_wait_there_have_one_answer(relay: ActionWorld) -> None:
     environments(relay).enable_rule(REPOSITORY, "rule/matrix")
-    await relay.typed(f"lock {REPOSITORY} rule/matrix reason 0", relay.ada)
+    await relay.typed(f"lock {REPOSITORY} rule/matrix migration", relay.ada)
     workflow = relay.github.actions.add_workflow(
         REPOSITORY,
         f"rule-{next(_files)}.yml",
@@ -357,20 +384,36 @@ async def test_ten_comments_at_most_and_all_jobs_of_a_run_have_one_answer(
         jobs=[Job("one", environment="rule/matrix"), Job("two", environment="rule/matrix")],
     )
     run = relay.github.actions.start(workflow, by=relay.github.world.user("hubot").account)
-    await comments(relay, run)
-    for number in range(1, 11):
-        await relay.typed(f"lock! {REPOSITORY} rule/matrix reason {number}", relay.ada)
-        if number < 9:
-            await comments(relay, run, number + 1)
-    await relay.world.idle()
-    written = await comments(relay, run, 9)
-    assert "This is the last comment until the decision" in written[-1]
+    ids = await until(lambda: _deployments(run))
+    together = (
+        "select 1 from deployments where id = %s and blockers @? '$[*] ? (@.gate == \"run\")'"
+    )
+    await until(lambda: relay.world.rows(together, max(ids)) or None)
     await relay.typed(f"unlock {REPOSITORY} rule/matrix", relay.ada)
     assert await ended(run) == "success"
-    await relay.world.idle()
-    assert [one.state for one in environments(relay).reviews[run.id]] == (
-        ["pending"] * 9 + ["approved"]
-    )
-    ids = [job.deployment.id for job in run.jobs]
+    assert len(await comments(relay, run, state="approved")) == 1
     for deployment_id in ids:
         await relay.world.phase(deployment_id, "success", "inactive")
+
+
+def _deployments(run: WorkflowRun) -> list[int] | None:
+    """Of its jobs, once all of them wait."""
+    found = [job.deployment.id for job in run.jobs if job.deployment]
+    return found if found and len(found) == len(run.jobs) else None
+
+
+@pytest.mark.slow
+async def test_there_are_nine_comments_and_then_the_decision(relay: ActionWorld) -> None:
+    await relay.typed(f"lock {REPOSITORY} rule/often reason 0", relay.ada)
+    run = started(relay, "rule/often")
+    await comments(relay, run)
+    for number in range(1, 11):
+        await relay.typed(f"lock! {REPOSITORY} rule/often reason {number}", relay.ada)
+        if number < 9:
+            await comments(relay, run, number + 1)
+    written = await comments(relay, run, 9)
+    assert "This is the last comment until the decision" in written[-1]
+    await relay.typed(f"unlock {REPOSITORY} rule/often", relay.ada)
+    assert await ended(run) == "success"
+    states = [one.state for one in environments(relay).reviews[run.id]]
+    assert states == ["pending"] * 9 + ["approved"]

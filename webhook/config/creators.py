@@ -32,6 +32,10 @@ def _creator(value: str) -> str:
 CreatorName = Annotated[str, AfterValidator(_creator)]
 
 
+def leaves_people_out(creators: Sequence[str]) -> bool:
+    return not {PEOPLE, ANYBODY} & {name.lower() for name in creators}
+
+
 def takes(creators: Sequence[str], deployment: GitHubDeployment) -> bool:
     """Upper and lower case are alike, as in GitHub's logins."""
     names = {name.lower() for name in creators}

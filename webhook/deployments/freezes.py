@@ -7,6 +7,7 @@ one in the hour that comes twice comes once.
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from functools import lru_cache
@@ -135,11 +136,12 @@ def frozen_until(windows: Sequence[Window], now: datetime) -> datetime | None:
 
 @lru_cache(maxsize=256)  # it is the same for all that waits, until then
 def _last_end(windows: tuple[Window, ...], at: datetime) -> datetime | None:
-    for _ in range(_MOST_IN_A_ROW // max(1, len(windows))):
-        ends = _ends(windows, at)
-        if not ends:
-            return at
-        at = max(ends)
+    with suppress(OverflowError):  # those of a repository's file may last for 290 years each
+        for _ in range(_MOST_IN_A_ROW // max(1, len(windows))):
+            ends = _ends(windows, at)
+            if not ends:
+                return at
+            at = max(ends)
     return None
 
 

@@ -17,11 +17,11 @@ from webhook.engine import automatic_conditions
 from webhook.engine.automatic_conditions import Ends, Ready, Unwanted, Waits
 from webhook.engine.creation import DeploymentWrite, Plan
 from webhook.engine.services import Services
-from webhook.errors import Rejected, RetryAt, UnknownOutcome
+from webhook.errors import Conflict, Rejected, RetryAt, UnknownOutcome
 from webhook.github.tokens import Scope
 from webhook.store import actions, announcements, automatic, schedule
 from webhook.store.actions import ActionRow
-from webhook.store.automatic import AutomaticDeployment, Proposal, State
+from webhook.store.automatic import AutomaticDeployment, Proposal
 from webhook.store.database import Async
 from webhook.store.schedule import Key
 from webhook.text import LONGEST_KEPT, one_line
@@ -34,7 +34,7 @@ _IN_DOUBT = "GitHub gave no clear response, for a day; check there whether it wa
 
 async def propose(services: Services, connection: Async, proposal: Proposal) -> int | None:
     """Deploy it as soon as it may be, in the transaction that learns of the cause. Its id; None if
-    its environment had this commit proposed before, or is not in deploy.yml."""
+    its environment had this commit before, or is not in deploy.yml."""
     environment = route(services.config, proposal.repo, proposal.environment)
     if environment is None:
         return None
@@ -71,7 +71,7 @@ async def deploy_automatically(services: Services, automatic_id: int) -> None:
             await _end(services, row, ends)
         case Unwanted():
             async with services.pool.connection() as connection:
-                await automatic.forget(connection, row.id)
+                await automatic.forget(connection, row)
         case Ready() as ready:
             await _begin(services, row, ready)
 
@@ -81,7 +81,8 @@ async def _wait(services: Services, row: AutomaticDeployment, waits: Waits) -> N
     now = services.clock()
     if now >= row.deadline:
         waited = durations.write((now - row.at).total_seconds())
-        await _end(services, row, Ends("failed", f"{waits.reason}; it has waited for {waited}"))
+        reason = f"{waits.reason}; it has waited for {waited}"
+        await _end(services, row, Ends("failed", reason, asked_for=waits.asked_for))
         return
     raise await _hold(services, row, waits, until=row.deadline)
 
@@ -94,7 +95,7 @@ async def _hold(
     announced_at = max(row.at, row.due_at or row.at) + timing.automatic_announced_after
     async with services.pool.connection() as connection, connection.transaction():
         await automatic.still_waits(connection, row.id, waits.reason, waits.contexts)
-        if now >= announced_at:
+        if now >= announced_at and waits.asked_for:
             await _announce(services, connection, row, "waits", f"waits: {waits.reason}")
     if waits.reason != row.reason:
         log.info("an automatic deployment waits", reason=waits.reason)
@@ -106,19 +107,23 @@ async def _hold(
 
 async def _end(services: Services, row: AutomaticDeployment, ends: Ends) -> None:
     """Without a deployment. People hear of what failed: they expected it."""
+    announced = ends.announced or ends.state == "failed"
     reason = one_line(ends.reason, LONGEST_KEPT)
     log.info("no automatic deployment", state=ends.state, reason=reason)
     async with services.pool.connection() as connection, connection.transaction():
         if row.action_id is not None:
             await actions.give_up(connection, row.action_id, "failed", reason, ends.code)
         ended = await automatic.end(
-            connection, row.id, ends.state, reason, services.clock(), code=ends.code
+            connection, row, ends.state, reason, services.clock(), code=ends.code
         )
-        if ended and ends.state == "failed":
+        if ended and announced and ends.asked_for:
             await _announce(services, connection, row, "ended", f"was not deployed: {reason}")
+        elif ended and announced:
+            await _announce_unknown(services, connection, row, reason)
         if row.from_deployment_id:  # its message offers to do it by hand now
             await schedule.request(connection, [], notified=[row.from_deployment_id])
-        await ask_again(connection, await automatic.others_waiting(connection, row))
+        if row.action_id is not None:  # who waits for that goes on
+            await ask_again(connection, await automatic.others_waiting(connection, row))
 
 
 async def _announce(
@@ -127,8 +132,26 @@ async def _announce(
     sign = "\N{HOURGLASS WITH FLOWING SAND}" if what == "waits" else "\N{CROSS MARK}"
     cause = "pushed" if row.cause == "push" else "promoted"
     by = f", {cause} by {row.login}" if row.login else ""
-    first = f"{sign} {row.repo}, {row.environment}: {row.shown_ref}{by}, {text}."
-    announcement = Announcement(key=f"automatic:{row.id}:{what}", text=first)
+    first = f"{sign} {row.repo}, {row.environment}: {row.shown_ref}{by}, {text.rstrip('. ')}."
+    await _say(services, connection, row, f"{row.id}:{row.at.timestamp()}:{what}", first)
+
+
+async def _announce_unknown(
+    services: Services, connection: Async, row: AutomaticDeployment, reason: str
+) -> None:
+    """Of an environment once a day: most pushes are not to be deployed."""
+    first = (
+        f"\N{CROSS MARK} {row.repo}, {row.environment}: whether pushes such as {row.shown_ref} are"
+        f" to be deployed is not known, and they were not: {reason.rstrip('. ')}."
+    )
+    key = f"unknown:{row.repo_id}:{row.environment.lower()}:{row.at:%Y-%m-%d}"
+    await _say(services, connection, row, key, first)
+
+
+async def _say(
+    services: Services, connection: Async, row: AutomaticDeployment, key: str, text: str
+) -> None:
+    announcement = Announcement(key=f"automatic:{key}", text=text)
     destinations = services.main_destinations([(row.repo, row.environment)])
     await announcements.add(connection, announcement, destinations)
 
@@ -147,6 +170,8 @@ async def _begin(services: Services, row: AutomaticDeployment, ready: Ready) -> 
             reason = f"{row.shown_ref} was ready first"
             await automatic.supersede_older(connection, row, reason, now)
             action_id = await automatic.begin(connection, row)
+            if action_id is None:
+                raise Conflict(f"automatic deployment {row.id} was changed by another process")
     if newer is not None:
         await _end(services, row, Ends("superseded", f"{newer.shown_ref} was ready first"))
     elif older is not None:
@@ -204,10 +229,12 @@ async def _created(services: Services, row: AutomaticDeployment, action: ActionR
     if action.open:
         raise RetryAt("another worker creates it", services.clock() + services.timing.claim_lasts)
     created = action.created_deployment_id
-    state: State = "created" if created else "failed"
+    if created is None:
+        await _end(services, row, Ends("failed", action.message))
+        return
     async with services.pool.connection() as connection, connection.transaction():
         now = services.clock()
-        await automatic.end(connection, row.id, state, action.message, now, created=created)
+        await automatic.end(connection, row, "created", action.message, now, created=created)
         await ask_again(connection, await automatic.others_waiting(connection, row))
     log.info("deployed automatically", created=created)
 

@@ -12,11 +12,11 @@ from webhook.deployments.blockers import moment
 from webhook.deployments.models import is_production
 from webhook.deployments.phases import FAILED
 from webhook.engine.creation import Plan, marker
-from webhook.engine.policy import policy_at
+from webhook.engine.policy import FilePolicy, asks_for, policy_at, shows_commit
 from webhook.engine.services import Services
 from webhook.errors import INVALID, Rejected, RetryAt, UnknownOutcome
 from webhook.gates.chains import promotion_of
-from webhook.gates.contract import Deny, Policy, Wait
+from webhook.gates.contract import ALLOW, Deny, Wait
 from webhook.gates.promotion import lacks, wait_for
 from webhook.github import compare, repositories
 from webhook.github.checks import ContextState, contexts_of
@@ -33,18 +33,24 @@ _BRANCH = "refs/heads/"
 
 @dataclass(frozen=True, slots=True)
 class Waits:
-    """`contexts`: the checks that it waits for. `until`: when it ends, if that is known."""
+    """`contexts`: the checks that it waits for. `until`: when it ends, if that is known.
+    `asked_for`: False where nobody knows whether any rule asks for it."""
 
     reason: str
     contexts: Sequence[str] = ()
     until: datetime | None = None
+    asked_for: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Ends:
+    """`asked_for`: as of `Waits`. `announced`: people hear of it, as of all that fails."""
+
     state: State
     reason: str
     code: str = ""
+    asked_for: bool = True
+    announced: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +95,7 @@ async def ask(services: Services, row: AutomaticDeployment) -> Answer:
         policy = await policy_at(services, scope, row.environment, sha=row.sha)
         if policy is None:
             return Ends("failed", no_route_message(services.config, row.repo, row.environment))
-        if answer := _rules(row, policy):
+        if answer := await _rules(services, row, policy):
             return answer
         environment = policy.environment
         return (
@@ -103,21 +109,43 @@ async def ask(services: Services, row: AutomaticDeployment) -> Answer:
         return _unknown(error)
 
 
-def _rules(row: AutomaticDeployment, policy: Policy) -> Answer | None:
+async def _rules(services: Services, row: AutomaticDeployment, policy: FilePolicy) -> Answer | None:
     """What deploy.yml, and the repository's own, say of it."""
-    if row.cause == "push" and not is_deployed_on(policy.environment, row.ref):
-        return Unwanted()
-    if row.cause == "promotion" and promotion_of(policy.environment).promote is None:
-        return Unwanted()
+    asked_for = await _asked_for(row, policy)
+    if asked_for is False:
+        return _not_wanted(services, row, policy)
+    known = asked_for is not None
     if isinstance(policy.file, Deny):
-        return Ends("failed", f"{policy.file.reason}. {policy.file.way_out}")
+        reason = ". ".join(filter(None, (policy.file.reason, policy.file.way_out)))
+        return Ends("failed", reason, asked_for=known)
     if isinstance(policy.file, Wait):
-        return Waits(policy.file.reason, until=policy.file.until)
+        return Waits(policy.file.reason, until=policy.file.until, asked_for=known)
     try:
         payload_of(policy.environment, {})
     except ValueError as error:
         return Ends("failed", f"its payload needs a person: {error}")
     return None
+
+
+async def _asked_for(row: AutomaticDeployment, policy: FilePolicy) -> bool | None:
+    """None: the repository's own file may, which is wrong or not shown."""
+    if row.cause == "promotion":
+        return promotion_of(policy.environment).promote is not None
+    if is_deployed_on(policy.environment, row.ref):
+        return True
+    return False if policy.file is ALLOW else await asks_for(policy, row.environment, row.ref)
+
+
+def _not_wanted(
+    services: Services, row: AutomaticDeployment, policy: FilePolicy
+) -> Waits | Unwanted:
+    """Just after the push that brings the repository's file, GitHub may show the one before."""
+    counts_at = row.at + services.timing.head_may_lag_for
+    late = services.clock() >= counts_at or row.cause == "promotion"
+    if late or shows_commit(policy, row.sha):
+        return Unwanted()
+    reason = "GitHub may show the repository's deploy.yml as it was before"
+    return Waits(reason, until=counts_at, asked_for=False)
 
 
 def _unknown(error: RetryAt | UnknownOutcome | Rejected) -> Waits:
@@ -155,7 +183,7 @@ async def _already_there(services: Services, row: AutomaticDeployment) -> Ends |
     if newest.rolled_back:
         # Kargo calls it a hold: what a person has just left must not come back by itself.
         by = f"{newest.by} has gone back to {newest.sha[:7]} since (deployment {newest.id})"
-        return Ends("superseded", f"{by}; the next push is deployed again")
+        return Ends("superseded", f"{by}; the next push is deployed again", announced=True)
     return None
 
 
@@ -167,7 +195,8 @@ async def _checks(
     known = await contexts_of(services.github, scope, row.sha)
     failed = [name for name in needed if known.get(name) == "failure"]
     if failed:
-        reason = f"{_listed(failed)} did not succeed"
+        again = "it is deployed if that succeeds when it is run again"
+        reason = f"{_listed(failed)} did not succeed; {again}"
         return Ends("failed", reason, automatic.CHECKS_FAILED)
     missing = [name for name in needed if known.get(name) != "success"]
     return Waits(_awaited(row, missing, known), needed) if missing else None
@@ -189,8 +218,9 @@ def _listed(names: Sequence[str]) -> str:
 
 
 async def _head(services: Services, row: AutomaticDeployment, scope: Scope) -> Ends | Waits | None:
-    """A branch may have moved on. Just after a push, GitHub may not show it everywhere yet."""
-    moved = await _moved(services, row, scope) if row.ref.startswith(_BRANCH) else ""
+    """A branch may have moved on, a tag be gone. Just after a push, GitHub may not show that
+    everywhere yet."""
+    moved = await _moved(services, row, scope) if row.cause == "push" else ""
     counts_at = row.at + services.timing.head_may_lag_for
     if moved and services.clock() < counts_at:
         return Waits(moved, until=counts_at)
@@ -198,23 +228,27 @@ async def _head(services: Services, row: AutomaticDeployment, scope: Scope) -> E
 
 
 async def _moved(services: Services, row: AutomaticDeployment, scope: Scope) -> str:
-    """Where the branch is now, "" if this commit may be deployed. A newer one whose own checks are
-    waited for, or that is not to be deployed, is no reason to leave this one out: else a busy
-    branch would never be deployed."""
+    """Where the branch or tag is now, "" if this commit may be deployed. That a branch has a newer
+    one whose own checks are waited for, that is not to be deployed, or of whose push no event came,
+    is no reason to leave this one out: else a busy branch would never be deployed."""
+    name, is_branch = row.ref_name, row.ref.startswith(_BRANCH)
     try:
-        head = await repositories.commit_of(services.github, scope, f"heads/{row.ref_name}")
+        head = await repositories.commit_of(services.github, scope, row.ref.removeprefix("refs/"))
     except Rejected as error:
         if error.code != INVALID:
             raise
-        return f"the branch {row.ref_name} is gone"
+        return f"the {'branch' if is_branch else 'tag'} {name} is gone"
     if head == row.sha:
         return ""
-    async with services.pool.connection() as connection:
-        newer = await automatic.of_commit(connection, row.repo_id, row.environment, head)
-    awaited = newer and newer.order > row.order and newer.state not in ("created", "superseded")
-    if awaited and await _contains(services, scope, head, row.sha):
-        return ""
-    return f"{row.ref_name} is at {head[:7]} now"
+    if is_branch:
+        async with services.pool.connection() as connection:
+            newer = await automatic.of_commit(connection, row.repo_id, row.environment, head)
+        awaited = newer is None or (
+            newer.order > row.order and newer.state not in ("created", "superseded")
+        )
+        if awaited and await _contains(services, scope, head, row.sha):
+            return ""
+    return f"{name} is at {head[:7]} now"
 
 
 async def _contains(services: Services, scope: Scope, head: str, sha: str) -> bool:

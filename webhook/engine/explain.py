@@ -4,7 +4,7 @@ would meet now. It changes nothing, and needs no worker.
 Errors: `UserError`, for the person who asks.
 """
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -16,6 +16,7 @@ from webhook.deployments.locks import is_pattern
 from webhook.engine.gates import has_gates, would_meet
 from webhook.engine.policy import FilePolicy, policy_at
 from webhook.engine.policy_lines import policy_lines
+from webhook.engine.repository_files import parse
 from webhook.engine.services import Services
 from webhook.errors import INVALID, LACKS_PERMISSION, Rejected, RetryAt, UnknownOutcome, UserError
 from webhook.gates.repository_file import tightens
@@ -23,7 +24,6 @@ from webhook.github.checks import ContextState, contexts_of
 from webhook.github.repositories import commit_of
 from webhook.github.tokens import Scope
 from webhook.repository_file.lines import DEFAULT, Line
-from webhook.repository_file.read import read
 from webhook.store import automatic, workers
 from webhook.store.gates import Prospective
 from webhook.store.repository_files import HEAD
@@ -79,7 +79,7 @@ async def explain(services: Services, question: Question) -> Explanation:
     contexts, unknown = await _contexts(services, question, policy.environment, commit.sha)
     sections = (
         _policy_section(services, environment, policy),
-        _file_section(environment, policy, commit.sha),
+        await _file_section(environment, policy, commit.sha),
         _gates_section(services, decision.blockers),
         contexts,
         await _automatic_section(services, question),
@@ -139,7 +139,7 @@ def _policy_section(services: Services, environment: Environment, policy: FilePo
         columns={"key": "key", "from": "from", "value": "what holds"},
         rows=tuple(
             Row(
-                {"key": one.key, "from": one.origin, "value": _value(one)},
+                {"key": one.key, "from": one.origin, "value": _value(services, one)},
                 minor=one.origin == DEFAULT and not one.ignored,
             )
             for one in policy_lines(services, environment, policy)
@@ -148,21 +148,24 @@ def _policy_section(services: Services, environment: Environment, policy: FilePo
     )
 
 
-def _value(line: Line) -> str:
+def _value(services: Services, line: Line) -> str:
+    """The operator's file may have variables in it."""
     ignored = f"ignored: {line.ignored}" if line.ignored else ""
-    return one_line("; ".join(part for part in (line.value, ignored) if part), _LONGEST)
+    text = "; ".join(part for part in (line.value, ignored) if part)
+    return one_line(services.redactor.text(text), _LONGEST)
 
 
-def _file_section(environment: Environment, policy: FilePolicy, sha: str) -> Section:
+async def _file_section(environment: Environment, policy: FilePolicy, sha: str) -> Section:
+    rows = [Row(cells) async for cells in _file_rows(policy, sha)] if tightens(environment) else ()
     return Section(
         name="file",
         title="The repository's own deploy.yml",
         columns={"at": "at", "line": "line", "kind": "kind", "message": "message"},
-        rows=tuple(map(Row, _file_rows(policy, sha))) if tightens(environment) else (),
+        rows=tuple(rows),
     )
 
 
-def _file_rows(policy: FilePolicy, sha: str) -> Iterator[dict[str, str]]:
+async def _file_rows(policy: FilePolicy, sha: str) -> AsyncIterator[dict[str, str]]:
     for ref in dict.fromkeys((HEAD, sha)):
         kept, head = policy.kept.get(ref), policy.kept.get(HEAD)
         if kept is None or (ref != HEAD and head and kept.blob == head.blob):
@@ -173,7 +176,7 @@ def _file_rows(policy: FilePolicy, sha: str) -> Iterator[dict[str, str]]:
             yield {**where, "kind": "error" if kept.reason else "ok", "message": reason}
             continue
         yield {**where, "kind": "ok", "message": f"read; its blob is {kept.blob[:7]}"}
-        parsed = read(kept.content)
+        parsed = await parse(kept.content)
         for kind, found in (("error", parsed.errors), ("warning", parsed.warnings)):
             for one in found[:_MOST_FINDINGS]:
                 text = str(one).removeprefix(f"{one.line}:{one.column}: ")
@@ -190,7 +193,7 @@ def _gates_section(services: Services, blockers: tuple[Blocker, ...]) -> Section
         row
         for name, several in found.items()
         for row in (
-            [Row(_verdict(one, now)) for one in several]
+            [Row(_verdict(services, one, now)) for one in several]
             or [Row({"gate": name, **allowed}, minor=True)]
         )
     ]
@@ -204,12 +207,13 @@ def _gates_section(services: Services, blockers: tuple[Blocker, ...]) -> Section
     )
 
 
-def _verdict(one: Blocker, now: datetime) -> dict[str, str]:
+def _verdict(services: Services, one: Blocker, now: datetime) -> dict[str, str]:
+    reason = f"{one.reason}. {one.way_out}" if one.way_out else one.reason
     return {
         "gate": one.gate,
         "verdict": "refuses" if one.denies else "waits",
         "until": "" if one.denies else end_of(one, now).removeprefix("until "),
-        "reason": f"{one.reason}. {one.way_out}" if one.way_out else one.reason,
+        "reason": services.redactor.text(reason),
     }
 
 

@@ -6,7 +6,7 @@ Exactly one for each head of a pull request: it is found again by its external_i
 may not write check runs, there is none, and `python -m webhook check` says so.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import structlog
@@ -16,6 +16,7 @@ from webhook.config.routing import matches_any, no_route_message, route
 from webhook.config.source import ConfigError
 from webhook.engine.file_check_text import PATH, check_run_of
 from webhook.engine.outbox import Outbox, Policy, Write
+from webhook.engine.repository_files import parse
 from webhook.engine.services import Services
 from webhook.errors import LACKS_PERMISSION, Forbidden, Rejected, RetryAt, UnknownOutcome
 from webhook.gates.repository_file import tightens
@@ -28,8 +29,7 @@ from webhook.github.pull_requests import PullRequest, pull_request
 from webhook.github.tokens import Scope
 from webhook.rejections import RejectionPolicy
 from webhook.repository_file.model import RepositoryFile
-from webhook.repository_file.read import read
-from webhook.repository_file.review import Change, review
+from webhook.repository_file.review import Change, Finding, review
 from webhook.store import file_checks, outbox, schedule
 from webhook.store.database import Async
 from webhook.store.deliveries import Outcome
@@ -172,17 +172,26 @@ async def _of_change(
 ) -> NewCheckRun | None:
     """By what the pull request itself changes, whatever its base branch has got since."""
     before, after = [await _content(services, check, ref) for ref in (base, check.sha)]
-    if (before and before.blob) == (after and after.blob):
+    was, now = (one and (one.blob, one.text) for one in (before, after))
+    if was == now:  # git's name alone would be that of a link, whose file may change
         return None
     of_default = pull.base == pull.default_branch
     default = None if of_default else await _content(services, check, pull.default_branch)
-    change = Change(
-        before=_read(before),
-        after=_read(after),
-        default=_read(default),
-        of_default_branch=of_default,
-    )
-    findings = review(change, lambda name: _route(services, check.repo, name))
+    contents = before, after, default
+
+    async def findings_of(*, rollback: bool) -> list[Finding]:
+        files = [await _parsed(one, rollback=rollback) for one in contents]
+        change = Change(
+            before=files[0], after=files[1], default=files[2], of_default_branch=of_default
+        )
+        return review(change, lambda name: _route(services, check.repo, name))
+
+    found = await findings_of(rollback=False)
+    # Gitploy's variables may make another file of it then.
+    of_rollbacks = [one for one in await findings_of(rollback=True) if one not in found]
+    found += [replace(one, text=f"Rollbacks: {one.text}") for one in of_rollbacks]
+    # Some of it is of the operator's file, which may have variables in it.
+    findings = [replace(one, text=services.redactor.text(one.text)) for one in found]
     return check_run_of(check, findings, is_there=after is not None)
 
 
@@ -192,13 +201,13 @@ async def _content(services: Services, check: FileCheck, ref: str) -> Content | 
     return found
 
 
-def _read(content: Content | None) -> RepositoryFile | None:
+async def _parsed(content: Content | None, *, rollback: bool) -> RepositoryFile | None:
     if content is None:
         return None
     if content.unusable:
         message = f"{content.unusable}; it has to be a text file"
         return RepositoryFile(errors=(ConfigError(1, 1, (), message),))
-    return read(content.text)
+    return await parse(content.text, rollback=rollback)
 
 
 def _route(services: Services, repo: str, name: str) -> Environment | str:

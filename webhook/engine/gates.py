@@ -18,7 +18,7 @@ from webhook.config.environments import Environment
 from webhook.config.routing import route
 from webhook.deployments.blockers import Blocker, describe, in_full, next_end
 from webhook.deployments.phases import Phase
-from webhook.engine import transitions
+from webhook.engine import run_attempts, transitions
 from webhook.engine.policy import fetch_policy, kept_policy, recent_policy
 from webhook.engine.services import Services, scope
 from webhook.engine.transitions import Transition
@@ -27,7 +27,7 @@ from webhook.gates.contract import Candidate, Neighbour, Policy, Snapshot, keys_
 from webhook.gates.decision import Decision, decide
 from webhook.gates.serialization import ONE_AT_A_TIME, SerializationKeys, superseding
 from webhook.github import deployments as github_deployments
-from webhook.store import deployments, gates, schedule
+from webhook.store import deployments, gates, protection_rules, schedule
 from webhook.store.database import Async
 from webhook.store.deployments import Columns, DeploymentRow
 from webhook.store.gates import Prospective, Situation
@@ -74,9 +74,7 @@ async def admit(
                 return await _supersede(services, connection, row, newer.id, newer.ref)
             if released := await _newer_released(services, connection, situation):
                 return await _give_way(services, connection, row, environment, released)
-            only_rules = gates.asks_rules_only(policy.environment)
-            for older in await deployments.older_unstarted(connection, row, only_rules=only_rules):
-                await _supersede(services, connection, older, row.id, row.shown_ref)
+            await _supersede_older(services, connection, row, policy.environment)
         if decision.blockers:
             return await _hold(services, connection, row, environment, decision)
         return await _let_start(services, connection, row, start)
@@ -107,6 +105,26 @@ async def require_restart(services: Services, row: DeploymentRow, environment: E
     if decision.blockers:
         text = f"It may run already, and is not started again: {describe(decision.blockers, now)}"
         raise tool_errors.Rejected(text) if decision.denied else tool_errors.NotReady(text)
+
+
+async def wait_again(services: Services, row: DeploymentRow) -> bool:
+    """Of a job that was let through, before GitHub hears of it: whether it waits with its run
+    again, as a gate holds it back by now, or another job of that run asks too."""
+    environment = route(services.config, row.repo, row.environment)
+    answers = environment is not None and environment.protection_rule
+    policy = await fetch_policy(services, row, environment) if environment and answers else None
+    async with services.pool.connection() as connection, connection.transaction():
+        await gates.lock_environment(connection, row)
+        current = await deployments.read(connection, row.id)
+        if current is None or current.version != row.version:
+            raise Conflict(f"deployment {row.id} was changed by another process")
+        if policy and not await protection_rules.siblings(connection, row):
+            situation = await gates.read(connection, row.id, policy, services.clock())
+            if situation and not _decide(services, situation).blockers:
+                return False
+        back = await run_attempts.take_back(services, connection, current)
+        await ask_again(connection, [one.id for one in back])
+    return True
 
 
 def asked_again_at(
@@ -215,6 +233,18 @@ async def _supersede(
     transition = Transition(Phase.SUPERSEDED, f"Superseded by deployment {by} ({ref})")
     columns: Columns = {**_UNSTARTED, "superseded_by": by}
     return await transitions.announce(services, connection, row, transition, columns=columns)
+
+
+async def _supersede_older(
+    services: Services, connection: Async, row: DeploymentRow, environment: Environment
+) -> None:
+    only_rules = gates.asks_rules_only(environment)
+    runs = set()
+    for older in await deployments.older_unstarted(connection, row, only_rules=only_rules):
+        if older.rule_run_id not in runs:  # the other jobs of its run end with it
+            await _supersede(services, connection, older, row.id, row.shown_ref)
+        if older.rule_run_id:
+            runs.add(older.rule_run_id)
 
 
 async def _newer_released(

@@ -33,6 +33,8 @@ log = structlog.get_logger()
 
 # What keeps it from running besides its gates; no gate, as nobody can skip it.
 SAME_RUN = "run"
+# A run in which nothing goes on before somebody has answered.
+WAITING = "waiting"
 # How the call is named that asks what became of a run.
 _CHECK = "run"
 
@@ -116,14 +118,15 @@ async def _checked(services: Services, row: DeploymentRow) -> DeploymentRow:
         state = await _run_state(services, row)
         ended = state is None or state.ended
         end = await _end_of_held(services, row, state) if ended else None
-        passed = not ended and await _passed(services, row)
-    except UnknownOutcome as error:
-        raise RetryAt(str(error), now + services.timing.access_recheck) from error
-    except Rejected as error:
+        passed = state is not None and not ended and await _passed(services, row, state)
+    except (UnknownOutcome, Rejected) as error:
+        # Its gates are asked all the same, and its wait has an end.
         log.warning("GitHub does not say what became of the run", error=str(error))
-        return await _check_again(services, row, _doubtful(services, row) or again)
+        rejected = isinstance(error, Rejected)
+        soon = _doubtful(services, row) if rejected else now + services.timing.access_recheck
+        return await _check_again(services, row, soon or again, failed=rejected)
     if state is None and (doubtful := _doubtful(services, row)):
-        return await _check_again(services, row, doubtful)
+        return await _check_again(services, row, doubtful, failed=True)
     async with services.pool.connection() as connection, connection.transaction():
         if end is not None:
             return await transitions.learn(services, connection, row, end)
@@ -145,8 +148,10 @@ async def _end_of_held(
     return Transition(Phase.ERROR, message)
 
 
-async def _passed(services: Services, row: DeploymentRow) -> bool:
-    """Only if others have reported that it runs, and GitHub does not list it as waiting."""
+async def _passed(services: Services, row: DeploymentRow, state: RunState) -> bool:
+    """Only if others have reported that it runs, and GitHub shows nowhere that it waits."""
+    if state.status == WAITING:
+        return False
     async with services.pool.connection() as connection:
         if not await protection_rules.reported_as_running(connection, row.id):
             return False
@@ -171,16 +176,18 @@ def _doubtful(services: Services, row: DeploymentRow) -> datetime | None:
     return policy.retry_at(rejected_since(row, _CHECK, now), now)
 
 
-async def _check_again(services: Services, row: DeploymentRow, at: datetime) -> DeploymentRow:
+async def _check_again(
+    services: Services, row: DeploymentRow, at: datetime, *, failed: bool = False
+) -> DeploymentRow:
     now = services.clock()
-    rejection: Columns = {
-        "rejected_call": _CHECK,
-        "rejected_since": rejected_since(row, _CHECK, now),
-        "rejected_at": now,
+    columns: Columns = {
+        "rejected_call": _CHECK if failed else "",
+        "rejected_since": rejected_since(row, _CHECK, now) if failed else None,
+        "rejected_at": now if failed else None,
         "rule_check_at": at,
     }
     async with services.pool.connection() as connection:
-        return await deployments.change(connection, row, **rejection)
+        return await deployments.change(connection, row, **columns)
 
 
 async def _went_past(services: Services, connection: Async, row: DeploymentRow) -> DeploymentRow:

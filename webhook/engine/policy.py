@@ -10,7 +10,6 @@ docs/how-to/repository-file.md says the same for people.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import lru_cache
 
 from webhook.config.environments import Environment
 from webhook.config.routing import route
@@ -22,8 +21,8 @@ from webhook.gates.contract import ALLOW, Deny, Policy, Verdict, Wait
 from webhook.gates.repository_file import REPOSITORY_FILE, tightens
 from webhook.github.tokens import Scope
 from webhook.repository_file.model import RepositoryFile
-from webhook.repository_file.read import read
 from webhook.repository_file.tighten import Line, tighten
+from webhook.repository_file.tighten import asks_for as file_asks_for
 from webhook.store import gates
 from webhook.store import repository_files as store
 from webhook.store.database import Async
@@ -63,7 +62,7 @@ async def fetch_policy(
     async with services.pool.connection() as connection:
         subject = await _subject(connection, row)
     fetched = await repository_files.fetch(services, scope(row), row.sha)
-    return _policy(services, subject, environment, fetched)
+    return await _policy(services, subject, environment, fetched)
 
 
 async def recent_policy(
@@ -78,7 +77,7 @@ async def recent_policy(
         return await fetch_policy(services, row, environment)
     async with services.pool.connection() as connection:
         subject = await _subject(connection, row)
-    return _policy(services, subject, environment, Fetched(kept))
+    return await _policy(services, subject, environment, Fetched(kept))
 
 
 async def kept_policy(
@@ -89,7 +88,7 @@ async def kept_policy(
         return FilePolicy(environment)
     subject = await _subject(connection, row)
     kept = await store.read(connection, row.repo_id, (row.sha,))
-    return _policy(services, subject, environment, Fetched(kept))
+    return await _policy(services, subject, environment, Fetched(kept))
 
 
 def as_asked_last(policy: FilePolicy, row: DeploymentRow) -> FilePolicy:
@@ -130,11 +129,28 @@ async def policies_at(
     if any(map(tightens, known.values())):
         fetched = await repository_files.fetch(services, where, sha, deployed=False)
     return {
-        name: _policy(services, _Subject(name, sha, rollback), environment, fetched)
+        name: await _policy(services, _Subject(name, sha, rollback), environment, fetched)
         if tightens(environment)
         else FilePolicy(environment)
         for name, environment in known.items()
     }
+
+
+async def asks_for(policy: FilePolicy, environment_name: str, full_ref: str) -> bool | None:
+    """Whether the repository's file, which is wrong or not shown, would have that push deployed;
+    None: it may."""
+    file = await _parsed(policy.kept, HEAD, _Subject(environment_name, "", rollback=False))
+    if isinstance(policy.file, Wait) or file is None:
+        return None
+    if not file.errors_for(environment_name):
+        return False  # the environment has what it says
+    return file_asks_for(file, policy.kept[HEAD].content, environment_name, full_ref)
+
+
+def shows_commit(policy: FilePolicy, sha: str) -> bool:
+    """Whether the file at the head of the default branch is that of the commit."""
+    head, here = policy.kept.get(HEAD), policy.kept.get(sha)
+    return (head and (head.state, head.blob)) == (here and (here.state, here.blob))
 
 
 async def changed(services: Services, connection: Async, repo_id: int) -> None:
@@ -148,11 +164,11 @@ async def _subject(connection: Async, row: DeploymentRow) -> _Subject:
     return _Subject(row.environment, row.sha, await gates.rolls_back(connection, row.id))
 
 
-def _policy(
+async def _policy(
     services: Services, subject: _Subject, environment: Environment, fetched: Fetched
 ) -> FilePolicy:
     head = fetched.kept.get(HEAD)
-    own, here = (_parsed(fetched.kept, ref, subject) for ref in (HEAD, subject.sha))
+    own, here = [await _parsed(fetched.kept, ref, subject) for ref in (HEAD, subject.sha)]
     found = tighten(environment, own, here, subject.environment)
     verdict: Verdict = ALLOW
     if head is not None and head.state == "unusable":
@@ -167,16 +183,11 @@ def _policy(
     return FilePolicy(found.environment, verdict, found.lines, fetched.kept, fetched.error)
 
 
-def _parsed(kept: Kept, ref: str, subject: _Subject) -> RepositoryFile | None:
+async def _parsed(kept: Kept, ref: str, subject: _Subject) -> RepositoryFile | None:
     file = kept.get(ref)
     if file is None or file.state != "present":
         return None
-    return _read(file.content, rollback=subject.rollback)
-
-
-@lru_cache(maxsize=200)  # the same few are read for each step and each message
-def _read(content: bytes, *, rollback: bool) -> RepositoryFile:
-    return read(content, rollback=rollback)
+    return await repository_files.parse(file.content, rollback=subject.rollback)
 
 
 def _gone(counts: datetime) -> Wait:

@@ -8,11 +8,13 @@ Nobody else can answer: what deploy.yml does not route is rejected with the reme
 gets no answer waits for 30 days.
 """
 
+from dataclasses import replace
+
 import structlog
 
 from webhook.config.routing import no_route_message, route
 from webhook.deployments.phases import Phase, follows
-from webhook.engine import gates, transitions
+from webhook.engine import gates, run_attempts, transitions
 from webhook.engine.rule_answers import RuleAnswer, comment, send
 from webhook.engine.services import Services
 from webhook.engine.transitions import Transition
@@ -43,6 +45,8 @@ async def received(
         log.warning("protection rule not answered", callback=one_line(event.callback_url, 300))
         return "failed", FOREIGN_CALLBACK, event.deployment.id if event.deployment else None
     reason = await _refusal(services, connection, event)
+    if await _is_of_earlier_attempt(connection, event, run_id):
+        return "ignored", "the run was started again since, and waits", None
     if reason or event.deployment is None:
         await schedule.request(connection, [schedule.Key("reject_rule", delivery.id)])
         deployment_id = event.deployment.id if event.deployment else None
@@ -54,7 +58,7 @@ async def received(
         return await _requested_again(services, connection, row)
     requested: Columns = {"delivery": delivery.guid, "rule_run_id": run_id}
     row = await _wait(services, connection, row, {**requested, **_asker(row, event.sender)})
-    await _end_earlier_attempts(services, connection, row)
+    await run_attempts.end_earlier(services, connection, row)
     return "done", f"run {run_id} waits for the gates", row.id
 
 
@@ -82,6 +86,16 @@ async def _refusal(services: Services, connection: Async, event: ProtectionRuleR
     return ""
 
 
+async def _is_of_earlier_attempt(
+    connection: Async, event: ProtectionRuleRequested, run_id: int
+) -> bool:
+    """It comes late: an answer would be for the jobs that wait now."""
+    row = await deployments.read(connection, event.deployment.id) if event.deployment else None
+    if row is None or not row.phase.final:
+        return False
+    return bool(await protection_rules.siblings(connection, replace(row, rule_run_id=run_id)))
+
+
 def unanswered(services: Services, repo: str, name: str) -> str:
     """Why no gate is asked for a job with that environment."""
     environment = route(services.config, repo, name)
@@ -98,9 +112,10 @@ def unanswered(services: Services, repo: str, name: str) -> str:
 async def _requested_again(
     services: Services, connection: Async, row: DeploymentRow
 ) -> tuple[Outcome, str, int]:
-    if row.started_at is not None:
-        await transitions.let_through(services, connection, row, {})
-        return "done", "it was let through before", row.id
+    if row.started_at is not None:  # that was of another attempt, or GitHub has not heard of it
+        waiting = await run_attempts.take_back(services, connection, row)
+        await gates.ask_again(connection, [one.id for one in waiting])
+        return "done", "it was let through before, and its gates are asked again", row.id
     await gates.ask_again(connection, [row.id])
     return "ignored", "GitHub has asked for this deployment before", row.id
 
@@ -133,30 +148,24 @@ def _asker(row: DeploymentRow, person: Person) -> Columns:
     return {"asker": person.login, "asker_id": person.id}
 
 
-async def _end_earlier_attempts(services: Services, connection: Async, row: DeploymentRow) -> None:
-    """Of the same run, which somebody else has started again: an answer would be for both."""
-    for other in await protection_rules.siblings(connection, row):
-        if other.id < row.id and other.asker_id != row.asker_id:
-            ended = Transition(Phase.ERROR, f"Its run was started again: deployment {row.id}")
-            await transitions.learn(services, connection, other, ended)
-
-
 def asker_of(event: DeploymentCreated) -> Columns:
     """Of a job's deployment."""
     person = event.started_by
     return {"asker": person.login, "asker_id": person.id} if event.watched and person.id else {}
 
 
-async def keep_asker(connection: Async, row: DeploymentRow, event: DeploymentCreated) -> None:
+async def keep_asker(
+    services: Services, connection: Async, row: DeploymentRow, event: DeploymentCreated
+) -> None:
     """GitHub's event of the deployment came after that of the rule."""
     known = asker_of(event)
-    if (
-        row.rule_run_id
-        and row.ended_at is None
-        and known.get("asker_id", row.asker_id) != (row.asker_id)
-    ):
-        await deployments.change(connection, row, **known)
-        await schedule.request(connection, [schedule.Key("advance", row.id)])
+    changes = known.get("asker_id", row.asker_id) != row.asker_id
+    if not row.rule_run_id or row.ended_at is not None or not changes:
+        return
+    row = await deployments.change(connection, row, **known)
+    if row.waits_for_rule:
+        waiting = await run_attempts.end_earlier(services, connection, row)
+        await gates.ask_again(connection, [one.id for one in waiting])
 
 
 async def run_ended(services: Services, connection: Async, repo_id: int, run_id: int) -> None:
@@ -182,12 +191,13 @@ async def reject_rule(services: Services, delivery_id: int) -> None:
             return
         event = events.parse(delivery.event, delivery.body)
         assert isinstance(event, ProtectionRuleRequested)
+        run_id = _run_id(services, event)
         reason = await _refusal(services, connection, event)
         entry = await outbox.entry_of(
             connection, "protection_rule", None, purpose="rejected", position=delivery.id
         )
-    run_id = _run_id(services, event)
-    if run_id is None or entry.over:
+        late = run_id is None or await _is_of_earlier_attempt(connection, event, run_id)
+    if run_id is None or late or entry.over:
         return
     marker = f"(relay delivery {delivery.id}-{delivery.guid[:8]})"
     text = comment(reason or "deploy.yml has been changed since; run the job again", marker)

@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from webhook.config.creation import is_deployed_on
+from webhook.config.creators import leaves_people_out
 from webhook.config.environments import Config, Environment
 from webhook.config.routing import route
 from webhook.deployments.locks import is_pattern
@@ -63,6 +64,8 @@ def _may_be_deployed_on(environment: Environment, event: Pushed) -> bool:
     """What the repository's own file says of it is read by the job."""
     if environment.auto_deploy_on:
         return is_deployed_on(environment, event.ref)
+    if leaves_people_out(environment.creators):
+        return False
     return tightens(environment) and not event.skips_deployment
 
 

@@ -122,7 +122,7 @@ async def _deployment_created(
     )
     _log_about(row)
     if row.requested_at is not None:
-        await protection_rules.keep_asker(connection, row, event)
+        await protection_rules.keep_asker(services, connection, row, event)
         return "ignored", "this deployment was requested before", row.id
     environment = route(services.config, row.repo, row.environment)
     if environment is None and (event.watched or services.config.unrouted == "ignore"):
@@ -276,12 +276,10 @@ async def _workflow_run_updated(
     person changes what is shown before the run has ended.
     """
     repository = event.repository
-    if event.ended:
+    envs = [one for one in services.config.envs if matches_any(one.repos, repository.full_name)]
+    if event.ended and any(one.protection_rule for one in envs):
         await protection_rules.run_ended(services, connection, repository.id, event.run_id)
-    envs = services.config.envs
-    used = any(
-        one.handler == ACTIONS and matches_any(one.repos, repository.full_name) for one in envs
-    )
+    used = any(one.handler == ACTIONS for one in envs)
     ours = event.event in ("deployment", "workflow_dispatch")
     if not used or not (
         ours or await tool_events.knows_run(connection, repository.id, event.run_id)

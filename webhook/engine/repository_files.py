@@ -4,18 +4,22 @@ What GitHub does not show now is as it was kept. That a file is gone counts once
 for a while: one odd answer must not remove its gates.
 """
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 import structlog
+from cachetools import LRUCache
 
 from webhook.engine.services import Services
 from webhook.errors import BUSY, Rejected, RetryAt, UnknownOutcome
 from webhook.github.contents import Unchanged, read_file
 from webhook.github.tokens import Scope
 from webhook.rejections import RejectionPolicy
+from webhook.repository_file import model
 from webhook.repository_file.model import MOST_BYTES
+from webhook.repository_file.read import read
 from webhook.store import deployments, repository_files, schedule
 from webhook.store.database import Async
 from webhook.store.repository_files import HEAD, RepositoryFile
@@ -27,6 +31,8 @@ PATH = "deploy.yml"
 
 Kept = Mapping[str, RepositoryFile]
 Unreadable = RetryAt | UnknownOutcome | Rejected
+# The same few are parsed for each step and each message.
+_parsed: LRUCache[tuple[bytes, bool], model.RepositoryFile] = LRUCache(200)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +88,14 @@ def counts_at(missing_since: datetime, timing: Timing) -> datetime:
     return missing_since + RejectionPolicy.doubtful(timing).counts_after
 
 
+async def parse(content: bytes, *, rollback: bool = False) -> model.RepositoryFile:
+    """In a thread: of what people may commit, some takes a second."""
+    key = content[: MOST_BYTES + 1], rollback
+    if key not in _parsed:
+        _parsed[key] = await asyncio.to_thread(read, key[0], rollback=rollback)
+    return _parsed[key]
+
+
 async def _read_once(
     services: Services, where: Scope, ref: str, known: RepositoryFile | None
 ) -> RepositoryFile:
@@ -102,6 +116,8 @@ async def _read(
     now = services.clock()
     at, etag = "" if ref == HEAD else ref, known.etag if known else ""
     found = await read_file(services.github, where, PATH, ref=at, etag=etag)
+    if found is None and known is None:  # the first answer, which may be an odd one
+        found = await read_file(services.github, where, PATH, ref=at)
     if found is None:
         return _missing(services, where.repo_id, ref, known, now)
     if isinstance(found, Unchanged):

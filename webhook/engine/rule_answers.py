@@ -4,13 +4,14 @@ A comment ends in a link that no other has, by which it is recognised in the run
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import zip_longest
 from typing import cast
 
 import structlog
 
+from webhook.engine import gates
 from webhook.engine.outbox import Outbox, Policy, Write
 from webhook.engine.services import Services, scope
 from webhook.engine.transitions import MOST_RULE_COMMENTS
@@ -21,7 +22,7 @@ from webhook.github.tokens import Scope
 from webhook.rejections import RejectionPolicy
 from webhook.security.signing import ENTRY_ANCHOR
 from webhook.store import outbox, protection_rules, timeline
-from webhook.store.deployments import DeploymentRow
+from webhook.store.deployments import RULE_WAITS_AT_MOST, DeploymentRow
 from webhook.store.outbox import Entry, Ref, State
 from webhook.store.timeline import TimelineEntry
 from webhook.text import LONGEST_KEPT, one_line
@@ -37,6 +38,8 @@ LAST_COMMENT = "This is the last comment until the decision, as GitHub takes no 
 _MARKDOWN = re.compile(r"[\\`*_{}\[\]()<>~|!&:.+-]")
 _MENTION = re.compile(r"[@#]")
 _NOT_JOINED = "\N{ZERO WIDTH SPACE}"
+# In bytes, escaped.
+_LONGEST_CHARACTER = 4
 
 
 async def send_answers(services: Services, row: DeploymentRow) -> None:
@@ -62,15 +65,17 @@ async def _write(
     marker = f"{ENTRY_ANCHOR}{reported.id})"
     link = f"[Deployment {row.id}]({services.links.page(row.repo, row.id)}{marker}"
     answer = Answer(row.environment, kind, comment(text, link))
-    return RuleAnswer(services, scope(row), row.rule_run_id, answer, marker)
+    approved = row if kind == "approved" else None
+    return RuleAnswer(services, scope(row), row.rule_run_id, answer, marker, approved)
 
 
 def comment(text: str, ending: str) -> str:
-    """Markdown in which the text formats nothing and mentions nobody."""
-    room = LONGEST_COMMENT - len(ending) - 1
-    limit = min(room, LONGEST_KEPT)
-    while len(escaped := _escaped(one_line(text, limit))) > room:
-        limit -= max(1, (len(escaped) - room) // 2)
+    """Markdown in which the text formats nothing and mentions nobody. GitHub does not say what it
+    counts as a character: in bytes, it fits in any case."""
+    room = LONGEST_COMMENT - len(ending.encode()) - 1
+    limit = min(room, LONGEST_KEPT, len(text))
+    while (excess := len((escaped := _escaped(one_line(text, limit))).encode()) - room) > 0:
+        limit -= max(1, excess // _LONGEST_CHARACTER)
     return f"{escaped} {ending}"
 
 
@@ -97,17 +102,24 @@ async def send(services: Services, entry: Entry, write: "RuleAnswer") -> None:
 
 @dataclass(frozen=True, slots=True)
 class RuleAnswer(Write):
-    """`marker`: what no other comment has."""
+    """`marker`: what no other comment has. `approved`: what an approval is of."""
 
     services: Services
     scope: Scope
     run_id: int
     answer: Answer
     marker: str
+    approved: DeploymentRow | None = None
 
     async def prepare(self) -> bool:
+        """Gates are asked before each approval: it may be late, or the run may have been started
+        again since."""
         await github_rules.require_access(self.services.github, self.scope)
-        return True
+        if self.approved is None:
+            return True
+        if self.approved.started_at is None or self.approved.ended_at is not None:
+            return False
+        return not await gates.wait_again(self.services, self.approved)
 
     async def find(self, entry: Entry) -> Ref | None:
         return self._ref if await self._is_answered() else None
@@ -148,14 +160,16 @@ class RuleAnswer(Write):
         return {"run": str(self.run_id), "answer": self.answer.kind}
 
     def retry_rejected_at(self, error: Rejected, since: datetime, now: datetime) -> datetime | None:
-        """A job that is not answered waits for a month."""
+        """A job that is not answered waits for a month, and nobody else can answer."""
+        doubtful = RejectionPolicy.doubtful(self.services.timing)
+        access = RejectionPolicy.access(self.services.timing)
+        is_comment = self.answer.kind == "comment"
         if error.code == NOT_PENDING:
-            is_comment = self.answer.kind == "comment"
-            policy = RejectionPolicy.doubtful(self.services.timing)
-            return None if is_comment else policy.retry_at(since, now)
-        if self.answer.kind == "comment" and not isinstance(error, Forbidden):
-            return RejectionPolicy.doubtful(self.services.timing).retry_at(since, now)
-        return RejectionPolicy.access(self.services.timing).retry_at(since, now)
+            return None if is_comment else doubtful.retry_at(since, now)
+        if is_comment:
+            policy = access if isinstance(error, Forbidden) else doubtful
+            return policy.retry_at(since, now)
+        return replace(access, counts_after=RULE_WAITS_AT_MOST).retry_at(since, now)
 
     def state_after(self, error: Rejected, *, in_doubt: bool, retried: bool) -> State:
         if retried:

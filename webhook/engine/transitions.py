@@ -274,9 +274,10 @@ async def announce(
     await _add_status(connection, row, held=transition.held, asked_before=transition.asked_before)
     await _after(services, connection, before, row, [Key("send_statuses", row.id), *also])
     if before.waits_for_rule and transition.phase.final:
+        ended = Transition(row.phase, f"Its run was rejected with deployment {row.id}")
+        with_it: deployments.Columns = {"superseded_by": row.superseded_by}
         for other in await protection_rules.siblings(connection, row):
-            ended = Transition(Phase.ERROR, f"Its run was rejected with deployment {row.id}")
-            await apply(services, connection, other, ended)
+            await apply(services, connection, other, ended, columns=with_it)
     return row
 
 

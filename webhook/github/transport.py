@@ -33,14 +33,16 @@ class Transport(GitHubAPI):
     async def get_if_changed(
         self, url: str, etag: str, *, oauth_token: str, media: str
     ) -> tuple[Any, str]:
-        """The document and its ETag. `NOT_MODIFIED` while it is the one that had `etag`, which does
-        not count against the rate limit."""
+        """The document and its ETag, "" if it has none. `NOT_MODIFIED` while it is the one that
+        had `etag`, which does not count against the rate limit."""
         address = sansio.format_url(url, None, base_url=self.base_url)
         cache: CACHE_TYPE = {address: (etag, None, NOT_MODIFIED, None)} if etag else {}
         once = Transport(self._http, self.requester, self.base_url, cache)
         accept = sansio.accept_format(media=media)
         document = await once.getitem(url, accept=accept, oauth_token=oauth_token)
-        return document, next((kept[0] or "" for kept in cache.values()), "")
+        # A response without an ETag leaves that of the one before, which it need not be.
+        etags = (kept[0] for kept in cache.values() if kept[2] is document)
+        return document, next(etags, None) or ""
 
     async def _request(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes = b""

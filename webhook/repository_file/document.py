@@ -86,22 +86,7 @@ class Document:
         if not isinstance(node, yaml.MappingNode):
             self.error(node, path, f"must have keys with values, not {shown(node)}")
             return {}
-        own: dict[str, Entry] = {}
-        merged: dict[str, Entry] = {}
-        for key, value, is_merged in self._pairs(node, path, 0):
-            self._count(key)
-            if not isinstance(key, yaml.ScalarNode):
-                self.error(key, path, "has a key that is not text")
-                continue
-            entry = Entry(key, value, (*path, one_line(key.value, _LONGEST_SHOWN)))
-            if is_merged:
-                merged.setdefault(key.value, entry)
-            elif key.value in own:
-                line, _ = self.position(own[key.value].key)
-                self.error(key, entry.path, f"is there twice, first in line {line}; remove one")
-            else:
-                own[key.value] = entry
-        return {**merged, **own}
+        return self._entries(node, path, 0)
 
     def items(self, node: yaml.Node, path: Path) -> list[yaml.Node]:
         """Of a list; none, with an error, if it is none."""
@@ -183,21 +168,34 @@ class Document:
         self.error(node, path, "is not a number that fits; put it in quotes if it is text")
         return None
 
-    def _pairs(
-        self, node: yaml.MappingNode, path: Path, depth: int
-    ) -> Iterator[tuple[yaml.Node, yaml.Node, bool]]:
-        """Keys and values; those of merge keys too, which count less than its own."""
+    def _entries(self, node: yaml.MappingNode, path: Path, depth: int) -> dict[str, Entry]:
+        """Its own ones, and those of its merge keys: the first counts."""
+        own: dict[str, Entry] = {}
+        merges = []
         for key, value in node.value:
-            if key.tag != f"{_TAG}merge":
-                yield key, value, depth > 0
+            if key.tag == f"{_TAG}merge":
+                merges.append((key, value))
                 continue
-            several = value.value if isinstance(value, yaml.SequenceNode) else [value]
-            for one in several:
+            self._count(key)
+            if not isinstance(key, yaml.ScalarNode):
+                self.error(key, path, "has a key that is not text")
+                continue
+            entry = Entry(key, value, (*path, one_line(key.value, _LONGEST_SHOWN)))
+            if key.value in own:
+                line, _ = self.position(own[key.value].key)
+                self.error(key, entry.path, f"is there twice, first in line {line}; remove one")
+            else:
+                own[key.value] = entry
+        merged: dict[str, Entry] = {}
+        for key, value in merges:
+            for one in value.value if isinstance(value, yaml.SequenceNode) else [value]:
                 self._count(one)
                 if isinstance(one, yaml.MappingNode) and depth < _DEEPEST:
-                    yield from self._pairs(one, path, depth + 1)
+                    for name, entry in self._entries(one, path, depth + 1).items():
+                        merged.setdefault(name, entry)
                 else:
                     self.error(key, (*path, "<<"), "must be an alias of keys with values")
+        return merged | own
 
     def _count(self, node: yaml.Node) -> None:
         self.values += 1

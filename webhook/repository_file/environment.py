@@ -17,6 +17,7 @@ from webhook.repository_file.document import Document
 from webhook.repository_file.fields import Fields
 from webhook.repository_file.inputs import read_dynamic_payload
 from webhook.repository_file.model import FileEnvironment
+from webhook.repository_file.variables import NOT_IMPLEMENTED
 from webhook.repository_file.windows import (
     MOST_WINDOWS,
     cron_error,
@@ -61,6 +62,8 @@ def _name(fields: Fields) -> str:
         fields.document.error(fields.node, fields.path, message)
     elif set("*?") & set(name):
         fields.warn("name", "is no pattern: Gitploy has none, so that it is just this name")
+    elif NOT_IMPLEMENTED in name:
+        return ""  # whose it is, nobody knows
     return name or ""
 
 

@@ -29,7 +29,10 @@ _SHOWN = (
     "description",
     "production_environment",
 )
-_LONGEST = 200
+# Whoever shows it cuts it, once secrets are hidden in it; a part of one could not be found.
+_LONGEST = 2000
+# Within a sentence.
+LONGEST_QUOTED = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +66,12 @@ def operators_lines(environment: Environment) -> tuple[Line, ...]:
     )
 
 
-def text_of(value: Any) -> str:
+def text_of(value: Any, limit: int = _LONGEST) -> str:
     if value is None or (not value and isinstance(value, str | tuple | list)):
         return "none"
     if isinstance(value, tuple | list):
-        return one_line(", ".join(map(text_of, value)), _LONGEST)
-    return one_line(_text_of_one(value), _LONGEST)
+        return one_line(", ".join(map(text_of, value)), limit)
+    return one_line(_text_of_one(value), limit)
 
 
 def _text_of_one(value: Any) -> str:

@@ -51,10 +51,11 @@ def demands_of_file(environment: FileEnvironment | None) -> Demands:
 def demands_of(environment: Environment) -> Demands:
     """What holds."""
     review = review_of(environment)
-    people = review.approvers | {one.lower(): one for one in review.asked_teams}
+    # Who is in a team, nobody knows here.
+    named = review.enabled and not review.asked_teams
     return Demands(
         approvals=review.count if review.enabled else 0,
-        reviewers=people if review.enabled else None,
+        reviewers=review.approvers if named else None,
         patterns=frozenset(deployable_refs(environment)),
         contexts=frozenset(environment.required_contexts),
         windows=keys_of(environment, FreezeKeys).frozen_windows,

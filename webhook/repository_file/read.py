@@ -81,7 +81,7 @@ def _read(document: Document, node: yaml.Node | None, substituted: Substituted) 
         read_environment(document, one, ("envs", index), approvers)
         for index, one in enumerate(envs)
     ]
-    _warn_of_duplicates(document, envs, read)
+    _add_duplicates(document, envs, read)
     _add_unknown_variables(document, node, envs, substituted)
     errors = sorted(document.errors)
     environments = tuple(
@@ -123,8 +123,8 @@ def _envs(document: Document, node: yaml.Node | None) -> list[yaml.Node]:
 
 def _is_target(node: yaml.Node) -> bool:
     """Whether it looks like a target of deliverybot's."""
-    keys = {key.value for key, _ in node.value} if isinstance(node, yaml.MappingNode) else set()
-    return bool(keys & DELIVERYBOTS)
+    pairs = node.value if isinstance(node, yaml.MappingNode) else []
+    return any(isinstance(key, yaml.ScalarNode) and key.value in DELIVERYBOTS for key, _ in pairs)
 
 
 def _approvers(document: Document, node: yaml.Node | None) -> tuple[str, ...]:
@@ -140,17 +140,23 @@ def _approvers(document: Document, node: yaml.Node | None) -> tuple[str, ...]:
     return document.texts(entry, path)
 
 
-def _warn_of_duplicates(
+def _add_duplicates(
     document: Document, envs: Sequence[yaml.Node], read: Sequence[FileEnvironment]
 ) -> None:
-    """Gitploy takes the first, too, but tells upper and lower case apart."""
+    """Gitploy takes the first, too, but tells upper and lower case apart: what it holds back by the
+    second one, nothing would hold back here."""
     first: dict[str, FileEnvironment] = {}
     for index, (node, one) in enumerate(zip(envs, read, strict=True)):
         other = first.setdefault(one.name.lower(), one)
-        if other is not one and one.name:
+        if other is one or not one.name:
+            continue
+        name, path = one_line(one.name, 60), ("envs", index)
+        if other.name == one.name:
             message = f"is in line {other.line} already, and does nothing here; remove one"
-            name = one_line(one.name, 60)
-            document.warn(node, ("envs", index), f"'{name}' {message}")
+            document.warn(node, path, f"'{name}' {message}")
+        else:
+            message = f"is in line {other.line} in another spelling; remove one"
+            document.error(node, path, f"'{name}' {message}")
 
 
 def _add_unknown_variables(
@@ -159,8 +165,8 @@ def _add_unknown_variables(
     """Gitploy puts ERR_NOT_IMPLEMENTED; in a comment, that is nothing."""
     if not found.unknown or node is None:
         return
-    document.errors = [one for one in document.errors if NOT_IMPLEMENTED not in one.message]
     spans = sorted((one.start_mark.index, one.end_mark.index) for one in scalars(node))
+    errors = []
     for one in found.unknown:
         at = bisect_left(found.offsets, one.offset)
         path: Path = next(
@@ -176,4 +182,15 @@ def _add_unknown_variables(
         error = ConfigError(*document.position_of(one.offset), path, message)
         before = bisect_right(spans, (at, len(found.text))) - 1
         in_value = before >= 0 and at < spans[before][1]
-        (document.add_error if in_value else document.add_warning)(error)
+        if in_value:
+            errors.append(error)
+        else:
+            document.add_warning(error)
+    lines = {one.line for one in errors}
+    document.errors = [
+        one
+        for one in document.errors
+        if one.line not in lines or NOT_IMPLEMENTED not in one.message
+    ]
+    for error in errors:
+        document.add_error(error)

@@ -64,10 +64,10 @@ def _of_environment(change: Change, environment: Environment, name: str) -> Iter
         return  # nothing could start at all
     in_fact = loosened(demands_of(before.environment), demands_of(after.environment))
     old = change.before.environment(name) if change.before else None
-    for (key, item), text in loosened(demands_of_file(old), demands_of_file(own)).items():
-        found = in_fact.get((key, item))
-        kind: Kind = "loosened" if found else "held"
-        yield Finding(kind=kind, text=f"{name}: {key}: {found or text}", line=_line_of(own, key))
+    removed = loosened(demands_of_file(old), demands_of_file(own))
+    for (key, item), text in (removed | in_fact).items():
+        kind: Kind = "loosened" if (key, item) in in_fact else "held"
+        yield Finding(kind=kind, text=f"{name}: {key}: {text}", line=_line_of(own, key))
 
 
 def _tightened(

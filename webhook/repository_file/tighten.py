@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any
 
-from webhook.config.creators import ANYBODY, PEOPLE
+from webhook.config.creators import leaves_people_out
 from webhook.config.environments import Environment
+from webhook.config.patterns import is_found
 from webhook.config.source import ConfigError
 from webhook.deployments.models import is_production
 from webhook.gates.approval import NarrowedReview, Review, review_of
@@ -20,6 +21,7 @@ from webhook.gates.serialization import SerializationKeys
 from webhook.repository_file.approvers import EXAMPLE
 from webhook.repository_file.lines import (
     DEFAULT,
+    LONGEST_QUOTED,
     OPERATOR,
     Line,
     of_file,
@@ -30,7 +32,7 @@ from webhook.repository_file.lines import (
 from webhook.repository_file.model import Approvers, FileEnvironment, RepositoryFile
 from webhook.text import and_more, one_line
 
-__all__ = ["Line", "Tightened", "tighten"]
+__all__ = ["Line", "Tightened", "asks_for", "tighten"]
 
 FILE = "deploy.yml"
 _HEAD = "deploy.yml at the head of the default branch"
@@ -68,6 +70,16 @@ def tighten(
     if at_sha is not None:
         tightening.add(at_sha, at_sha=True)
     return tightening.result()
+
+
+def asks_for(
+    head: RepositoryFile, text: bytes, environment_name: str, full_ref: str
+) -> bool | None:
+    """Whether a file that is wrong would have that push deployed; None: it may. `text`: of it."""
+    found = head.environment(environment_name)
+    if found is not None and found.auto_deploy_on is not None:
+        return is_found(found.auto_deploy_on, full_ref)
+    return None if b"auto_deploy_on" in text else False
 
 
 def _invalid(errors: Sequence[ConfigError]) -> tuple[str, str]:
@@ -149,11 +161,20 @@ class _Tightening:
             found = getattr(head.environment, key) if head else None
             if head is None or found is None:
                 self._keep(key, getattr(self.operators, key))
-            elif key in self.operators.model_fields_set:
-                ignored = f"{head.origin(key)} says {text_of(found)}; the operator's value wins"
+            elif own := self._operators_own(key):
+                says = f"{head.origin(key)} says {text_of(found, LONGEST_QUOTED)}"
+                ignored = f"{says}; the operator's {own} wins"
                 self._keep(key, getattr(self.operators, key), ignored)
             else:
                 self._set(key, found, head.origin(key))
+
+    def _operators_own(self, key: str) -> str:
+        """What of the operator's stands against a key of the file; "" if nothing does."""
+        given = self.operators.model_fields_set
+        if key in given:
+            return "value"
+        # Inputs would take its place.
+        return "payload" if key == "dynamic_payload" and "payload" in given else ""
 
     def _required_contexts(self) -> None:
         self._union("required_contexts", self.operators.required_contexts)
@@ -182,8 +203,9 @@ class _Tightening:
         pattern = head.environment.auto_deploy_on if head else None
         if head is None or pattern is None or pattern in operators:
             return self._keep(key, operators)
-        if not operators and not {PEOPLE, ANYBODY} & set(self.operators.creators):
-            ignored = f"{head.origin(key)} says {text_of(pattern)}; the operator's creators leave"
+        if not operators and leaves_people_out(self.operators.creators):
+            says = f"{head.origin(key)} says {text_of(pattern, LONGEST_QUOTED)}"
+            ignored = f"{says}; the operator's creators leave"
             return self._keep(key, operators, f"{ignored} people out, whose pushes these are")
         mine = [self._operators_origin(key)] if operators else []
         return self._set(key, (*operators, pattern), origins([*mine, head.origin(key)]))

@@ -99,15 +99,23 @@ _HERE = "repo_id = %s and lower(environment) = lower(%s)"
 async def add(
     connection: Async, proposal: Proposal, now: datetime, deadline: datetime
 ) -> int | None:
-    """The id of the new one; None where there was one of this environment and commit before."""
+    """The id of the new one; None where there was one of this environment and commit before. A push
+    of a commit that waits, or for which nothing was created, takes the place of the earlier one."""
     state = "skipped" if proposal.skip_reason else "waiting"
     ended_at = now if proposal.skip_reason else None
     cursor = await connection.execute(
-        "insert into automatic_deployments (at, cause, repo, repo_id, installation_id, environment,"
-        " sha, ref, login, login_id, from_deployment_id, due_at, deadline,"
+        "insert into automatic_deployments as before (at, cause, repo, repo_id, installation_id,"
+        " environment, sha, ref, login, login_id, from_deployment_id, due_at, deadline,"
         " skips_checks, state, reason, ended_at)"
         " values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
-        " on conflict (repo_id, lower(environment), sha) do nothing returning id",
+        " on conflict (repo_id, lower(environment), sha) do update set at = excluded.at,"
+        " repo = excluded.repo, installation_id = excluded.installation_id, ref = excluded.ref,"
+        " login = excluded.login, login_id = excluded.login_id, deadline = excluded.deadline,"
+        " state = 'waiting', code = '', reason = '', contexts = '{}', action_id = null,"
+        " ended_at = null where (before.cause, excluded.cause) = ('push', 'push')"
+        " and excluded.state = 'waiting' and excluded.at > before.at and (before.state in"
+        " ('superseded', 'failed') or before.state = 'waiting' and before.action_id is null)"
+        " returning id",
         [
             proposal.at or now,
             proposal.cause,
@@ -154,8 +162,8 @@ async def concerned(
         " and sha = %s and (state = 'waiting' or state = 'failed' and code = %s and deadline > %s)"
         " and (%s = '' or contexts = '{}' or %s = any(contexts)) order by id"
         " for update),"
-        " again as (update automatic_deployments set state = 'waiting', code = '', ended_at = null"
-        " where id = any(array(select id from changed where state = 'failed')))"
+        " again as (update automatic_deployments set state = 'waiting', code = '', ended_at = null,"
+        " action_id = null where id = any(array(select id from changed where state = 'failed')))"
         " select id from changed order by id",
         [repo_id, sha, CHECKS_FAILED, now, context, context],
     )
@@ -174,7 +182,7 @@ async def still_waits(
 
 async def end(
     connection: Async,
-    automatic_id: int,
+    one: AutomaticDeployment,
     state: State,
     reason: str,
     now: datetime,
@@ -182,21 +190,21 @@ async def end(
     code: str = "",
     created: int | None = None,
 ) -> bool:
-    """Whether this ended it."""
+    """Whether this ended it; it may have been pushed once more meanwhile."""
     cursor = await connection.execute(
         "update automatic_deployments set state = %s, reason = %s, code = %s, ended_at = %s,"
-        " created_deployment_id = %s where id = %s and state = 'waiting'",
-        [state, reason, code, now, created, automatic_id],
+        " created_deployment_id = %s where id = %s and at = %s and state = 'waiting'",
+        [state, reason, code, now, created, one.id, one.at],
     )
     return cursor.rowcount == 1
 
 
-async def forget(connection: Async, automatic_id: int) -> None:
+async def forget(connection: Async, one: AutomaticDeployment) -> None:
     """One that deploy.yml does not want after all."""
     await connection.execute(
-        "delete from automatic_deployments where id = %s and state = 'waiting'"
+        "delete from automatic_deployments where id = %s and at = %s and state = 'waiting'"
         " and action_id is null",
-        [automatic_id],
+        [one.id, one.at],
     )
 
 
@@ -235,33 +243,35 @@ async def supersede_older(
     return [row["id"] async for row in cursor]
 
 
-async def begin(connection: Async, one: AutomaticDeployment) -> int:
-    """The id of the action that creates it, which is about what it promotes. Who is behind a bot is
-    not known."""
-    login = "" if one.login.endswith("[bot]") else one.login
-    cursor = await connection.execute(
-        "insert into actions (key, kind, team, slack_user, slack_name, login, login_id, repo,"
-        " repo_id, environment, ref, ref_name, deployment_id)"
-        " values (gen_random_uuid(), %s, '', '', '', %s, %s, %s, %s, %s, %s, %s,"
-        " (select id from deployments where id = %s)) returning id",
-        [
-            KINDS[one.cause],
-            login,
-            one.login_id,
-            one.repo,
-            one.repo_id,
-            one.environment,
-            one.sha,
-            one.ref_name,
-            one.from_deployment_id,
-        ],
-    )
-    row = await cursor.fetchone()
-    assert row is not None
-    await connection.execute(
-        "update automatic_deployments set action_id = %s where id = %s", [row["id"], one.id]
-    )
-    return int(row["id"])
+_BEGIN = """
+with one as (
+    select * from automatic_deployments where id = %(id)s and at = %(at)s and state = 'waiting'
+    and action_id is null for update
+), action as (
+    insert into actions (key, kind, team, slack_user, slack_name, login, login_id, repo, repo_id,
+        environment, ref, ref_name, deployment_id)
+    select gen_random_uuid(), %(kind)s, '', '', '', %(login)s, login_id, repo, repo_id,
+        environment, sha, %(ref_name)s,
+        (select id from deployments where id = one.from_deployment_id)
+    from one returning id
+)
+update automatic_deployments set action_id = action.id from action
+where automatic_deployments.id = %(id)s returning action_id
+"""
+
+
+async def begin(connection: Async, one: AutomaticDeployment) -> int | None:
+    """The id of the action that creates it, which is about what it promotes; None if another worker
+    has begun it or ended it, or it was pushed once more. Who is behind a bot is not known."""
+    values = {
+        "id": one.id,
+        "at": one.at,
+        "kind": KINDS[one.cause],
+        "login": "" if one.login.endswith("[bot]") else one.login,
+        "ref_name": one.ref_name,
+    }
+    row = await (await connection.execute(_BEGIN, values)).fetchone()
+    return row["action_id"] if row else None
 
 
 async def others_waiting(connection: Async, one: AutomaticDeployment) -> list[int]:
@@ -277,7 +287,7 @@ async def others_waiting(connection: Async, one: AutomaticDeployment) -> list[in
 @dataclass(frozen=True, slots=True)
 class Newest:
     """Of an environment's deployments. `succeeds`: it has not failed so far. `rolled_back`: it was
-    requested after a given time, and repeats a commit that had succeeded there before."""
+    requested after a given time, and repeats a commit that had succeeded there before another."""
 
     id: int
     sha: str
@@ -292,7 +302,11 @@ async def newest_in(connection: Async, one: AutomaticDeployment) -> Newest | Non
     await cursor.execute(
         "select id, sha, phase, requested_at > %s and exists (select from deployments other where"
         " other.repo_id = this.repo_id and lower(other.environment) = lower(this.environment)"
-        " and other.sha = this.sha and other.id < this.id and other.succeeded) as rolled_back,"
+        " and other.sha = this.sha and other.id < this.id and other.succeeded)"
+        " and (select sha from deployments other where other.repo_id = this.repo_id"
+        " and lower(other.environment) = lower(this.environment) and other.id < this.id"
+        " and requested_at is not null and phase <> 'superseded' order by id desc limit 1)"
+        " <> this.sha as rolled_back,"
         " coalesce((select login from actions where created_deployment_id = this.id"
         " order by actions.id limit 1), creator) as by"
         f" from deployments this where {_HERE} and requested_at is not null"

@@ -47,6 +47,17 @@ async def siblings(connection: Async, row: DeploymentRow) -> list[DeploymentRow]
     return await deployments.read_where(connection, condition, _of(row))
 
 
+async def let_through_with(connection: Async, row: DeploymentRow) -> list[DeploymentRow]:
+    """It and the jobs that the same decision has let through. Locked, the oldest first."""
+    condition = (
+        "repo_id = %(repo)s and rule_run_id = %(run)s and rule_run_id > 0"
+        " and lower(environment) = lower(%(environment)s) and ended_at is null"
+        " and started_at = %(started_at)s order by id for update"
+    )
+    values = {**_of(row), "started_at": row.started_at}
+    return await deployments.read_where(connection, condition, values)
+
+
 async def leader(connection: Async, row: DeploymentRow) -> int | None:
     """The oldest of its siblings, if that is older than it."""
     query = f"select min(id) as id from deployments where {_SIBLINGS} and id < %(id)s"

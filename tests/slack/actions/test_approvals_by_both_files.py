@@ -1,7 +1,10 @@
 """A review of the operator's deploy.yml and one of the repository's own: who is asked, whose
 approval counts, and who may still say no."""
 
+import asyncio
 from pathlib import Path
+
+import psycopg
 
 from sandbox.github.model import Deployment
 from sandbox.sandbox import REPOSITORY
@@ -15,12 +18,20 @@ ENVIRONMENTS = """
     repository_file: tighten
     with: {run: ["true"]}
     review: {enabled: true, reviewers: [Octocat, hubot]}
+  - name: theirs
+    handler: command
+    repository_file: tighten
+    with: {run: ["true"]}
 """
 FILE = "envs:\n- name: both\n  review: {enabled: true, reviewers: [%s]}\n"
+WAITS = (
+    "select from pg_locks join pg_database on oid = database"
+    " where not granted and locktype = 'advisory' and datname = current_database()"
+)
 
 
-async def asked(relay: ActionWorld) -> Deployment:
-    deployment = await relay.world.deploy("both", by=relay.github.world.user("cleo"))
+async def asked(relay: ActionWorld, environment: str = "both") -> Deployment:
+    deployment = await relay.world.deploy(environment, by=relay.github.world.user("cleo"))
     await until(lambda: offers(relay, deployment, "approve") or None)
     return deployment
 
@@ -51,3 +62,18 @@ async def test_the_approval_of_those_counts_whom_both_name(postgres: str, tmp_pa
             "Needs 1 approval, and nobody may give one by both files: the repository's deploy.yml,"
             " line 3. Name reviewers of the operator's file there"
         )
+
+        theirs = FILE.replace("both", "theirs")
+        site.push("Ask the bot", files={"deploy.yml": theirs % "octocat"})
+        fourth = await asked(relay, "theirs")
+        await relay.world.idle()
+        # Others are named while the answer of somebody who was waits for its turn.
+        with psycopg.connect(relay.world.store_url) as connection:
+            key = f"{site.id} theirs"
+            connection.execute("select pg_advisory_xact_lock(hashtextextended(%s, 0))", [key])
+            pressed = asyncio.create_task(relay.press("approve", fourth.id, relay.ada))
+            await until(lambda: relay.world.rows(WAITS) or None)
+            site.push("Ask others again", files={"deploy.yml": theirs % "hubot"})
+            changed = "update repository_files set content = %s where ref = 'HEAD'"
+            relay.world.execute(changed, (theirs % "hubot").encode())
+        assert "Who may answer has just changed" in await pressed

@@ -90,6 +90,7 @@ class Answer(StoreAction):
         assert row is not None
         _require_waiting(row)
         review = await _review(services, connection, row)
+        _require_named(review, by)
         await self._require_counts(services, connection, row, review, by)
         comment = action.inputs.get(COMMENT, "")
         answer = NewApproval(
@@ -210,6 +211,14 @@ def _require_waiting(row: DeploymentRow) -> None:
     else:
         message = f"Deployment {row.id} does not wait for approval"
     raise Declined("not_possible", message)
+
+
+def _require_named(review: Review, by: Authorized) -> None:
+    """The repository's own file may name others by now, and who answers counts under what it says
+    then. Teams are the operator's, who has no other ones meanwhile."""
+    if not review.teams and by.login.lower() not in review.people:
+        message = "Who may answer has just changed, by the repository's own deploy.yml"
+        raise Declined("lacks_permission", f"{message}: {described(review)}")
 
 
 async def _review(services: ActionServices, connection: Async, row: DeploymentRow) -> Review:
