@@ -85,11 +85,12 @@ async def admit(
 async def _let_start(
     services: Services, connection: Async, row: DeploymentRow, start: Columns
 ) -> DeploymentRow:
+    if row.blockers:  # messages ask nobody for an answer any more
+        await _notify_earlier(services, connection, row)
     if row.rule_run_id:
         return await transitions.let_through(services, connection, row, start)
     changed = await deployments.change(connection, row, **start) if start else row
-    if row.blockers:  # messages ask nobody for an answer any more
-        await _notify_earlier(services, connection, row)
+    if row.blockers:
         await services.notify(connection, changed)
     return changed
 
