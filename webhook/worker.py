@@ -16,9 +16,9 @@ from handlers.contract import Handler, HandlerContext
 from handlers.http import Http
 from webhook import __version__
 from webhook.deployments.actions import OfferedAction
+from webhook.engine import automatic
 from webhook.engine.advance import advance
 from webhook.engine.announcements import announce
-from webhook.engine.automatic import deploy_automatically
 from webhook.engine.ends import check_ended
 from webhook.engine.file_checks import check_file
 from webhook.engine.freezes import FreezeAnnouncements
@@ -191,7 +191,7 @@ def _jobs(services: ActionServices) -> Mapping[Task, Job]:
         "run_action": lambda due: run_action(services, due.subject),
         "reject_rule": lambda due: reject_rule(services, due.subject),
         "announce": lambda due: announce(services, due.subject, due.detail),
-        "deploy_automatically": lambda due: deploy_automatically(services, due.subject),
+        "deploy_automatically": lambda due: automatic.deploy_automatically(services, due.subject),
         "resume_installation": lambda due: resume_installation(services, due.subject, due.detail),
         "remind_of_lock": lambda due: remind_of_lock(services, due.subject),
         "check_file": lambda due: check_file(services, due.subject),
@@ -202,6 +202,7 @@ async def _ask_all(services: Services) -> None:
     """deploy.yml may say something else now. Who is not asked at once is asked a minute later."""
     try:
         await ask_all(services)
+        await automatic.ask_all(services)
     except (psycopg.Error, OSError) as error:
         log.warning("what waits was not asked at once", error=str(error))
 

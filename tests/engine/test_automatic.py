@@ -1,6 +1,7 @@
 """An automatic deployment is created once, wherever the worker that creates it is killed."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from sandbox.faults import Fault
 from sandbox.sandbox import REPOSITORY
 from tests.engine.by_hand import Engine, Killed, engine_by_hand, killed
 from webhook.deployments.models import Repository
-from webhook.engine.automatic import deploy_automatically, propose
+from webhook.engine.automatic import ask_all, deploy_automatically, propose
 from webhook.engine.pushes import reported
 from webhook.errors import Conflict, RetryAt
 from webhook.github.commit_events import CommitReported
@@ -44,7 +45,7 @@ async def proposal(engine: Engine, sha: str, ref: str) -> int | None:
         environment="production",
         sha=sha,
         ref=ref,
-        login="octocat",
+        login="Copilot",
     )
     async with engine.services.pool.connection() as connection:
         return await propose(engine.services, connection, proposal)
@@ -81,8 +82,11 @@ async def test_a_killed_worker_creates_none_twice_and_leaves_none_out(
             await finish(engine, automatic_id)
             [created] = [one for one in github.deployments.values() if one.sha == sha]
             [row] = await engine.rows(
-                "select * from automatic_deployments where id = %s", automatic_id
+                "select automatic.*, actions.login as asker from automatic_deployments automatic"
+                " join actions on action_id = actions.id where automatic.id = %s",
+                automatic_id,
             )
+            assert (row["login"], row["asker"]) == ("Copilot", "")  # a bot, as it has no number
             assert (row["state"], row["created_deployment_id"]) == ("created", created.id)
         assert kills >= 6
 
@@ -212,3 +216,30 @@ async def test_a_tag_that_is_gone_or_elsewhere_is_not_deployed(
             reasons += [list(row.values()) for row in await engine.rows(query, one)]
         moved = f"v1 is at {site.refs['v1'][:7]} now"
         assert reasons == [["superseded", "the tag v0 is gone"], ["superseded", moved]]
+
+
+async def test_a_promotion_soaks_for_as_long_as_deploy_yml_says_now(
+    store_url: str, tmp_path: Path
+) -> None:
+    chain = """
+envs:
+  - {name: staging, handler: by-hand}
+  - {name: production, handler: by-hand, after: staging, soak: 12h, promote: auto}
+"""
+    async with engine_by_hand(store_url, tmp_path, chain) as engine:
+        staging = await engine.ask(REPOSITORY, "staging")
+        await engine.settle()
+        await engine.end(staging.id)
+        await engine.settle()
+        [row] = await engine.rows("select id from automatic_deployments where state = 'waiting'")
+        with pytest.raises(RetryAt, match="Soaks in staging for 12h") as wait:
+            await deploy_automatically(engine.services, row["id"])
+        assert wait.value.at == engine.clock.now + timedelta(hours=12)
+        await engine.execute("delete from schedule")
+        await ask_all(engine.services)  # as a worker does it that begins
+        assert await engine.rows("select from schedule where task = 'deploy_automatically'")
+        sooner = engine.load(chain.replace("12h", "30m"))
+        engine.clock.now += timedelta(minutes=31)
+        await deploy_automatically(replace(engine.services, config=sooner), row["id"])
+        [new] = [o for o in engine.sandbox.github.deployments.values() if o.id != staging.id]
+        assert (new.environment, new.sha) == ("production", staging.sha)

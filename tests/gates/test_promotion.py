@@ -84,9 +84,10 @@ def test_of_several_all_have_to_let_it_go_on() -> None:
     keys: dict[str, Any] = {"after": ("staging", "qa"), "soak": timedelta(minutes=30)}
     both = verdict(STAGING, qa, **keys)
     assert isinstance(both, Wait)
-    assert both.reason == "Soaks in staging for 30m and Soaks in qa for 30m"
+    assert both.reason == "Soaks in staging for 30m and soaks in qa for 30m"
     assert both.until == NOW + timedelta(minutes=30)
     one = verdict(STAGING, **keys)
     assert isinstance(one, Wait)
     assert one.until is None
-    assert one.reason.endswith("and Waits for qa: nothing has been deployed there")
+    assert one.reason.endswith("and waits for qa: nothing has been deployed there")
+    assert one.way_out == "Lower soak in deploy.yml and deploy this commit to qa first"

@@ -1,6 +1,7 @@
 """A commit goes from one environment to the next: where its newest deployment has succeeded there,
 and has stayed."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -177,3 +178,11 @@ async def test_what_has_soaked_goes_on_by_itself(world: World) -> None:
     await world.github.wait_for(back.id, "success")
     await world.idle()
     assert len(world.rows("select 1 from automatic_deployments")) == 3
+
+    # However it was deployed there.
+    for count in (1, 0):
+        await asyncio.to_thread(world.execute, "delete from automatic_deployments")
+        job = await world.deploy("staging", ref="v10", workflow_run={})
+        await world.github.create_status(job.id, "success")
+        await world.idle()
+        assert len(world.rows("select 1 from automatic_deployments")) == count

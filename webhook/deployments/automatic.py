@@ -16,6 +16,11 @@ def cause_of(kind: str) -> Cause | None:
     return _CAUSES.get(kind)
 
 
+def heading_of(cause: Cause | None) -> str:
+    """Of what `requested` says, as the name of a field."""
+    return "Requested by" if cause is None else "Cause"
+
+
 def requested(cause: Cause | None, login: str) -> str:
     """Who asked for a deployment, and how; `login` is "" where that is not known."""
     by = f" by {login}" if login else ""

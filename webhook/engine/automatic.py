@@ -46,6 +46,12 @@ async def propose(services: Services, connection: Async, proposal: Proposal) -> 
     return automatic_id
 
 
+async def ask_all(services: Services) -> None:
+    """Of everything that waits."""
+    async with services.pool.connection() as connection:
+        await ask_again(connection, await automatic.all_waiting(connection))
+
+
 async def ask_again(connection: Async, automatic_ids: list[int]) -> None:
     if automatic_ids:
         await schedule.request(
@@ -70,8 +76,9 @@ async def deploy_automatically(services: Services, automatic_id: int) -> None:
         case Ends() as ends:
             await _end(services, row, ends)
         case Unwanted():
-            async with services.pool.connection() as connection:
+            async with services.pool.connection() as connection, connection.transaction():
                 await automatic.forget(connection, row)
+                await _notify_source(connection, row)
         case Ready() as ready:
             await _begin(services, row, ready)
 
@@ -120,10 +127,15 @@ async def _end(services: Services, row: AutomaticDeployment, ends: Ends) -> None
             await _announce(services, connection, row, "ended", f"was not deployed: {reason}")
         elif ended and announced:
             await _announce_unknown(services, connection, row, reason)
-        if row.from_deployment_id:  # its message offers to do it by hand now
-            await schedule.request(connection, [], notified=[row.from_deployment_id])
+        await _notify_source(connection, row)
         if row.action_id is not None:  # who waits for that goes on
             await ask_again(connection, await automatic.others_waiting(connection, row))
+
+
+async def _notify_source(connection: Async, row: AutomaticDeployment) -> None:
+    """Its message offers to promote it by hand now."""
+    if row.from_deployment_id:
+        await schedule.request(connection, [], notified=[row.from_deployment_id])
 
 
 async def _announce(
@@ -221,7 +233,10 @@ async def _try_again(
         now - action.at, timing.deployment_lookups_after[0], timing.action_lookup_at_most
     )
     again = error.at if isinstance(error, RetryAt) else now + pause
-    waits = Waits(f"GitHub does not create it: {one_line(str(error))}", row.contexts, again)
+    reason = one_line(str(error))
+    if not isinstance(error, _StillWaits):
+        reason = f"GitHub does not create it: {reason}"
+    waits = Waits(reason, row.contexts, again)
     raise await _hold(services, row, waits) from error
 
 
@@ -247,6 +262,10 @@ class _Stopped(Exception):
         self.ends = ends
 
 
+class _StillWaits(RetryAt):
+    """It may not be created now."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Creation:
     services: Services
@@ -260,7 +279,7 @@ class _Creation:
             case Ready():
                 return found.plan(self.action)
             case Waits():
-                raise RetryAt(found.reason, found.until or self._later())
+                raise _StillWaits(found.reason, found.until or self._later())
             case Ends():
                 raise _Stopped(found)
             case Unwanted():

@@ -7,17 +7,16 @@ from datetime import datetime
 
 from webhook.config.creation import Payload, is_deployed_on, payload_of
 from webhook.config.environments import Environment
-from webhook.config.routing import no_route_message
-from webhook.deployments.blockers import moment
+from webhook.config.routing import no_route_message, route
 from webhook.deployments.models import is_production
 from webhook.deployments.phases import FAILED
-from webhook.engine.creation import Plan, marker
+from webhook.engine.creation import Plan, description_of, marker
 from webhook.engine.policy import FilePolicy, asks_for, policy_at, shows_commit
 from webhook.engine.services import Services
 from webhook.errors import INVALID, Rejected, RetryAt, UnknownOutcome
 from webhook.gates.chains import promotion_of
 from webhook.gates.contract import ALLOW, Deny, Wait
-from webhook.gates.promotion import lacks
+from webhook.gates.promotion import lacks, wait_for
 from webhook.github import compare, repositories
 from webhook.github.checks import ContextState, contexts_of
 from webhook.github.deployments import NewDeployment
@@ -60,8 +59,11 @@ class Unwanted:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
+    """`listed`: the environment as the operator's deploy.yml alone has it."""
+
     row: AutomaticDeployment
     scope: Scope
+    listed: Environment
     environment: Environment
     payload: Payload | None
 
@@ -74,7 +76,7 @@ class Ready:
             environment=row.environment,
             task=environment.task or "deploy",
             payload=self.payload,
-            description=_description(row),
+            description=description_of(self.listed, environment, _requested(row)),
             production=is_production(row.environment, environment.production_environment),
             marker=marker(action),
         )
@@ -87,13 +89,11 @@ Answer = Ready | Waits | Ends | Unwanted
 
 
 async def ask(services: Services, row: AutomaticDeployment) -> Answer:
-    now = services.clock()
-    if row.due_at is not None and now < row.due_at:
-        return Waits(f"it is due at {moment(row.due_at, now)}", until=row.due_at)
     scope = Scope(row.installation_id, row.repo, row.repo_id)
     try:
         policy = await policy_at(services, scope, row.environment, sha=row.sha)
-        if policy is None:
+        listed = route(services.config, row.repo, row.environment)
+        if policy is None or listed is None:
             return Ends("failed", no_route_message(services.config, row.repo, row.environment))
         if answer := await _rules(services, row, policy):
             return answer
@@ -103,7 +103,7 @@ async def ask(services: Services, row: AutomaticDeployment) -> Answer:
             or await _already_there(services, row)
             or await _checks(services, row, scope, environment.required_contexts)
             or await _head(services, row, scope)
-            or Ready(row, scope, environment, payload_of(environment, {}))
+            or Ready(row, scope, listed, environment, payload_of(environment, {}))
         )
     except (RetryAt, UnknownOutcome, Rejected) as error:
         return _unknown(error)
@@ -167,11 +167,10 @@ async def _chain(
     for one in found:
         if not one.passes:
             return Ends("superseded", one.reason)
-    ends = [one.until for one in found if one.until]
     if not found:
         return None
-    until = max(ends) if len(ends) == len(found) else None
-    return Waits(" and ".join(one.reason for one in found), until=until)
+    wait = wait_for(found)
+    return Waits(wait.reason, until=wait.until)
 
 
 async def _already_there(services: Services, row: AutomaticDeployment) -> Ends | None:
@@ -258,7 +257,7 @@ async def _contains(services: Services, scope: Scope, head: str, sha: str) -> bo
     return since is not None and since.behind == 0
 
 
-def _description(row: AutomaticDeployment) -> str:
+def _requested(row: AutomaticDeployment) -> str:
     if row.cause == "push":
         return f"Deployed automatically for a push by {row.login or 'somebody'}"
     return f"Promoted automatically, as deployment {row.from_deployment_id} was successful"

@@ -20,7 +20,9 @@ from webhook.text import one_line
 NAME = PATH = "deploy.yml"
 # Three requests. GitHub shows those in the file; the summary has as many of each kind.
 MOST_ANNOTATIONS = 150
-_MOST_LINES, _LONGEST_LINE, _LONGEST_MESSAGE = 50, 250, 400
+_LONGEST_MESSAGE = 400
+# Of each kind, so that all of them fit the summary, of 65,535 characters.
+_MOST_LINES, _LONGEST_LINE = 50, 250
 _LEVELS: dict[Kind, Level] = {
     "error": "failure",
     "loosened": "warning",

@@ -16,9 +16,8 @@ from webhook.github.tokens import Scope
 Conclusion = Literal["success", "neutral", "failure"]
 Level = Literal["notice", "warning", "failure"]
 
-# GitHub's: annotations of one call, and characters of a summary and of a title.
+# GitHub's: annotations of one call, and characters of a title.
 ANNOTATIONS_AT_ONCE = 50
-LONGEST_SUMMARY = 65_535
 LONGEST_TITLE = 255
 
 

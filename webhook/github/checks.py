@@ -10,12 +10,14 @@ neutral one has. What was never reported is not here: it is pending.
 Errors: those of `GitHub`. Needs the permissions statuses: read and checks: read.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Literal
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
 
 from webhook.github.client import GitHub
 from webhook.github.tokens import Scope
 
+T = TypeVar("T")
 ContextState = Literal["success", "pending", "failure"]
 
 # GitHub lists no more than a hundred at once, and check runs of the newest thousand suites.
@@ -31,45 +33,54 @@ async def contexts_of(github: GitHub, scope: Scope, sha: str) -> dict[str, Conte
     return {name: _together(states) for name, states in found.items()}
 
 
-async def _reported(github: GitHub, scope: Scope, sha: str) -> Any:
-    statuses = await _pages(github, scope.only(statuses="read"), sha, "status", "statuses")
-    for name, state in _newest_statuses(statuses):
-        yield name, state
-    runs = await _pages(github, scope.only(checks="read"), sha, "check-runs", "check_runs")
-    for name, state in _newest_runs(runs):
-        yield name, state
+async def _reported(
+    github: GitHub, scope: Scope, sha: str
+) -> AsyncIterator[tuple[str, ContextState]]:
+    """The combined status has the newest of each context already."""
+    reading = scope.only(statuses="read")
+    for status in await _pages(github, reading, f"{sha}/status", "statuses", _status):
+        yield status
+    runs = await _pages(github, scope.only(checks="read"), f"{sha}/check-runs", "check_runs", _run)
+    for run in _newest_runs(runs):
+        yield run.name, run.state
 
 
 async def _pages(
-    github: GitHub, scope: Scope, sha: str, path: str, key: str
-) -> list[Mapping[str, Any]]:
-    found: list[Mapping[str, Any]] = []
+    github: GitHub, scope: Scope, path: str, key: str, read: Callable[[Mapping[str, Any]], T]
+) -> list[T]:
+    found: list[T] = []
     for page in range(1, MOST_PAGES + 1):
-        query = f"per_page={ON_A_PAGE}&page={page}"
-        address = f"/repos/{scope.repo}/commits/{sha}/{path}?{query}"
-        some = await github.request(scope, "GET", address, lambda document: list(document[key]))
+        address = f"/repos/{scope.repo}/commits/{path}?per_page={ON_A_PAGE}&page={page}"
+        some = await github.request(
+            scope, "GET", address, lambda document: [read(one) for one in document[key]]
+        )
         found += some
         if len(some) < ON_A_PAGE:
             break
     return found
 
 
-def _newest_statuses(
-    statuses: Iterable[Mapping[str, Any]],
-) -> Iterator[tuple[str, ContextState]]:
-    """The combined status has the newest of each context already."""
-    for one in statuses:
-        yield str(one["context"]), _NAMED.get(str(one["state"]), "failure")
+@dataclass(frozen=True, slots=True)
+class _Run:
+    id: int
+    app: int
+    name: str
+    state: ContextState
 
 
-def _newest_runs(runs: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, ContextState]]:
+def _status(status: Mapping[str, Any]) -> tuple[str, ContextState]:
+    return str(status["context"]), _NAMED.get(str(status["state"]), "failure")
+
+
+def _run(run: Mapping[str, Any]) -> _Run:
+    app = run.get("app") or {}
+    return _Run(int(run["id"]), int(app.get("id") or 0), str(run["name"]), _state_of(run))
+
+
+def _newest_runs(runs: Iterable[_Run]) -> Iterable[_Run]:
     """`filter=latest` is of each suite, and a commit may have several of an App."""
-    newest: dict[tuple[int, str], Mapping[str, Any]] = {}
-    for run in sorted(runs, key=lambda run: int(run["id"])):
-        app = run.get("app") or {}
-        newest[int(app.get("id") or 0), str(run["name"])] = run
-    for (_, name), run in newest.items():
-        yield name, _state_of(run)
+    newest = {(run.app, run.name): run for run in sorted(runs, key=lambda run: run.id)}
+    return newest.values()
 
 
 def _state_of(run: Mapping[str, Any]) -> ContextState:

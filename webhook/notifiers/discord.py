@@ -20,7 +20,7 @@ from pydantic import AfterValidator, Field, WithJsonSchema
 from webhook.config import destinations
 from webhook.config.errors import invalid
 from webhook.deployments.announcement import Announcement
-from webhook.deployments.automatic import requested
+from webhook.deployments.automatic import heading_of, requested
 from webhook.deployments.blockers import Blocker
 from webhook.deployments.notice import DeploymentNotice, NoticeApproval
 from webhook.deployments.overrides import Override
@@ -254,7 +254,7 @@ def _fields(notice: DeploymentNotice) -> list[tuple[str, str, bool]]:
     tree = _link(_short(notice.ref), notice.on_github("tree", notice.ref))
     return [
         ("Version", commit if notice.ref == notice.sha else f"{tree} @ {commit}", True),
-        ("Requested by", _requested_by(notice), True),
+        (heading_of(notice.cause), _requested_by(notice), True),
         ("Tool", _link(_short(notice.tool), notice.run_url), True),
         ("Task", "" if notice.task == "deploy" else _short(notice.task), True),
         ("Environment", _link("Open", notice.environment_url, only=True), True),

@@ -23,6 +23,7 @@ _SHOWN = (
     "handler",
     "timeout",
     "wait_limit",
+    "protection_rule",
     "break_glass",
     *Creation.model_fields,
     "description",

@@ -262,12 +262,14 @@ where automatic_deployments.id = %(id)s returning action_id
 
 async def begin(connection: Async, one: AutomaticDeployment) -> int | None:
     """The id of the action that creates it, which is about what it promotes; None if another worker
-    has begun it or ended it, or it was pushed once more. Who is behind a bot is not known."""
+    has begun it or ended it, or it was pushed once more. Who is behind a bot's push is not known,
+    whatever it is called ("Copilot")."""
+    by_person = one.cause == "promotion" or one.login_id
     values = {
         "id": one.id,
         "at": one.at,
         "kind": KINDS[one.cause],
-        "login": "" if one.login.endswith("[bot]") else one.login,
+        "login": one.login if by_person else "",
         "ref_name": one.ref_name,
     }
     row = await (await connection.execute(_BEGIN, values)).fetchone()
@@ -314,6 +316,11 @@ async def newest_in(connection: Async, one: AutomaticDeployment) -> Newest | Non
         [one.at, one.repo_id, one.environment],
     )
     return await cursor.fetchone()
+
+
+async def all_waiting(connection: Async) -> list[int]:
+    query = "select id from automatic_deployments where state = 'waiting' order by id"
+    return [row["id"] async for row in await connection.execute(query)]
 
 
 async def waiting_of_repository(connection: Async, repo_id: int) -> list[AutomaticDeployment]:

@@ -14,6 +14,7 @@ from psycopg.rows import class_row
 from webhook.deployments.phases import Phase
 from webhook.gates.contract import Upstream
 from webhook.store.database import Async
+from webhook.store.deployments import DeploymentRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +74,16 @@ async def newest_in(
     return tuple(
         Upstream(**{**one, "phase": Phase(one["phase"])}) for one in await cursor.fetchall()
     )
+
+
+async def succeeded_before(connection: Async, row: DeploymentRow) -> bool:
+    """Whether its commit had succeeded in its environment before, by whatever tool."""
+    cursor = await connection.execute(
+        "select from deployments where repo_id = %s and lower(environment) = lower(%s)"
+        " and sha = %s and id < %s and succeeded limit 1",
+        [row.repo_id, row.environment, row.sha, row.id],
+    )
+    return await cursor.fetchone() is not None
 
 
 _NEXT = """

@@ -95,9 +95,11 @@ def _lines(found: Explanation) -> Iterator[str]:
 
 
 def _line(section: Section, row: Row) -> str:
-    first, *between, last = (escape(row.cells[key], _LONGEST_CELL) for key in section.columns)
-    about = ", ".join(cell for cell in between if cell)
-    return f"• `{first}`{f' ({about})' if about else ''}: {last or 'nothing'}"
+    cells = {key: escape(row.cells[key], _LONGEST_CELL) for key in section.columns}
+    first, *between, last = cells
+    named = (f"line {cells[key]}" if key == "line" else cells[key] for key in between if cells[key])
+    about = ", ".join(named)
+    return f"• `{cells[first]}`{f' ({about})' if about else ''}: {cells[last] or 'nothing'}"
 
 
 def _fitted(lines: list[str], question: Question) -> list[str]:

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 from handlers import durations
-from webhook.deployments.automatic import cause_of, requested
+from webhook.deployments.automatic import cause_of, heading_of, requested
 from webhook.deployments.changelog import Changelog, Commit
 from webhook.deployments.difference import Difference
 from webhook.deployments.labels import Label, entry_label, phase_label
@@ -151,7 +151,7 @@ class Page:
     origin: Link | None
     superseded_by: Link | None
     gates: GatesView
-    requested_by: str
+    requested: tuple[str, str]
     handler: str
     requested_at: Moment
     run: Link | None
@@ -201,7 +201,7 @@ def build_page(
         origin=origin,
         superseded_by=_superseded_by(row, page_of),
         gates=build_gates(row, data.waits, page_of, gives_up),
-        requested_by=_requested_by(data),
+        requested=_requested(data),
         handler="GitHub Actions, watched" if row.watched else line(row.handler),
         requested_at=moment(row.created_at, "%d %b %Y, %H:%M:%S"),
         run=_link(_run_url(data), _run_text(row)),
@@ -231,11 +231,11 @@ def _ref(row: DeploymentRow) -> Link | None:
     return _on_github(row, "tree", row.shown_ref, line(row.shown_ref))
 
 
-def _requested_by(data: PageData) -> str:
+def _requested(data: PageData) -> tuple[str, str]:
+    """By whom or why, and what that is called."""
     cause, login = cause_of(data.lineage.action), line(data.lineage.login)
-    if cause is not None:
-        return requested(cause, login)
-    return login or line(data.row.creator) or "somebody"
+    who = login or line(data.row.creator) or "somebody"
+    return heading_of(cause), requested(cause, login) if cause else who
 
 
 def _run_url(data: PageData) -> str:
