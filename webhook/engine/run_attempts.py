@@ -20,15 +20,15 @@ async def end_earlier(
     be the one who lets it through with an older one. Events may come in any order. Returns what
     still waits."""
     waiting = await protection_rules.together(connection, row)
-    if not waiting:
-        return []
-    newest = max(waiting, key=lambda one: one.id)
     kept = []
     for one in waiting:
-        if one.asker_id == newest.asker_id:
+        newer = next(
+            (other for other in reversed(waiting) if transitions.is_other_attempt(one, other)), None
+        )
+        if newer is None:
             kept.append(one)
             continue
-        ended = Transition(Phase.ERROR, f"Its run was started again: deployment {newest.id}")
+        ended = Transition(Phase.ERROR, f"Its run was started again: deployment {newer.id}")
         await transitions.learn(services, connection, one, ended)
     return kept
 

@@ -281,13 +281,20 @@ async def announce(
     return row
 
 
+def is_other_attempt(row: DeploymentRow, newer: DeploymentRow) -> bool:
+    """Whether somebody else has started its run again since. Where nobody knows who has started it,
+    it may be the same attempt, and its own approvals count for less anyway."""
+    known = bool(row.asker_id and newer.asker_id)
+    return newer.id > row.id and known and newer.asker_id != row.asker_id
+
+
 async def let_through(
     services: Services, connection: Async, row: DeploymentRow, columns: deployments.Columns
 ) -> DeploymentRow:
     """Its job may run: GitHub gets the answer to its protection rule, and reports the rest by
     itself. The answer is for all jobs of the run that wait for this environment."""
     siblings = await protection_rules.siblings(connection, row)
-    if any(one.id > row.id and one.asker_id != row.asker_id for one in siblings):
+    if any(is_other_attempt(row, one) for one in siblings):
         raise Conflict(f"the run of deployment {row.id} was started again by somebody else")
     through = Transition(row.phase, LET_THROUGH)
     before, row = row, await _change(services, connection, row, through, columns)
