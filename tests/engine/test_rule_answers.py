@@ -9,13 +9,15 @@ from typing import Any
 
 import pytest
 
-from sandbox.github_actions.model import Job, WorkflowRun
+from sandbox.github.model import Account
+from sandbox.github_actions.model import BOT, Job, WorkflowRun
 from sandbox.sandbox import REPOSITORY
 from tests.engine.by_hand import MINUTE, Engine, Killed, engine_by_hand, killed
+from webhook.engine import transitions
 from webhook.engine.receive import receive
 from webhook.engine.rule_answers import RuleAnswer
 from webhook.engine.statuses import send_statuses
-from webhook.errors import Forbidden, RetryAt
+from webhook.errors import Conflict, Forbidden, RetryAt
 from webhook.github.protection_rules import Answer, Kind
 from webhook.github.tokens import Scope
 from webhook.worker import follow
@@ -113,82 +115,114 @@ async def test_wherever_a_worker_dies_each_answer_is_given_once(
 async def test_what_is_late_answers_for_no_job_that_it_is_not_about(
     store_url: str, tmp_path: Path
 ) -> None:
-    """A freeze begins, or the run is started again, before GitHub has heard of the decision; or
-    events come late."""
     async with engine_by_hand(store_url, tmp_path, DEPLOY_YML) as engine:
-        github = engine.sandbox.github
-        github.actions.runs.paused = True
-        environments = github.actions.environments
-        environments.enable_rule(REPOSITORY, "production")
+        actions = engine.sandbox.github.actions
+        actions.runs.paused = True
+        actions.environments.enable_rule(REPOSITORY, "production")
+        hubot = engine.sandbox.github.add_user("hubot").account
         engine.clock.now += 31 * MINUTE
-        run = started(engine)
-        first = await received(engine, request(engine, run))
-        await done(follow(engine.services, first))
-        engine.clock.now -= 5 * MINUTE
-        await send_statuses(engine.services, first)
-        assert run.id not in environments.reviews
-        await done(follow(engine.services, first))
-        await send_statuses(engine.services, first)
-        assert "Frozen" in environments.comments(run)[0]
-        engine.clock.now += 5 * MINUTE
-        await done(follow(engine.services, first))
+        for check in (
+            a_late_approval,
+            an_approval_of_what_has_ended,
+            who_has_started_the_run_last,
+            a_late_request,
+            a_request_for_what_was_let_through,
+        ):
+            await check(engine, hubot)
+            await engine.execute(ALL_END)
 
-        hubot = github.add_user("hubot").account
-        github.actions.runs.rerun(run, by=hubot)
-        second = await received(engine, request(engine, run))
-        await send_statuses(engine.services, first)
-        assert environments.comments(run, "approved") == []
-        assert await engine.phase(first) == "error"
-        await done(follow(engine.services, second))
-        await send_statuses(engine.services, second)
-        [approved] = environments.comments(run, "approved")
-        assert f"[Deployment {second}]" in approved
-        await engine.execute(ALL_END)
 
-        run = started(engine)
-        first = await received(engine, request(engine, run))
-        await done(follow(engine.services, first))
-        await engine.execute(ALL_END)
-        await send_statuses(engine.services, first)
-        assert run.id not in environments.reviews
+async def decided(engine: Engine) -> tuple[WorkflowRun, int]:
+    """A run whose job is let through, of which GitHub has not heard yet."""
+    run = started(engine)
+    deployment_id = await received(engine, request(engine, run))
+    await done(follow(engine.services, deployment_id))
+    return run, deployment_id
 
-        run = started(engine)
-        first = await received(engine, request(engine, run))
-        github.actions.runs.rerun(run, by=hubot)
-        other_sender = github.events.common_fields(run.repository, run.actor)
-        second = await received(engine, request(engine, run) | other_sender)
-        engine.clock.now -= 5 * MINUTE
-        await engine.settle()
-        assert await engine.phase(first) == "queued"
-        [job] = run.jobs
-        assert job.deployment is not None
-        await engine.deliver("deployment", github.events.deployment(job.deployment))
-        await engine.settle()
-        assert await engine.phase(first) == "error"
-        await engine.execute(ALL_END)
-        engine.clock.now += 5 * MINUTE
 
-        run = started(engine)
-        late = request(engine, run)
-        github.actions.runs.rerun(run, by=hubot)
-        newest = await received(engine, request(engine, run))
-        first = await received(engine, late)
-        assert (await engine.phase(first), await engine.phase(newest)) == ("error", "queued")
-        await received(engine, late)
-        assert await engine.rows("select from schedule where task = 'reject_rule'") == []
-        await engine.execute(ALL_END)
+async def a_late_approval(engine: Engine, hubot: Account) -> None:
+    """A freeze begins, then the run is started again, before GitHub has heard of the decision."""
+    environments = engine.sandbox.github.actions.environments
+    run, first = await decided(engine)
+    engine.clock.now -= 5 * MINUTE
+    await send_statuses(engine.services, first)
+    assert run.id not in environments.reviews
+    await done(follow(engine.services, first))
+    await send_statuses(engine.services, first)
+    assert "Frozen" in environments.comments(run)[0]
+    engine.clock.now += 5 * MINUTE
+    await done(follow(engine.services, first))
 
-        run = started(engine)
-        again = request(engine, run)
-        asked_twice = await received(engine, again)
-        await done(follow(engine.services, asked_twice))
-        engine.clock.now -= 5 * MINUTE
-        await received(engine, again)
-        await send_statuses(engine.services, asked_twice)
-        await done(follow(engine.services, asked_twice))
-        await send_statuses(engine.services, asked_twice)
-        [review] = environments.reviews[run.id]
-        assert (review.state, "Frozen" in review.comment) == ("pending", True)
+    engine.sandbox.github.actions.runs.rerun(run, by=hubot)
+    second = await received(engine, request(engine, run))
+    await send_statuses(engine.services, first)
+    assert environments.comments(run, "approved") == []
+    assert await engine.phase(first) == "error"
+    await done(follow(engine.services, second))
+    await send_statuses(engine.services, second)
+    [approved] = environments.comments(run, "approved")
+    assert f"[Deployment {second}]" in approved
+
+
+async def an_approval_of_what_has_ended(engine: Engine, hubot: Account) -> None:
+    run, first = await decided(engine)
+    await engine.execute(ALL_END)
+    await send_statuses(engine.services, first)
+    assert run.id not in engine.sandbox.github.actions.environments.reviews
+
+
+async def who_has_started_the_run_last(engine: Engine, hubot: Account) -> None:
+    """Only the event of the deployment names them; that of another job names nobody."""
+    github, run = engine.sandbox.github, started(engine)
+    first = await received(engine, request(engine, run))
+    github.actions.runs.rerun(run, by=hubot)
+    other_sender = github.events.common_fields(run.repository, run.actor)
+    second = await received(engine, request(engine, run) | other_sender)
+    engine.clock.now -= 5 * MINUTE
+    await engine.settle()
+    assert await engine.phase(first) == "queued"
+    [job] = run.jobs
+    assert job.deployment is not None
+    await engine.deliver("deployment", github.events.deployment(job.deployment))
+    await engine.settle()
+    assert await engine.phase(first) == "error"
+    by_bot = github.events.common_fields(run.repository, BOT)
+    third = await received(engine, request(engine, run) | by_bot)
+    await engine.settle()
+    assert (await engine.phase(second), await engine.phase(third)) == ("queued", "queued")
+    await engine.execute("update deployments set asker_id = 7 where id = %s", third)
+    row = await engine.services.read(second)
+    async with engine.services.pool.connection() as connection:
+        assert row is not None
+        with pytest.raises(Conflict):
+            await transitions.let_through(engine.services, connection, row, {})
+    engine.clock.now += 5 * MINUTE
+
+
+async def a_late_request(engine: Engine, hubot: Account) -> None:
+    """Of an earlier attempt."""
+    run = started(engine)
+    late = request(engine, run)
+    engine.sandbox.github.actions.runs.rerun(run, by=hubot)
+    newest = await received(engine, request(engine, run))
+    first = await received(engine, late)
+    assert (await engine.phase(first), await engine.phase(newest)) == ("error", "queued")
+    await received(engine, late)
+    assert await engine.rows("select from schedule where task = 'reject_rule'") == []
+
+
+async def a_request_for_what_was_let_through(engine: Engine, hubot: Account) -> None:
+    run = started(engine)
+    document = request(engine, run)
+    asked_twice = await received(engine, document)
+    await done(follow(engine.services, asked_twice))
+    engine.clock.now -= 5 * MINUTE
+    await received(engine, document)
+    await send_statuses(engine.services, asked_twice)
+    await done(follow(engine.services, asked_twice))
+    await send_statuses(engine.services, asked_twice)
+    [review] = engine.sandbox.github.actions.environments.reviews[run.id]
+    assert (review.state, "Frozen" in review.comment) == ("pending", True)
 
 
 async def test_a_decision_is_kept_for_an_app_that_comes_back_after_weeks(
