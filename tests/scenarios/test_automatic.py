@@ -40,6 +40,7 @@ envs:
   - name: staging
     auto_deploy_on: ^refs/heads/topic$
     required_contexts: [unit]
+    description: The shop
 """
 COMMITS = ("push", "status", "check_run", "check_suite")
 READ = dict.fromkeys(("checks", "statuses"), "read")
@@ -270,6 +271,8 @@ async def test_the_repositorys_own_file_may_ask_for_it(store_url: str, tmp_path:
         await row_of(world, sha, "created")
         [deployment] = created(world, sha)
         assert deployment.environment == "staging"
+        described = "The shop (deployed automatically for a push by octocat) (relay action "
+        assert str(deployment.description).startswith(described)
         # Of the push that brought the file, which is not to be deployed, nothing is left.
         await until(lambda: len(world.rows(ROWS)) == 1 or None)
 
@@ -298,7 +301,7 @@ async def test_what_its_own_file_does_not_say_is_not_forgotten(
         await forgotten(site.push("Another key is wrong", files={"deploy.yml": wrong}))
         for number in range(2):
             sha = site.push(f"Number {number}", ref="topic")
-            await row_of(world, sha, "failed", "The repository's deploy.yml is invalid, line 6")
+            await row_of(world, sha, "failed", "The repository's deploy.yml is invalid, line 7")
         await forgotten(site.push("Elsewhere", ref="other"))
         site.push("No YAML", files={"deploy.yml": "envs: [auto_deploy_on"})
         sha = site.push("Perhaps", ref="other")

@@ -7,10 +7,10 @@ from datetime import datetime
 
 from webhook.config.creation import Payload, is_deployed_on, payload_of
 from webhook.config.environments import Environment
-from webhook.config.routing import no_route_message
+from webhook.config.routing import no_route_message, route
 from webhook.deployments.models import is_production
 from webhook.deployments.phases import FAILED
-from webhook.engine.creation import Plan, marker
+from webhook.engine.creation import Plan, description_of, marker
 from webhook.engine.policy import FilePolicy, asks_for, policy_at, shows_commit
 from webhook.engine.services import Services
 from webhook.errors import INVALID, Rejected, RetryAt, UnknownOutcome
@@ -59,8 +59,11 @@ class Unwanted:
 
 @dataclass(frozen=True, slots=True)
 class Ready:
+    """`listed`: the environment as the operator's deploy.yml alone has it."""
+
     row: AutomaticDeployment
     scope: Scope
+    listed: Environment
     environment: Environment
     payload: Payload | None
 
@@ -73,7 +76,7 @@ class Ready:
             environment=row.environment,
             task=environment.task or "deploy",
             payload=self.payload,
-            description=_description(row),
+            description=description_of(self.listed, environment, _requested(row)),
             production=is_production(row.environment, environment.production_environment),
             marker=marker(action),
         )
@@ -89,7 +92,8 @@ async def ask(services: Services, row: AutomaticDeployment) -> Answer:
     scope = Scope(row.installation_id, row.repo, row.repo_id)
     try:
         policy = await policy_at(services, scope, row.environment, sha=row.sha)
-        if policy is None:
+        listed = route(services.config, row.repo, row.environment)
+        if policy is None or listed is None:
             return Ends("failed", no_route_message(services.config, row.repo, row.environment))
         if answer := await _rules(services, row, policy):
             return answer
@@ -99,7 +103,7 @@ async def ask(services: Services, row: AutomaticDeployment) -> Answer:
             or await _already_there(services, row)
             or await _checks(services, row, scope, environment.required_contexts)
             or await _head(services, row, scope)
-            or Ready(row, scope, environment, payload_of(environment, {}))
+            or Ready(row, scope, listed, environment, payload_of(environment, {}))
         )
     except (RetryAt, UnknownOutcome, Rejected) as error:
         return _unknown(error)
@@ -254,7 +258,7 @@ async def _contains(services: Services, scope: Scope, head: str, sha: str) -> bo
     return since is not None and since.behind == 0
 
 
-def _description(row: AutomaticDeployment) -> str:
+def _requested(row: AutomaticDeployment) -> str:
     if row.cause == "push":
         return f"Deployed automatically for a push by {row.login or 'somebody'}"
     return f"Promoted automatically, as deployment {row.from_deployment_id} was successful"

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 
 import structlog
 
+from webhook.config.environments import Environment
 from webhook.engine.outbox import Outbox, Policy, Write
 from webhook.engine.requests import add_to_timeline
 from webhook.engine.services import Services
@@ -122,6 +123,14 @@ class DeploymentWrite(Write):
         if new is not None:
             # Its event was quicker: its message has no link back yet, nor do gates know its asker.
             await self.services.notify(connection, new, also=[Key("advance", new.id)])
+
+
+def description_of(listed: Environment, environment: Environment, requested: str) -> str:
+    """With what the repository's own file says, and behind it who asked. What the operator's says,
+    in `listed`, is for the readers of deploy.yml."""
+    if environment.description in ("", listed.description):
+        return requested
+    return f"{environment.description} ({requested[:1].lower()}{requested[1:]})"
 
 
 def marker(action: ActionRow) -> str:

@@ -11,7 +11,7 @@ import structlog
 from webhook.config.creation import Payload, payload_of
 from webhook.config.environments import Environment
 from webhook.deployments.models import is_production
-from webhook.engine.creation import Plan, marker
+from webhook.engine.creation import Plan, description_of, marker
 from webhook.errors import INVALID, LACKS_PERMISSION, Rejected
 from webhook.gates.repository_file import tightens
 from webhook.github import repositories
@@ -62,7 +62,7 @@ class Deploy(CreateDeployment):
             payload=_payload(environment, action),
             auto_merge=environment.auto_merge and not _SHA.fullmatch(ref),
             required_contexts=environment.required_contexts,
-            description=_description(listed, environment, by),
+            description=description_of(listed, environment, f"Requested in Slack by {by.login}"),
             production=is_production(action.environment, environment.production_environment),
             marker=marker(action),
         )
@@ -123,13 +123,6 @@ def _unconfirmed(action: ActionRow, by: Authorized) -> Declined:
         return Declined("not_possible", f"{message}; please type it once more")
     renamed = f"{action.repo} is now {by.repository.repo}, where this is production"
     return Declined("not_possible", f"{renamed}; please type the new name")
-
-
-def _description(listed: Environment, environment: Environment, by: Authorized) -> str:
-    """The operator's own is for the readers of deploy.yml."""
-    if environment.description in ("", listed.description):
-        return f"Requested in Slack by {by.login}"
-    return f"{environment.description} (requested in Slack by {by.login})"
 
 
 async def confirmed(services: ActionServices, press: ActionRow, confirms: int) -> ActionRow:

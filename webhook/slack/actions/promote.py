@@ -13,7 +13,7 @@ from webhook.deployments.actions import Snapshot
 from webhook.deployments.models import is_production
 from webhook.deployments.notice import Button, Confirmation, DeploymentNotice, Promotion
 from webhook.deployments.phases import FAILED, Phase
-from webhook.engine.creation import Plan, marker
+from webhook.engine.creation import Plan, description_of, marker
 from webhook.errors import Excluded
 from webhook.github.deployments import NewDeployment
 from webhook.slack.actions.contract import commit_of
@@ -163,13 +163,14 @@ async def plan_promotion(
     except ValueError as error:
         command = f"/deploy {repo} {to} {row.sha} name=value"
         raise Declined("not_possible", f"{to} has inputs: {error}. Type {command}") from error
+    requested = f"Promoted from {row.environment} by {by.login}"
     request = NewDeployment(
         ref=row.sha,
         environment=to,
         task=environment.task or "deploy",
         payload=payload,
         required_contexts=environment.required_contexts,
-        description=f"Promoted from {row.environment} by {by.login}",
+        description=description_of(routed(services, repo, to), environment, requested),
         production=is_production(to, environment.production_environment),
         marker=marker(action),
     )
