@@ -243,3 +243,18 @@ envs:
         await deploy_automatically(replace(engine.services, config=sooner), row["id"])
         [new] = [o for o in engine.sandbox.github.deployments.values() if o.id != staging.id]
         assert (new.environment, new.sha) == ("production", staging.sha)
+
+
+async def test_events_of_pushes_may_come_in_any_order(store_url: str, tmp_path: Path) -> None:
+    async with engine_by_hand(store_url, tmp_path, DEPLOY_YML) as engine:
+        site = engine.sandbox.github.repository(REPOSITORY)
+        before, after = site.push("Before"), site.push("After")
+        proposed = []
+        for sha in (after, before):
+            engine.clock.now += timedelta(seconds=1)
+            one = await proposal(engine, sha, "refs/heads/main")
+            assert one is not None
+            proposed.append(one)
+        for one in reversed(proposed):
+            await finish(engine, one)
+        assert [one.sha for one in engine.sandbox.github.deployments.values()] == [after]

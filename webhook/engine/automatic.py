@@ -13,6 +13,7 @@ import structlog
 from handlers import durations
 from webhook.config.routing import route
 from webhook.deployments.announcement import Announcement
+from webhook.deployments.automatic import requested
 from webhook.engine import automatic_conditions
 from webhook.engine.automatic_conditions import Ends, Ready, Unwanted, Waits
 from webhook.engine.creation import DeploymentWrite, Plan
@@ -142,9 +143,10 @@ async def _announce(
     services: Services, connection: Async, row: AutomaticDeployment, what: str, text: str
 ) -> None:
     sign = "\N{HOURGLASS WITH FLOWING SAND}" if what == "waits" else "\N{CROSS MARK}"
-    cause = "pushed" if row.cause == "push" else "promoted"
-    by = f", {cause} by {row.login}" if row.login else ""
-    first = f"{sign} {row.repo}, {row.environment}: {row.shown_ref}{by}, {text.rstrip('. ')}."
+    cause = f", pushed by {row.login}" if row.login else ""
+    if row.cause == "promotion":
+        cause = f", {requested(row.cause, row.login)}"
+    first = f"{sign} {row.repo}, {row.environment}: {row.shown_ref}{cause}, {text.rstrip('. ')}."
     await _say(services, connection, row, f"{row.id}:{row.at.timestamp()}:{what}", first)
 
 
