@@ -117,6 +117,12 @@ class MovableClock:
             self.ahead = timedelta(0)
 
 
+_WAITS_FOR_LOCK = (
+    "select from pg_locks join pg_database on oid = database"
+    " where not granted and locktype = 'advisory' and datname = current_database()"
+)
+
+
 @dataclass
 class World:
     """`timing`, `handlers`, `actions`, `gates`: of the workers that are started from now on."""
@@ -265,6 +271,14 @@ class World:
             " due_at = case when claimed_by is null then now() else due_at end where " + where,
             *values,
         )
+
+    @contextlib.contextmanager
+    def environment_locked(self, repo_id: int, environment: str) -> Iterator[Callable[[], bool]]:
+        """Whoever starts something there waits meanwhile; is anybody?"""
+        with psycopg.connect(self.store_url) as connection:
+            key = f"{repo_id} {environment}"
+            connection.execute("select pg_advisory_xact_lock(hashtextextended(%s, 0))", [key])
+            yield lambda: bool(self.rows(_WAITS_FOR_LOCK))
 
     def _connected(self) -> psycopg.Connection[dict[str, Any]]:
         """Kept open, since waiting tests query often."""

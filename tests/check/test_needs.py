@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from handlers import HANDLERS
 from handlers.contract import Options
 from sandbox.demo import demo
+from sandbox.demo.tools import SECRETS, Tools
 from sandbox.sandbox import Sandbox
 from tests.github.github_app import on_github
 from webhook.__main__ import main
@@ -27,11 +28,11 @@ BASE = {"deployments": "write", "metadata": "read"}
 COMMAND = "handler: command, with: {run: [x]}"
 
 
-def config(text: str) -> Config:
+def config(text: str, **environ: str) -> Config:
     return load(
         text,
         source="deploy.yml",
-        environ={},
+        environ=environ,
         handler_options={name: handler.Options for name, handler in HANDLERS.items()},
         notifiers=DESTINATIONS,
         gates=tuple(GATES.values()),
@@ -144,11 +145,15 @@ def test_what_the_relay_asks_for_it_understands() -> None:
     assert own == ["github-actions"]
 
 
-def test_the_demo_asks_for_what_it_uses() -> None:
+@pytest.mark.parametrize("every_tool", [False, True])
+async def test_the_demo_asks_for_what_it_uses(every_tool: bool) -> None:
     text = demo.DEPLOY_YML.format(deploy="x", site="y", url="http://z", octocat="U012AB3CD")
-    app = demo.an_app(every_tool=False).app
-    needs = needs_of(config(text).envs)
-    assert (app.permissions, sorted(app.events)) == (permissions_of(needs), events_of(needs))
+    github = demo.an_app(every_tool=every_tool)
+    async with Sandbox(github) as sandbox, Tools(sandbox, demo.TOOLS) as tools:
+        used = config(text + (tools.deploy_yml() if every_tool else ""), **SECRETS)
+    needs = needs_of(used.envs)
+    assert github.app.permissions == permissions_of(needs)
+    assert sorted(github.app.events) == events_of(needs)
 
 
 async def test_what_is_missing_and_what_is_superfluous_is_named(

@@ -31,6 +31,7 @@ envs:
     deployable_ref: ^main$
     serialization: false
     reqired_contexts: [test]
+    description: The shop
 """
 GRANTED = {**PERMISSIONS, "checks": "read", "statuses": "read"}
 
@@ -72,6 +73,7 @@ async def test_an_environment_is_explained_as_a_deployment_would_meet_it(world: 
     assert policy["review"] == ("1 of mona, hubot", "the operator's deploy.yml, line 8")
     assert policy["deployable_ref"] == ("^main$", "the repository's deploy.yml, line 4")
     assert policy["timeout"] == ("30m", "the default")
+    assert policy["description"] == ("The shop", "the repository's deploy.yml, line 7")
     assert policy["frozen_windows"][0].startswith("As *** is frozen (")
     assert "ignored: the repository's deploy.yml, line 5 says false" in policy["serialization"][0]
     assert not policy.keys() & {"with", "options", "slack"}
@@ -121,3 +123,25 @@ async def test_what_cannot_be_explained_says_why(world: World) -> None:
         "The commit of main is not known: the App lacks"
     )
     assert sha
+
+
+async def test_what_has_succeeded_before_is_explained_as_a_rollback(
+    store_url: str, tmp_path: Path
+) -> None:
+    relay_yml = """
+    repository_file: tighten
+    envs: [{name: production, handler: command, with: {run: ["true"]}}]
+    """
+    own = "envs: [{name: production, deployable_ref: ^main$, task: 'a${GITPLOY_ROLLBACK_TASK}'}]"
+    async with live(store_url, tmp_path, relay_yml) as world:
+        sha = world.github.repository(REPOSITORY).push("One", files={"deploy.yml": own})
+        asked = ("explain", REPOSITORY, "production", "--ref", sha, "--json")
+        before = rows(await done(world, *asked))
+        await world.deployed()
+        after = rows(await done(world, *asked))
+    found = []
+    for one in (before, after):
+        [task] = [row["value"] for row in one["policy"] if row["key"] == "task"]
+        [ref] = [row["verdict"] for row in one["gates"] if row["gate"] == "deployable_ref"]
+        found.append((task, ref, any("as a rollback" in row["caveat"] for row in one["caveats"])))
+    assert found == [("a", "refuses", False), ("arollback", "allows", True)]

@@ -85,7 +85,16 @@ def test_whether_it_says_where_the_text_begins_and_ends(pattern: str, anchored: 
         (r"\Amain", True),
         ("^(main|dev)$", True),
         ("^v[0-9]+", True),
+        ("^refs/main$", True),
+        ("^refs/head/main$", True),
+        ("^heads/main$", True),
         ("main$", False),
+        ("^refs/", False),
+        ("^refs/heads/", False),
+        ("^refs/t", False),
+        ("^ref", False),
+        ("^", False),
+        ("^refs/(heads|tags)/v", False),
         ("^refs/heads/main$", False),
         ("^(refs/heads/)?main$", False),
         ("(?i)^REFS/HEADS/MAIN$", False),
@@ -97,3 +106,8 @@ def test_whether_it_says_where_the_text_begins_and_ends(pattern: str, anchored: 
 )
 def test_what_no_full_name_of_a_ref_begins_with_is_never_found(pattern: str, never: bool) -> None:
     assert bool(full_ref_error(pattern)) is never
+
+
+def test_the_full_name_is_said() -> None:
+    remedy = "write ^refs/heads/main$ for a branch, ^refs/tags/main$ for a tag"
+    assert all(full_ref_error(one).endswith(remedy) for one in ("^main$", "^refs/main$"))

@@ -258,3 +258,22 @@ async def test_events_of_pushes_may_come_in_any_order(store_url: str, tmp_path: 
         for one in reversed(proposed):
             await finish(engine, one)
         assert [one.sha for one in engine.sandbox.github.deployments.values()] == [after]
+
+
+async def test_a_newer_one_waits_for_what_is_being_created(store_url: str, tmp_path: Path) -> None:
+    async with engine_by_hand(store_url, tmp_path, DEPLOY_YML) as engine:
+        create = "POST /repos/acme/site/deployments"
+        engine.sandbox.github.faults.add(create, Fault.status(502, {}))
+        earlier, first = await push(engine, 1)
+        with pytest.raises(RetryAt):
+            await deploy_automatically(engine.services, first)
+        later, second = await push(engine, 2)
+        with pytest.raises(RetryAt, match=f"main @ {earlier[:7]} is being created"):
+            await deploy_automatically(engine.services, second)
+        await engine.execute("delete from schedule")
+        await finish(engine, first)
+        asked = "select subject from schedule where task = 'deploy_automatically'"
+        assert await engine.rows(asked) == [{"subject": second}]
+        await finish(engine, second)
+        deployments = engine.sandbox.github.deployments.values()
+        assert [one.sha for one in deployments] == [earlier, later]

@@ -26,6 +26,11 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 TOMORROW = utc_now() + timedelta(days=1)
 ENVIRONMENTS = f"""
+  - name: rule/dispatched
+    handler: github-actions
+    with: {{mode: dispatch, workflow: rule-dispatched.yml, inputs: {{}}}}
+    protection_rule: true
+    serialization: true
   - name: "rule/*"
     handler: github-actions
     protection_rule: true
@@ -265,6 +270,22 @@ async def test_workflows_that_a_deployment_starts_are_held_in_their_jobs(
     assert await ended(run) == "success"
     for one in (deployment, deployment_of(run)):
         await relay.world.phase(one.id, "success", "inactive")
+
+
+async def test_jobs_of_what_the_relay_has_started_do_not_wait_for_it(relay: ActionWorld) -> None:
+    environments(relay).enable_rule(REPOSITORY, "rule/dispatched")
+    relay.github.actions.add_workflow(
+        REPOSITORY,
+        "rule-dispatched.yml",
+        on=["workflow_dispatch"],
+        jobs=[Job(environment="rule/dispatched")],
+        inputs={"deployment_id": True},
+    )
+    await relay.typed(f"{REPOSITORY} rule/dispatched", relay.bob)
+    [deployment] = relay.created("rule/dispatched")
+    await relay.world.phase(deployment.id, "success", "inactive")
+    [run] = relay.github.actions.runs_of(deployment)
+    await relay.world.phase(deployment_of(run).id, "success", "inactive")
 
 
 async def test_what_no_gate_is_asked_for_is_rejected_with_the_remedy(relay: ActionWorld) -> None:

@@ -42,6 +42,7 @@ FROZEN = """envs:
   - name: production
     frozen_windows: [{start: "0 0 * * *", duration: 25h}]
 """
+CHANGED_AT = "select changed_at from repository_files where ref = 'HEAD'"
 CONTENTS = "GET /repos/*/contents/*"
 SOON = timedelta(seconds=0.2)
 TIMING = replace(QUICK, gates_asked_again_after=SOON, repository_file_trusted_for=SOON)
@@ -200,3 +201,14 @@ async def test_a_push_to_the_file_ends_a_wait_at_once(store_url: str, tmp_path: 
         await said(world, await world.deploy(ref=frozen), "Frozen: ")
         assert 200 in reads(world)[len(before) :]
         assert reads(world)[-1] == 304
+        push(world, OPEN)
+        await world.idle()
+        site, [known] = world.github.repository(REPOSITORY), world.rows(CHANGED_AT)
+        with world.environment_locked(site.id, "production") as somebody_waits:
+            late = await world.deploy(ref=first)
+            await until(lambda: somebody_waits() or None)
+            # It was read already, and its start waits for its turn.
+            push(world, FROZEN)
+            await until(lambda: world.rows(CHANGED_AT) != [known] or None)
+        assert await said(world, late, "Frozen: ")
+        assert "in_progress" not in world.github.states(late.id)

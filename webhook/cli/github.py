@@ -24,7 +24,8 @@ def github() -> None:
 def manifest(organization: str, only_link: bool, only_json: bool) -> None:
     """Print the manifest of a GitHub App with what deploy.yml uses, and no more.
 
-    Below it is a link that creates the App. It needs GITPLOY_SERVER_HOST and deploy.yml only.
+    Below it is a link that creates the App. It needs only GITPLOY_SERVER_HOST, and deploy.yml with
+    the variables that this names.
     """
     if only_link and only_json:
         raise UserError("--link and --json each print one part alone; leave one of them out")

@@ -19,7 +19,7 @@ _LONGEST = 1000
 _MOST_MEMORY = 2**20
 _ESCAPED = re.compile(r"\\.", re.DOTALL)
 _CLASS = re.compile(r"\[\^?\]?[^\]]*\]")
-_FULL_REF = b"refs/"
+_FULL_REFS = (b"refs/heads/", b"refs/tags/")
 _SYNTAX = "github.com/google/re2/wiki/Syntax"
 
 
@@ -68,16 +68,24 @@ def full_ref_error(pattern: str) -> str:
     if not begins or _has_bare_choice(_CLASS.sub("", _ESCAPED.sub("", pattern))):
         return ""
     try:
-        least, most = _compiled(pattern).possiblematchrange(len(_FULL_REF))
+        least, most = _compiled(pattern).possiblematchrange(max(map(len, _FULL_REFS)))
     except re2.error:
         return ""  # it may be found in anything
-    if least[: len(_FULL_REF)] <= _FULL_REF and most >= _FULL_REF:
+    if any(_may_begin(one, least, most) for one in _FULL_REFS):
         return ""
     rest = pattern.removeprefix(begins)
+    for part in ("refs/", "heads/", "tags/"):
+        rest = rest.removeprefix(part)
     return (
-        "is never found: the full name of what was pushed begins with refs/; write"
-        f" ^refs/heads/{rest} for a branch, ^refs/tags/{rest} for a tag"
+        "is never found: the full name of what was pushed begins with refs/heads/ or refs/tags/;"
+        f" write ^refs/heads/{rest} for a branch, ^refs/tags/{rest} for a tag"
     )
+
+
+def _may_begin(start: bytes, least: bytes, most: bytes) -> bool:
+    """Whether a text with that start may begin with something between the two."""
+    shorter = any(least <= start[:size] <= most for size in range(len(start)))
+    return shorter or least[: len(start)] <= start <= most
 
 
 def _has_bare_choice(pattern: str) -> bool:

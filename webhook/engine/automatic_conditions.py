@@ -16,7 +16,7 @@ from webhook.engine.services import Services
 from webhook.errors import INVALID, Rejected, RetryAt, UnknownOutcome
 from webhook.gates.chains import promotion_of
 from webhook.gates.contract import ALLOW, Deny, Wait
-from webhook.gates.promotion import lacks
+from webhook.gates.promotion import lacks, wait_for
 from webhook.github import compare, repositories
 from webhook.github.checks import ContextState, contexts_of
 from webhook.github.deployments import NewDeployment
@@ -167,11 +167,10 @@ async def _chain(
     for one in found:
         if not one.passes:
             return Ends("superseded", one.reason)
-    ends = [one.until for one in found if one.until]
     if not found:
         return None
-    until = max(ends) if len(ends) == len(found) else None
-    return Waits(" and ".join(one.reason for one in found), until=until)
+    wait = wait_for(found)
+    return Waits(wait.reason, until=wait.until)
 
 
 async def _already_there(services: Services, row: AutomaticDeployment) -> Ends | None:

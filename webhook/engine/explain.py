@@ -13,7 +13,7 @@ from webhook.config.routing import no_route_message, route
 from webhook.deployments.blockers import Blocker, end_of
 from webhook.deployments.explanation import Explanation, Row, Section
 from webhook.deployments.locks import is_pattern
-from webhook.engine.gates import has_gates, would_meet
+from webhook.engine.gates import has_gates, would_meet, would_roll_back
 from webhook.engine.policy import FilePolicy, policy_at
 from webhook.engine.policy_lines import policy_lines
 from webhook.engine.repository_files import parse
@@ -32,6 +32,7 @@ from webhook.text import one_line
 _LONGEST = 300
 # Of one file, of each kind.
 _MOST_FINDINGS = 20
+_ROLLBACK = "It counts as a rollback: this commit has succeeded there before"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +66,6 @@ async def explain(services: Services, question: Question) -> Explanation:
     if environment.name.lower() == question.environment.lower():
         question = replace(question, environment=environment.name)
     commit = await _commit(services, question)
-    policy = await _policy(services, question, commit.sha)
     prospective = Prospective(
         repo=question.scope.repo,
         repo_id=question.scope.repo_id,
@@ -75,11 +75,13 @@ async def explain(services: Services, question: Question) -> Explanation:
         asker=question.asker,
         asker_id=question.asker_id,
     )
+    rollback = await would_roll_back(services, prospective, environment)
+    policy = await _policy(services, question, commit.sha, rollback=rollback)
     decision = await would_meet(services, prospective, policy)
     contexts, unknown = await _contexts(services, question, policy.environment, commit.sha)
     sections = (
         _policy_section(services, environment, policy),
-        await _file_section(environment, policy, commit.sha),
+        await _file_section(environment, policy, commit.sha, rollback=rollback),
         _gates_section(services, decision.blockers),
         contexts,
         await _automatic_section(services, question),
@@ -90,6 +92,7 @@ async def explain(services: Services, question: Question) -> Explanation:
         caveats=(
             *commit.unknown,
             *unknown,
+            *([_ROLLBACK] if rollback else []),
             *_caveats(question, environment),
             *await _worker_caveats(services),
         ),
@@ -123,9 +126,12 @@ async def _commit(services: Services, question: Question) -> _Commit:
     return _Commit("", (one_line(unknown, _LONGEST), effect))
 
 
-async def _policy(services: Services, question: Question, sha: str) -> FilePolicy:
+async def _policy(
+    services: Services, question: Question, sha: str, *, rollback: bool
+) -> FilePolicy:
+    where, environment = question.scope, question.environment
     try:
-        found = await policy_at(services, question.scope, question.environment, sha=sha)
+        found = await policy_at(services, where, environment, sha=sha, rollback=rollback)
     except RetryAt as error:
         raise UserError(f"GitHub cannot be asked now: {error}; try again in a moment") from error
     assert found is not None, "there is a route"
@@ -155,8 +161,11 @@ def _value(services: Services, line: Line) -> str:
     return one_line(services.redactor.text(text), _LONGEST)
 
 
-async def _file_section(environment: Environment, policy: FilePolicy, sha: str) -> Section:
-    rows = [Row(cells) async for cells in _file_rows(policy, sha)] if tightens(environment) else ()
+async def _file_section(
+    environment: Environment, policy: FilePolicy, sha: str, *, rollback: bool
+) -> Section:
+    found = _file_rows(policy, sha, rollback=rollback)
+    rows = [Row(cells) async for cells in found] if tightens(environment) else ()
     return Section(
         name="file",
         title="The repository's own deploy.yml",
@@ -165,7 +174,9 @@ async def _file_section(environment: Environment, policy: FilePolicy, sha: str) 
     )
 
 
-async def _file_rows(policy: FilePolicy, sha: str) -> AsyncIterator[dict[str, str]]:
+async def _file_rows(
+    policy: FilePolicy, sha: str, *, rollback: bool
+) -> AsyncIterator[dict[str, str]]:
     for ref in dict.fromkeys((HEAD, sha)):
         kept, head = policy.kept.get(ref), policy.kept.get(HEAD)
         if kept is None or (ref != HEAD and head and kept.blob == head.blob):
@@ -176,7 +187,7 @@ async def _file_rows(policy: FilePolicy, sha: str) -> AsyncIterator[dict[str, st
             yield {**where, "kind": "error" if kept.reason else "ok", "message": reason}
             continue
         yield {**where, "kind": "ok", "message": f"read; its blob is {kept.blob[:7]}"}
-        parsed = await parse(kept.content)
+        parsed = await parse(kept.content, rollback=rollback)
         for kind, found in (("error", parsed.errors), ("warning", parsed.warnings)):
             for one in found[:_MOST_FINDINGS]:
                 text = str(one).removeprefix(f"{one.line}:{one.column}: ")

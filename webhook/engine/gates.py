@@ -19,7 +19,7 @@ from webhook.config.routing import route
 from webhook.deployments.blockers import Blocker, describe, in_full, next_end
 from webhook.deployments.phases import Phase
 from webhook.engine import run_attempts, transitions
-from webhook.engine.policy import fetch_policy, kept_policy, recent_policy
+from webhook.engine.policy import fetch_policy, is_current, kept_policy, recent_policy
 from webhook.engine.services import Services, scope
 from webhook.engine.transitions import Transition
 from webhook.errors import Conflict, Rejected
@@ -68,6 +68,8 @@ async def admit(
         situation = await gates.read(connection, row.id, policy, services.clock())
         if situation is None or situation.row.version != row.version:
             raise Conflict(f"deployment {row.id} was changed by another process")
+        if not await is_current(connection, row, policy):
+            raise Conflict(f"the deploy.yml of {row.repo} was changed meanwhile")
         decision = _decide(services, situation)
         if decision.ready and keys_of(policy.environment, SerializationKeys).serialization:
             if newer := superseding(situation.snapshot):
@@ -83,11 +85,12 @@ async def admit(
 async def _let_start(
     services: Services, connection: Async, row: DeploymentRow, start: Columns
 ) -> DeploymentRow:
+    if row.blockers:  # messages ask nobody for an answer any more
+        await _notify_earlier(services, connection, row)
     if row.rule_run_id:
         return await transitions.let_through(services, connection, row, start)
     changed = await deployments.change(connection, row, **start) if start else row
-    if row.blockers:  # messages ask nobody for an answer any more
-        await _notify_earlier(services, connection, row)
+    if row.blockers:
         await services.notify(connection, changed)
     return changed
 
@@ -141,6 +144,16 @@ def asked_again_at(
     again = now + services.pacing.stretched(timing.gates_asked_again_after)
     ends = next_end(row.blockers) or again
     return max(soon, min(again, ends, _waits_until(services, row, environment)))
+
+
+async def would_roll_back(
+    services: Services, prospective: Prospective, environment: Environment
+) -> bool:
+    """Whether a deployment that was asked for now would count as a rollback."""
+    policy = Policy(environment)
+    async with services.pool.connection() as connection:
+        snapshot = await gates.foresee(connection, prospective, policy, services.clock())
+    return snapshot.candidate.rolls_back
 
 
 async def would_meet(services: Services, prospective: Prospective, policy: Policy) -> Decision:

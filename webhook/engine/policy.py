@@ -91,6 +91,12 @@ async def kept_policy(
     return await _policy(services, subject, environment, Fetched(kept))
 
 
+async def is_current(connection: Async, row: DeploymentRow, policy: FilePolicy) -> bool:
+    """Whether no push has changed the repository's file since it was read."""
+    head = policy.kept.get(HEAD)
+    return head is None or not await store.changed_since(connection, row.repo_id, head.read_at)
+
+
 def as_asked_last(policy: FilePolicy, row: DeploymentRow) -> FilePolicy:
     """That GitHub does not show the file now is not kept: whoever asked last has said so."""
     waits = (one for one in row.blockers if one.gate == REPOSITORY_FILE.name and not one.denies)

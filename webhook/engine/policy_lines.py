@@ -9,7 +9,7 @@ from webhook.engine.policy import FilePolicy
 from webhook.engine.services import Services
 from webhook.repository_file.lines import DEFAULT, OPERATOR, Line, operators_lines
 
-# What only names the environment.
+# What only names the environment, in the operator's file.
 _LEFT_OUT = ("repos", "description")
 
 
@@ -21,7 +21,8 @@ def policy_lines(
     positions = services.config.lines_of(environment)
     lines = policy.lines or operators_lines(policy.environment)
     for line in sorted(lines, key=lambda one: one.key not in of_gates):
-        if line.key not in _LEFT_OUT:
+        is_own = line.origin in (OPERATOR, DEFAULT) and not line.ignored
+        if not (line.key in _LEFT_OUT and is_own):
             yield _with_number(line, positions.get(line.key, 0))
 
 

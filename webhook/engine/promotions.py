@@ -1,6 +1,6 @@
 """What follows in other environments once a deployment has changed: those that come after it."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from webhook.config.environments import Environment
 from webhook.config.routing import route
@@ -12,6 +12,7 @@ from webhook.engine.changelogs import other_changelog
 from webhook.engine.services import Services
 from webhook.gates.chains import PromotionKeys, comes_before, promoted_to
 from webhook.gates.chains import promotion_of as promotion_keys
+from webhook.gates.promotion import lacks, wait_for
 from webhook.store import gates, promotions
 from webhook.store.automatic import Proposal
 from webhook.store.database import Async
@@ -33,7 +34,7 @@ async def promote_next(services: Services, connection: Async, row: DeploymentRow
         return
     login, login_id = await gates.asker_of(connection, row.id)
     for environment in wanted:
-        due_at = await _due_at(connection, row, promotion_keys(environment))
+        due_at = await _due_at(services, connection, row, promotion_keys(environment))
         if due_at is None:
             continue
         proposal = Proposal(
@@ -52,12 +53,13 @@ async def promote_next(services: Services, connection: Async, row: DeploymentRow
         await automatic.propose(services, connection, proposal)
 
 
-async def _due_at(connection: Async, row: DeploymentRow, keys: PromotionKeys) -> datetime | None:
+async def _due_at(
+    services: Services, connection: Async, row: DeploymentRow, keys: PromotionKeys
+) -> datetime | None:
     """None: an environment before that one does not have it yet; its success asks again."""
-    found = await promotions.newest_in(connection, row.repo_id, keys.after)
-    ends = [one.ended_at for one in found if one.sha == row.sha and one.phase is Phase.SUCCESS]
-    times = [one for one in ends if one is not None]
-    return max(times) + (keys.soak or timedelta()) if len(times) == len(keys.after) else None
+    newest, now = await promotions.newest_in(connection, row.repo_id, keys.after), services.clock()
+    found = lacks(keys, newest, row.sha, now)
+    return wait_for(found).until if found else now
 
 
 def chained_in(services: Services, row: DeploymentRow) -> int:

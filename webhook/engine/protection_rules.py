@@ -15,6 +15,7 @@ import structlog
 from webhook.config.routing import no_route_message, route
 from webhook.deployments.phases import Phase, follows
 from webhook.engine import gates, run_attempts, transitions
+from webhook.engine.policy import kept_policy
 from webhook.engine.rule_answers import RuleAnswer, comment, send
 from webhook.engine.services import Services
 from webhook.engine.transitions import Transition
@@ -124,7 +125,10 @@ async def _wait(
     services: Services, connection: Async, row: DeploymentRow, requested: Columns
 ) -> DeploymentRow:
     environment, now = route(services.config, row.repo, row.environment), services.clock()
-    production = environment.production_environment if environment else None
+    production = None
+    if environment is not None:
+        policy = await kept_policy(services, connection, row, environment)
+        production = policy.environment.production_environment
     columns: Columns = {
         **requested,
         "requested_at": row.requested_at or now,

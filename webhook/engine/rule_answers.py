@@ -47,9 +47,10 @@ async def send_answers(services: Services, row: DeploymentRow) -> None:
         waiting = await outbox.pending(connection, "protection_rule", row.id)
         known = await timeline.of_positions(connection, row.id, [one.position for one in waiting])
     for entry, following in zip_longest(waiting, waiting[1:]):
-        if following and entry.purpose == "comment" and entry.state == "waiting":
+        needless = following or row.ended_at is not None  # the later one says more
+        if needless and entry.purpose == "comment" and entry.state == "waiting":
             async with services.pool.connection() as connection:
-                await outbox.skip(connection, entry)  # the later one says more
+                await outbox.skip(connection, entry)
         else:
             await send(services, entry, await _write(services, row, entry, known[entry.position]))
 

@@ -6,8 +6,8 @@ went instead, have changed nothing and do not count (`webhook.store.promotions`)
 fix does not wait for the whole chain.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from handlers import durations
@@ -35,14 +35,20 @@ def decide(snapshot: Snapshot) -> Verdict:
     found = lacks(keys, snapshot.upstreams, candidate.sha, snapshot.now)
     if candidate.rolls_back or not found:
         return ALLOW
-    ends = [one.until for one in found if one.until]
-    way_out = _joined([one.way_out for one in found if one.way_out])
+    wait = wait_for(found)
     if getattr(snapshot.environment, "break_glass", ()):
-        way_out = f"/deploy override, or {_lower(way_out)}" if way_out else "/deploy override"
+        others = f", or {_lower(wait.way_out)}" if wait.way_out else ""
+        wait = replace(wait, way_out=f"/deploy override{others}")
+    return wait
+
+
+def wait_for(found: Sequence[Lack]) -> Wait:
+    """Until all of them have ended, if that is known."""
+    ends = [one.until for one in found if one.until]
     return Wait(
-        reason=_joined([one.reason for one in found]),
+        reason=_joined(one.reason for one in found),
         until=max(ends) if len(ends) == len(found) else None,
-        way_out=way_out,
+        way_out=_joined(one.way_out for one in found if one.way_out),
     )
 
 
@@ -74,7 +80,7 @@ def _lack(
     if newest.sha != sha:
         return Lack(f"Waits for {name}: {_other(newest)}", f"Deploy this commit to {name} first")
     if newest.phase is not Phase.SUCCESS:
-        reason = f"Waits for {name}: this commit {_state(newest)} there"
+        reason = f"Waits for {name}: this commit {state_there(newest.phase)} there"
         return Lack(reason, _way_out(name, newest), passes=not newest.phase.final)
     until = (newest.ended_at or now) + (soak or timedelta())
     if now >= until:
@@ -87,13 +93,14 @@ def _other(newest: Upstream) -> str:
     sha = newest.sha[:7]
     if newest.phase is Phase.SUCCESS:
         return f"it has {sha}, not this commit"
-    return f"{sha} {_state(newest)} there, not this commit"
+    return f"{sha} {state_there(newest.phase)} there, not this commit"
 
 
-def _state(newest: Upstream) -> str:
-    if newest.phase in FAILED:
+def state_there(phase: Phase) -> str:
+    """Of a deployment that is no success, as a verb."""
+    if phase in FAILED:
         return "failed"
-    return "is inactive" if newest.phase is Phase.INACTIVE else "runs"
+    return "is inactive" if phase is Phase.INACTIVE else "runs"
 
 
 def _way_out(name: str, newest: Upstream) -> str:

@@ -56,6 +56,15 @@ async def is_recent(connection: Async, repo_id: int, ref: str, since: datetime) 
     return await cursor.fetchone() is not None
 
 
+async def changed_since(connection: Async, repo_id: int, at: datetime) -> bool:
+    """Whether a push has changed that at the head of the default branch after that."""
+    cursor = await connection.execute(
+        "select from repository_files where repo_id = %s and ref = %s and changed_at > %s",
+        [repo_id, HEAD, at],
+    )
+    return await cursor.fetchone() is not None
+
+
 async def keep(connection: Async, file: RepositoryFile) -> None:
     """Unless a newer one is there: of two workers the slower one may have the older."""
     await connection.execute(

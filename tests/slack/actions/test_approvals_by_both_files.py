@@ -4,8 +4,6 @@ approval counts, and who may still say no."""
 import asyncio
 from pathlib import Path
 
-import psycopg
-
 from sandbox.github.model import Deployment
 from sandbox.sandbox import REPOSITORY
 from tests.slack.actions.action_world import ActionWorld, action_world
@@ -24,10 +22,6 @@ ENVIRONMENTS = """
     with: {run: ["true"]}
 """
 FILE = "envs:\n- name: both\n  review: {enabled: true, reviewers: [%s]}\n"
-WAITS = (
-    "select from pg_locks join pg_database on oid = database"
-    " where not granted and locktype = 'advisory' and datname = current_database()"
-)
 
 
 async def asked(relay: ActionWorld, environment: str = "both") -> Deployment:
@@ -68,11 +62,9 @@ async def test_the_approval_of_those_counts_whom_both_name(postgres: str, tmp_pa
         fourth = await asked(relay, "theirs")
         await relay.world.idle()
         # Others are named while the answer of somebody who was waits for its turn.
-        with psycopg.connect(relay.world.store_url) as connection:
-            key = f"{site.id} theirs"
-            connection.execute("select pg_advisory_xact_lock(hashtextextended(%s, 0))", [key])
+        with relay.world.environment_locked(site.id, "theirs") as somebody_waits:
             pressed = asyncio.create_task(relay.press("approve", fourth.id, relay.ada))
-            await until(lambda: relay.world.rows(WAITS) or None)
+            await until(lambda: somebody_waits() or None)
             site.push("Ask others again", files={"deploy.yml": theirs % "hubot"})
             changed = "update repository_files set content = %s where ref = 'HEAD'"
             relay.world.execute(changed, (theirs % "hubot").encode())

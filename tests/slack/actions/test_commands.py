@@ -367,9 +367,11 @@ async def test_status_shows_each_environment(relay: ActionWorld) -> None:
         quiet.id,
         sha,
     )
-    awaited = f"one: main @ {sha[:7]} is to be deployed automatically; build &lt;has&gt; not ended"
+    awaited = (
+        f"*one*: main @ {sha[:7]} is to be deployed automatically; build &lt;has&gt; not ended"
+    )
     reply = await relay.typed("status acme/quiet", relay.ada)
-    assert reply.text.splitlines()[1] == f":hourglass_flowing_sand: {awaited}"
+    assert reply.text.splitlines()[1] == f"⏳ {awaited}"
     for environment, phase in (("one", "success"), ("two", "failure"), ("ONE", "in_progress")):
         relay.past_deployment(environment, phase, repo="acme/quiet", sha=sha, ref="v1")
     relay.past_deployment("three", "error", repo="acme/quiet", run='{"id": "7", "state": "error"}')

@@ -12,9 +12,10 @@ from webhook.config.environments import Config
 from webhook.deployments.actions import Snapshot
 from webhook.deployments.models import is_production
 from webhook.deployments.notice import Button, Confirmation, DeploymentNotice, Promotion
-from webhook.deployments.phases import FAILED, Phase
+from webhook.deployments.phases import Phase
 from webhook.engine.creation import Plan, description_of, marker
 from webhook.errors import Excluded
+from webhook.gates.promotion import state_there
 from webhook.github.deployments import NewDeployment
 from webhook.slack.actions.contract import commit_of
 from webhook.slack.actions.create import CreateDeployment, name_of
@@ -212,7 +213,9 @@ async def _source(services: ActionServices, action: ActionRow, by: Authorized) -
         message = f"Nothing has been deployed to {before} of {by.repository.repo}"
         raise Declined("not_possible", f"{message}, as far as the relay has seen")
     if row.phase is not Phase.SUCCESS:
-        message = f"{before} has no success to promote: {row.sha[:7]} {_state(row)} there"
+        message = (
+            f"{before} has no success to promote: {row.sha[:7]} {state_there(row.phase)} there"
+        )
         raise Declined("not_possible", f"{message} (deployment {row.id})")
     if action.ref and action.ref != row.sha:
         raise _changed(action, row)
@@ -224,12 +227,6 @@ async def _source(services: ActionServices, action: ActionRow, by: Authorized) -
 def _changed(action: ActionRow, row: DeploymentRow) -> Declined:
     message = f"{action.inputs[_FROM]} has {row.sha[:7]} now, and nothing was done"
     return Declined("not_possible", f"{message}; type the command again to promote that")
-
-
-def _state(row: DeploymentRow) -> str:
-    if row.phase in FAILED:
-        return "failed"
-    return "is inactive" if row.phase is Phase.INACTIVE else "runs"
 
 
 async def _hold(

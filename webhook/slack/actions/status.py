@@ -7,6 +7,7 @@ from datetime import datetime
 from webhook.config.environments import Config
 from webhook.deployments.labels import phase_label
 from webhook.deployments.locks import Lock
+from webhook.deployments.phases import Phase
 from webhook.deployments.queue import Queued, others
 from webhook.slack.actions.contract import StoreAction
 from webhook.slack.actions.list_locks import lock_lines
@@ -108,14 +109,14 @@ def _line(services: ActionServices, one: CurrentDeployment) -> str:
 
 
 def _awaited_lines(found: Sequence[AutomaticDeployment]) -> list[str]:
+    sign = phase_label(Phase.SEEN, held=False, started=False).sign
     shown = [
-        f"{escape(one.environment, 60)}: {escape(one.shown_ref, 80)} is to be deployed"
+        f"{sign} *{escape(one.environment, 60)}*: {escape(one.shown_ref, 80)} is to be deployed"
         f" automatically; {escape(one.reason, 300) or 'it is looked at now'}"
         for one in found[-_MOST_AWAITED:]
     ]
     more = len(found) - len(shown)
-    others = [f"and {more} before these"] if more else []
-    return [f":hourglass_flowing_sand: {line}" for line in [*shown, *others]]
+    return [*shown, f"and {more} before these"] if more else shown
 
 
 def _lock_lines(services: ActionServices, found: Sequence[Lock]) -> list[str]:
