@@ -275,5 +275,28 @@ async def test_a_newer_one_waits_for_what_is_being_created(store_url: str, tmp_p
         asked = "select subject from schedule where task = 'deploy_automatically'"
         assert await engine.rows(asked) == [{"subject": second}]
         await finish(engine, second)
-        deployments = engine.sandbox.github.deployments.values()
-        assert [one.sha for one in deployments] == [earlier, later]
+        deployments = engine.sandbox.github.deployments
+        assert [one.sha for one in deployments.values()] == [earlier, later]
+
+        # Also where that ends without a deployment.
+        engine.sandbox.github.faults.add(create, Fault.status(502, {}))
+        _, third = await push(engine, 3)
+        with pytest.raises(RetryAt):
+            await deploy_automatically(engine.services, third)
+        newest, fourth = await push(engine, 4)
+        await engine.execute("delete from schedule")
+        engine.sandbox.github.faults.add(create, Fault.status(409, {"message": "Conflict"}))
+        await finish(engine, third)
+        assert await engine.rows(asked) == [{"subject": fourth}]
+        # What somebody has deployed meanwhile is there already.
+        by_hand = await engine.ask(REPOSITORY, "production", newest)
+        await engine.settle()
+        await finish(engine, fourth)
+        query = "select state, reason from automatic_deployments where id = any(%s) order by id"
+        ends = [(row["state"], row["reason"]) for row in await engine.rows(query, [third, fourth])]
+        there = f"deployment {by_hand.id} is of this commit already"
+        assert ends == [
+            ("failed", "GitHub refused it: GitHub returned 409: Conflict"),
+            ("skipped", there),
+        ]
+        assert len(deployments) == 3
