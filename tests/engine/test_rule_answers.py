@@ -27,6 +27,7 @@ envs:
     protection_rule: true
     frozen_windows: [{from: "2026-11-27T12:00", to: "2026-11-27T12:30"}]
 """
+ALL_END = "update deployments set ended_at = now(), phase = 'success'"
 
 
 async def asked(engine: Engine) -> tuple[WorkflowRun, int]:
@@ -103,7 +104,7 @@ async def test_wherever_a_worker_dies_each_answer_is_given_once(
             engine.clock.now -= 31 * MINUTE
             reviews = engine.sandbox.github.actions.environments.reviews[run.id]
             assert [one.state for one in reviews] == ["pending", "approved"], f"died after {after}"
-            await engine.execute("update deployments set ended_at = now(), phase = 'success'")
+            await engine.execute(ALL_END)
             if not (held or released):
                 break
         assert after > 5
@@ -142,6 +143,30 @@ async def test_what_is_late_answers_for_no_job_that_it_is_not_about(
         await send_statuses(engine.services, second)
         [approved] = environments.comments(run, "approved")
         assert f"[Deployment {second}]" in approved
+        await engine.execute(ALL_END)
+
+        run = started(engine)
+        first = await received(engine, request(engine, run))
+        await done(follow(engine.services, first))
+        await engine.execute(ALL_END)
+        await send_statuses(engine.services, first)
+        assert run.id not in environments.reviews
+
+        run = started(engine)
+        first = await received(engine, request(engine, run))
+        github.actions.runs.rerun(run, by=hubot)
+        other_sender = github.events.common_fields(run.repository, run.actor)
+        second = await received(engine, request(engine, run) | other_sender)
+        engine.clock.now -= 5 * MINUTE
+        await engine.settle()
+        assert await engine.phase(first) == "queued"
+        [job] = run.jobs
+        assert job.deployment is not None
+        await engine.deliver("deployment", github.events.deployment(job.deployment))
+        await engine.settle()
+        assert await engine.phase(first) == "error"
+        await engine.execute(ALL_END)
+        engine.clock.now += 5 * MINUTE
 
         run = started(engine)
         late = request(engine, run)
@@ -151,7 +176,7 @@ async def test_what_is_late_answers_for_no_job_that_it_is_not_about(
         assert (await engine.phase(first), await engine.phase(newest)) == ("error", "queued")
         await received(engine, late)
         assert await engine.rows("select from schedule where task = 'reject_rule'") == []
-        await engine.execute("update deployments set ended_at = now(), phase = 'success'")
+        await engine.execute(ALL_END)
 
         run = started(engine)
         again = request(engine, run)
@@ -178,4 +203,7 @@ async def test_a_decision_is_kept_for_an_app_that_comes_back_after_weeks(
             write = RuleAnswer(engine.services, Scope(1, REPOSITORY, 1), 7, answer, "marker")
             tried[kind] = write.retry_rejected_at(gone, now - timedelta(days=28), now)
         later = now + timedelta(hours=1)
+        row = await engine.services.read(await received(engine, request(engine, started(engine))))
+        assert row is not None
+        assert row.waits_until(timedelta(days=90)) == row.created_at + timedelta(days=29)
         assert tried == {"comment": None, "approved": later, "rejected": later}

@@ -15,7 +15,7 @@ from webhook.config.environments import Environment
 from webhook.config.routing import route
 from webhook.deployments.blockers import Blocker
 from webhook.deployments.phases import FAILED, Phase, phase_of
-from webhook.engine import gates, transitions
+from webhook.engine import gates, run_attempts, transitions
 from webhook.engine.polling import Again
 from webhook.engine.protection_rules import unanswered
 from webhook.engine.services import Services, scope
@@ -93,10 +93,19 @@ async def _admit(services: Services, row: DeploymentRow, environment: Environmen
 
 
 async def _waiting_with(services: Services, row: DeploymentRow) -> DeploymentRow | None:
-    """None: no other job of its run is asked before it."""
+    """None: no other job of its run is asked before it, or instead of it."""
     async with services.pool.connection() as connection, connection.transaction():
-        leader = await protection_rules.leader(connection, row)
-        if leader is None:
+        run = str(row.rule_run_id)
+        if len(await protection_rules.waiting_in_run(connection, row.repo_id, run)) == 1:
+            return None
+        waiting = await run_attempts.end_earlier(services, connection, row)
+        own = next((one for one in waiting if one.id == row.id), None)
+        if own is None:
+            return await deployments.read(connection, row.id)
+        if own.version != row.version:
+            raise Conflict(f"deployment {row.id} was changed by another process")
+        leader = waiting[0].id
+        if leader == row.id:
             return None
         reason = f"Goes with deployment {leader}, another job of its run"
         blockers = (Blocker(gate=SAME_RUN, reason=reason),)

@@ -158,18 +158,17 @@ def asker_of(event: DeploymentCreated) -> Columns:
     return {"asker": person.login, "asker_id": person.id} if event.watched and person.id else {}
 
 
-async def keep_asker(
-    services: Services, connection: Async, row: DeploymentRow, event: DeploymentCreated
-) -> None:
+async def keep_asker(connection: Async, row: DeploymentRow, event: DeploymentCreated) -> None:
     """GitHub's event of the deployment came after that of the rule."""
     known = asker_of(event)
     changes = known.get("asker_id", row.asker_id) != row.asker_id
     if not row.rule_run_id or row.ended_at is not None or not changes:
         return
-    row = await deployments.change(connection, row, **known)
-    if row.waits_for_rule:
-        waiting = await run_attempts.end_earlier(services, connection, row)
-        await gates.ask_again(connection, [one.id for one in waiting])
+    await deployments.change(connection, row, **known)
+    # Those of the run are asked who has started it last: it may be another attempt.
+    run = str(row.rule_run_id)
+    waiting = await protection_rules.waiting_in_run(connection, row.repo_id, run)
+    await gates.ask_again(connection, waiting)
 
 
 async def run_ended(services: Services, connection: Async, repo_id: int, run_id: int) -> None:

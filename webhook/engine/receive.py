@@ -122,7 +122,7 @@ async def _deployment_created(
     )
     _log_about(row)
     if row.requested_at is not None:
-        await protection_rules.keep_asker(services, connection, row, event)
+        await protection_rules.keep_asker(connection, row, event)
         return "ignored", "this deployment was requested before", row.id
     environment = route(services.config, row.repo, row.environment)
     if environment is None and (event.watched or services.config.unrouted == "ignore"):

@@ -19,7 +19,9 @@ async def end_earlier(
     """Those of which somebody else has started the run again: whoever asks for the newest must not
     be the one who lets it through with an older one. Events may come in any order. Returns what
     still waits."""
-    waiting = [row, *await protection_rules.siblings(connection, row)]
+    waiting = await protection_rules.together(connection, row)
+    if not waiting:
+        return []
     newest = max(waiting, key=lambda one: one.id)
     kept = []
     for one in waiting:

@@ -287,6 +287,8 @@ async def let_through(
     """Its job may run: GitHub gets the answer to its protection rule, and reports the rest by
     itself. The answer is for all jobs of the run that wait for this environment."""
     siblings = await protection_rules.siblings(connection, row)
+    if any(one.id > row.id and one.asker_id != row.asker_id for one in siblings):
+        raise Conflict(f"the run of deployment {row.id} was started again by somebody else")
     through = Transition(row.phase, LET_THROUGH)
     before, row = row, await _change(services, connection, row, through, columns)
     await _add_answer(connection, row, "approved")

@@ -18,9 +18,9 @@ ANSWERS = (
     " join outbox on outbox.deployment_id = about.id"
     " where kind = 'protection_rule' and purpose = %s and state <> 'skipped'"
 )
-# Other jobs of the same run that wait for the same environment, which one decision covers.
-_SIBLINGS = (
-    "repo_id = %(repo)s and rule_run_id = %(run)s and rule_run_id > 0 and id <> %(id)s"
+# Jobs of the same run that wait for the same environment, which one decision covers.
+_TOGETHER = (
+    "repo_id = %(repo)s and rule_run_id = %(run)s and rule_run_id > 0"
     " and lower(environment) = lower(%(environment)s)"
     " and ended_at is null and started_at is null"
 )
@@ -41,9 +41,15 @@ async def number_of(connection: Async, entry: Entry) -> int:
     return int(row["number"]) if row else 1
 
 
+async def together(connection: Async, row: DeploymentRow) -> list[DeploymentRow]:
+    """It, if it waits, and its siblings. Locked, the oldest first."""
+    condition = f"{_TOGETHER} order by id for update"
+    return await deployments.read_where(connection, condition, _of(row))
+
+
 async def siblings(connection: Async, row: DeploymentRow) -> list[DeploymentRow]:
     """Locked, the oldest first."""
-    condition = f"{_SIBLINGS} order by id for update"
+    condition = f"{_TOGETHER} and id <> %(id)s order by id for update"
     return await deployments.read_where(connection, condition, _of(row))
 
 
@@ -56,13 +62,6 @@ async def let_through_with(connection: Async, row: DeploymentRow) -> list[Deploy
     )
     values = {**_of(row), "started_at": row.started_at}
     return await deployments.read_where(connection, condition, values)
-
-
-async def leader(connection: Async, row: DeploymentRow) -> int | None:
-    """The oldest of its siblings, if that is older than it."""
-    query = f"select min(id) as id from deployments where {_SIBLINGS} and id < %(id)s"
-    found = await (await connection.execute(query, _of(row))).fetchone()
-    return found["id"] if found else None
 
 
 async def waiting_in_run(connection: Async, repo_id: int, run: str) -> list[int]:
