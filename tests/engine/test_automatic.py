@@ -258,3 +258,45 @@ async def test_events_of_pushes_may_come_in_any_order(store_url: str, tmp_path: 
         for one in reversed(proposed):
             await finish(engine, one)
         assert [one.sha for one in engine.sandbox.github.deployments.values()] == [after]
+
+
+async def test_a_newer_one_waits_for_what_is_being_created(store_url: str, tmp_path: Path) -> None:
+    async with engine_by_hand(store_url, tmp_path, DEPLOY_YML) as engine:
+        create = "POST /repos/acme/site/deployments"
+        engine.sandbox.github.faults.add(create, Fault.status(502, {}))
+        earlier, first = await push(engine, 1)
+        with pytest.raises(RetryAt):
+            await deploy_automatically(engine.services, first)
+        later, second = await push(engine, 2)
+        with pytest.raises(RetryAt, match=f"main @ {earlier[:7]} is being created"):
+            await deploy_automatically(engine.services, second)
+        await engine.execute("delete from schedule")
+        await finish(engine, first)
+        asked = "select subject from schedule where task = 'deploy_automatically'"
+        assert await engine.rows(asked) == [{"subject": second}]
+        await finish(engine, second)
+        deployments = engine.sandbox.github.deployments
+        assert [one.sha for one in deployments.values()] == [earlier, later]
+
+        # Also where that ends without a deployment.
+        engine.sandbox.github.faults.add(create, Fault.status(502, {}))
+        _, third = await push(engine, 3)
+        with pytest.raises(RetryAt):
+            await deploy_automatically(engine.services, third)
+        newest, fourth = await push(engine, 4)
+        await engine.execute("delete from schedule")
+        engine.sandbox.github.faults.add(create, Fault.status(409, {"message": "Conflict"}))
+        await finish(engine, third)
+        assert await engine.rows(asked) == [{"subject": fourth}]
+        # What somebody has deployed meanwhile is there already.
+        by_hand = await engine.ask(REPOSITORY, "production", newest)
+        await engine.settle()
+        await finish(engine, fourth)
+        query = "select state, reason from automatic_deployments where id = any(%s) order by id"
+        ends = [(row["state"], row["reason"]) for row in await engine.rows(query, [third, fourth])]
+        there = f"deployment {by_hand.id} is of this commit already"
+        assert ends == [
+            ("failed", "GitHub refused it: GitHub returned 409: Conflict"),
+            ("skipped", there),
+        ]
+        assert len(deployments) == 3

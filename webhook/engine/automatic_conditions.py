@@ -183,7 +183,8 @@ async def _already_there(services: Services, row: AutomaticDeployment) -> Ends |
     if newest.rolled_back:
         # Kargo calls it a hold: what a person has just left must not come back by itself.
         by = f"{newest.by} has gone back to {newest.sha[:7]} since (deployment {newest.id})"
-        return Ends("superseded", f"{by}; the next push is deployed again", announced=True)
+        then = "push is deployed" if row.cause == "push" else "commit is promoted"
+        return Ends("superseded", f"{by}; the next {then} again", announced=True)
     return None
 
 

@@ -21,6 +21,8 @@ ENVIRONMENTS = f"""
   - {{name: qa, {RUN}}}
   - {{name: shop, after: qa, production_environment: true, task: deploy:eu, {RUN}}}
   - {{name: mirror, after: qa, {RUN}}}
+  - {{name: pre, {RUN}}}
+  - {{name: next, after: pre, promote: auto, required_contexts: [unit], {RUN}}}
 """
 
 
@@ -115,6 +117,23 @@ async def test_a_success_is_promoted_once_to_each_environment_that_comes_after(
     # A newer deployment here is what can be promoted.
     await deployed(relay, "qa", "p2")
     await message_of(relay, source)
+    old = await relay.press("promote", f"{source.id}.0.mirror", relay.bob)
+    assert f"Deployment {source.id} is not the newest success of qa any more" in old
+
+
+async def test_what_the_relay_promotes_by_itself_is_offered_once_it_does_not(
+    relay: ActionWorld,
+) -> None:
+    relay.world.sandbox.installation.permissions |= {"checks": "read", "statuses": "read"}
+    site = relay.github.repository("acme/site")
+    sha = site.push("Seven", ref="p7")
+    source = await deployed(relay, "pre", "p7")
+    waits = "select reason from automatic_deployments where state = 'waiting' and reason <> ''"
+    await until(lambda: relay.world.rows(waits) or None)
+    await message_of(relay, source)
+    site.set_check(sha, "unit", "failure")
+    relay.world.bring_forward("task = 'deploy_automatically'")
+    await message_of(relay, source, "Promote to next")
 
 
 async def test_what_an_environment_has_is_promoted_by_name(relay: ActionWorld) -> None:
