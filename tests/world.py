@@ -171,7 +171,7 @@ class World:
     async def deployed(self, environment: str = "production", **fields: Any) -> Deployment:
         """A deployment that has ended, with GitHub and Slack up to date."""
         deployment = await self.deploy(environment, **fields)
-        await self.github.wait_for(deployment.id, "success", "failure", "error", within=20)
+        await self.github.wait_for(deployment.id, "success", "failure", "error", within=40)
         await self.idle()
         return deployment
 
@@ -291,7 +291,7 @@ class World:
             self._store.close()
             self._store = None
 
-    async def phase(self, deployment_id: int, *phases: str, within: float = 15) -> dict[str, Any]:
+    async def phase(self, deployment_id: int, *phases: str, within: float = 30) -> dict[str, Any]:
         """The row of a deployment as soon as it is in one of these phases."""
 
         def row_in_phase() -> dict[str, Any] | None:
@@ -321,7 +321,7 @@ def _lines(log: str, secret: str) -> list[str]:
     return [line for line in log.splitlines() if secret in line]
 
 
-async def until(condition: Callable[[], Any], within: float = 10) -> Any:
+async def until(condition: Callable[[], Any], within: float = 30) -> Any:
     """What `condition` returns as soon as it is not None."""
     async with asyncio.timeout(within):
         while (found := await asyncio.to_thread(condition)) is None:

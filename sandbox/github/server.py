@@ -404,7 +404,7 @@ class GitHub(Server):
     def states(self, deployment_id: int) -> list[str]:
         return [status.state for status in self.statuses(deployment_id)]
 
-    async def wait_for(self, deployment_id: int, *states: str, within: float = 10) -> Status:
+    async def wait_for(self, deployment_id: int, *states: str, within: float = 30) -> Status:
         """Wait for a status in one of those states, and return the first one."""
         async with asyncio.timeout(within):
             while True:

@@ -136,7 +136,7 @@ class ActionWorld:
             found = self.replies_to(user)[before:]
             return found if len(found) >= count else None
 
-        found: list[EphemeralMessage] = await until(read, within=20)
+        found: list[EphemeralMessage] = await until(read, within=40)
         return found
 
     def created(self, environment: str) -> list[Deployment]:
@@ -161,12 +161,12 @@ class ActionWorld:
             row = self.action(deployment_id)
             return row if of(row) else None
 
-        row: dict[str, Any] = await until(read, within=20)
+        row: dict[str, Any] = await until(read, within=40)
         return row
 
     async def until_none_waits(self, deployment_id: int) -> None:
         waiting = "select 1 from actions where deployment_id = %s and reply is not null limit 1"
-        await until(lambda: not self.world.rows(waiting, deployment_id) or None, within=20)
+        await until(lambda: not self.world.rows(waiting, deployment_id) or None, within=40)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
