@@ -12,6 +12,7 @@ import pytest
 from sandbox.github.model import Deployment
 from sandbox.slack.screen import render
 from tests.world import World, live, until
+from webhook.deployments.blockers import moment
 
 RUN = """
     handler: command
@@ -78,7 +79,7 @@ async def test_production_waits_for_what_staging_has(world: World) -> None:
     await world.github.wait_for(europe.id, "success")
     soaks = await says(world, first, "Soaks in STAGING for 30m (until ")
     ended = world.rows("select ended_at from deployments where id = %s", staging.id)[0]["ended_at"]
-    assert f"until {ended + timedelta(minutes=30):%H:%M} UTC" in soaks
+    assert f"until {moment(ended + timedelta(minutes=30), world.clock())}" in soaks
 
     # What fails in staging, or is taken back there, is not promoted; nor is what was good before.
     failing = await deploy(world, "staging", "v2", "fail")

@@ -24,7 +24,7 @@ from webhook.timing import utc_now
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-TOMORROW = utc_now() + timedelta(days=1)
+LATER = utc_now() + timedelta(days=3)
 ENVIRONMENTS = f"""
   - name: rule/dispatched
     handler: github-actions
@@ -46,7 +46,7 @@ ENVIRONMENTS = f"""
   - name: frozen
     handler: github-actions
     protection_rule: true
-    frozen_windows: [{{from: 2026-01-01, to: {TOMORROW:%Y-%m-%d}, reason: "year *end*"}}]
+    frozen_windows: [{{from: 2026-01-01, to: {LATER:%Y-%m-%d}, reason: "year *end*"}}]
   - name: unanswered
     handler: github-actions
 """
