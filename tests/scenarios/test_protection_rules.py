@@ -213,7 +213,7 @@ async def test_the_wait_ends_by_a_freeze_that_is_over_an_override_or_its_limit(
     await relay.typed(f"override {REPOSITORY} reviewed/glass it is down", relay.ada)
     assert await ended(glass) == "success"
     relay.github.faults.add(f"GET /repos/*/actions/runs/{late.id}", Fault.status(503), 1000)
-    with relay.world.clock.moved(timedelta(days=2)):
+    with relay.world.clock.moved(timedelta(days=5)):
         await asyncio.to_thread(relay.world.bring_forward, "task = 'advance'")
         assert (await ended(frozen), await ended(late)) == ("success", "failure")
     [rejected] = await comments(relay, late, state="rejected")
