@@ -66,6 +66,9 @@ class _Loader(yaml.SafeLoader):
         return node
 
 
+NO_NUMBER = "is not a number that fits; put it in quotes if it is text"
+
+
 class NotYaml(ValueError):
     """`index`: of the character, from 0."""
 
@@ -117,6 +120,21 @@ def compose(text: str) -> yaml.Node | None:
         # PyYAML lets these out for escapes and directives with numbers out of range.
         line, column, at = (loader.line, loader.column, loader.index) if loader else (0, 0, 0)
         raise NotYaml("a number is out of range", line + 1, column + 1, at) from None
+
+
+def number_of(
+    constructor: yaml.constructor.SafeConstructor, node: yaml.ScalarNode, kind: str
+) -> int | float | None:
+    """None for one that JSON or the store cannot keep. `kind`: float, or int."""
+    try:
+        if kind == "float":
+            number = constructor.construct_yaml_float(node)
+        else:
+            number = constructor.construct_yaml_int(node)
+        # It overflows for an integer beyond any float.
+        return number if math.isfinite(number) and abs(number) < 2**63 else None
+    except (ValueError, OverflowError, IndexError):
+        return None
 
 
 class _Reader:
@@ -186,17 +204,10 @@ class _Reader:
         return None
 
     def number(self, node: yaml.ScalarNode, kind: str, path: Path) -> int | float | None:
-        try:
-            if kind == "float":
-                number = self.constructor.construct_yaml_float(node)
-            else:
-                number = self.constructor.construct_yaml_int(node)
-            if math.isfinite(number) and abs(number) < 2**63:
-                return number
-        except (ValueError, OverflowError, IndexError):
-            pass
-        self.error(node, path, "is not a number that fits; put it in quotes if it is text")
-        return None
+        number = number_of(self.constructor, node, kind)
+        if number is None:
+            self.error(node, path, NO_NUMBER)
+        return number
 
     def text(self, node: yaml.ScalarNode, path: Path) -> str:
         def fill(match: re.Match[str]) -> str:

@@ -8,7 +8,6 @@ Errors: `NotYaml` and `TooManyErrors` where there is more than the bounds allow;
 collected, with their place in the file as it was before variables were substituted.
 """
 
-import math
 import re
 from bisect import bisect_right
 from collections.abc import Iterator
@@ -17,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from webhook.config.source import ConfigError, NotYaml, Path
+from webhook.config.source import NO_NUMBER, ConfigError, NotYaml, Path, number_of
 from webhook.repository_file.variables import Substituted
 from webhook.text import one_line
 
@@ -156,17 +155,10 @@ class Document:
         return self.text(node, path)
 
     def _number(self, node: yaml.ScalarNode, kind: str, path: Path) -> int | float | None:
-        try:
-            if kind == "float":
-                number = self.constructor.construct_yaml_float(node)
-            else:
-                number = self.constructor.construct_yaml_int(node)
-            if math.isfinite(number) and abs(number) < 2**63:
-                return number
-        except (ValueError, OverflowError, IndexError):
-            pass
-        self.error(node, path, "is not a number that fits; put it in quotes if it is text")
-        return None
+        number = number_of(self.constructor, node, kind)
+        if number is None:
+            self.error(node, path, NO_NUMBER)
+        return number
 
     def _entries(self, node: yaml.MappingNode, path: Path, depth: int) -> dict[str, Entry]:
         """Its own ones, and those of its merge keys: the first counts."""
