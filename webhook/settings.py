@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, Literal, Self, cast
 
 from pydantic import (
     Field,
@@ -257,6 +257,12 @@ class Settings(GitHubAddress):
         required=True,
         secret=True,
         heroku={"generator": "secret"},
+    )
+    deliveries: Literal["webhook", "pull"] = variable(
+        "GITPLOY_DELIVERIES",
+        "`webhook`: GitHub sends deliveries to the relay; `pull`: the relay fetches them every few"
+        " seconds, where GitHub cannot reach it",
+        default="webhook",
     )
     app_id: types.AppId | None = variable(
         "GITPLOY_GITHUB_APP_ID",

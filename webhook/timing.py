@@ -126,6 +126,17 @@ class Timing:
     automatic_announced_after: timedelta = timedelta(seconds=30)
     automatic_asked_again_at_least: timedelta = timedelta(seconds=30)
     automatic_asked_again_at_most: timedelta = timedelta(minutes=5)
+    # GitHub's list of deliveries is compared with the store's so often; sooner after a doubt
+    # whether all have arrived, which a silence of so long is, too; and where all are pulled.
+    deliveries_compared_every: timedelta = timedelta(minutes=10)
+    deliveries_compared_after_doubt: timedelta = timedelta(minutes=1)
+    deliveries_silent_after: timedelta = timedelta(minutes=5)
+    deliveries_pulled_every: timedelta = timedelta(seconds=4)
+    # Deployments that GitHub has and the relay does not are looked for so often; one that is so
+    # young may be on its way.
+    deployments_listed_every: timedelta = timedelta(hours=1)
+    # A deployment of which the relay learns after so long is late.
+    late_after: timedelta = timedelta(minutes=2)
     # Just after a push, GitHub may show the branch as it was before.
     head_may_lag_for: timedelta = timedelta(seconds=10)
     # Break-glass: so long the gates that somebody overrides are skipped.

@@ -28,6 +28,7 @@ from webhook.engine.locks import remind_of_lock
 from webhook.engine.notify import notify
 from webhook.engine.protection_rules import reject_rule
 from webhook.engine.receive import receive
+from webhook.engine.recovery import list_deployments, recover
 from webhook.engine.retention import Retention
 from webhook.engine.services import Comparisons, Services
 from webhook.engine.statuses import send_statuses
@@ -195,6 +196,8 @@ def _jobs(services: ActionServices) -> Mapping[Task, Job]:
         "resume_installation": lambda due: resume_installation(services, due.subject, due.detail),
         "remind_of_lock": lambda due: remind_of_lock(services, due.subject),
         "check_file": lambda due: check_file(services, due.subject),
+        "recover": lambda _: recover(services),
+        "list_deployments": lambda _: list_deployments(services),
     }
 
 

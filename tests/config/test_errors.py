@@ -77,8 +77,8 @@ def test_a_file_that_is_no_list_of_environments_is_an_error(text: str | bytes, e
         ("  timout: 30m", "4:3: envs[0].timout: is not a key; known here: after, auto_deploy_on, "
          "auto_merge, break_glass, creators, deployable_ref, description, discord, "
          "dynamic_payload, frozen_windows, handler, name, payload, production_environment, "
-         "promote, protection_rule, repos, repository_file, required_contexts, review, "
-         "serialization, slack, soak, task, timeout, wait_limit, webhook, with; "
+         "promote, protection_rule, recover_within, repos, repository_file, required_contexts, "
+         "review, serialization, slack, soak, task, timeout, wait_limit, webhook, with; "
          "did you mean 'timeout'?"),
         ("  deployable_ref: (main", "4:19: envs[0].deployable_ref: '(main' is not a pattern of RE2 "
          "(missing ): (main); see github.com/google/re2/wiki/Syntax"),

@@ -101,11 +101,19 @@ def _breaks_glass(value: str) -> str:
     return value
 
 
+def _recover_within(value: Any) -> timedelta:
+    limit = _duration(value)
+    if not timedelta(0) <= limit <= _LONGEST:
+        raise invalid("is out of bounds; recover_within is 0s to 72h")
+    return limit
+
+
 _DURATION = WithJsonSchema(
     {"type": "string", "pattern": "^(?=[0-9])([0-9]+h)?([0-9]+m)?([0-9]+s)?$"}
 )
 _Timeout = Annotated[timedelta, BeforeValidator(_timeout), _DURATION]
 _WaitLimit = Annotated[timedelta, BeforeValidator(_wait_limit), _DURATION]
+_RecoverWithin = Annotated[timedelta, BeforeValidator(_recover_within), _DURATION]
 _Name = Annotated[str, Field(min_length=1, max_length=255)]
 _Users = Annotated[
     tuple[Annotated[str, AfterValidator(_user)], ...], BeforeValidator(as_tuple), OneOrSeveral
@@ -139,6 +147,9 @@ class Environment(Creation):
     """How long a run may take: 30s, 30m, 2h, 1h30m. 30m by default."""
     wait_limit: _WaitLimit = Field(default_factory=lambda: timedelta(hours=24))
     """How long a deployment may wait for its gates, from when it was asked for. 24h by default."""
+    recover_within: _RecoverWithin = Field(default_factory=lambda: timedelta(hours=1))
+    """How old a deployment may be, of which the relay learns late, to be run. 1h by default; an
+    older one ends as an error that says so."""
     protection_rule: bool = False
     """Whether its gates also answer for jobs of GitHub Actions with this `environment:`, where the
     App's deployment protection rule is enabled."""

@@ -16,6 +16,9 @@ from webhook.store import schedule
 from webhook.store.database import Async, Sync
 
 Outcome = Literal["done", "ignored", "failed"]
+# GitHub sent it; the relay fetched it from GitHub's list; or nobody sent it, and it was made from a
+# deployment that GitHub listed.
+Way = Literal["webhook", "pulled", "listed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,8 @@ class Delivery:
     body: bytes
     received_at: datetime
     outcome: Outcome | None
+    way: Way
+    delivered_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +138,8 @@ def _columns(batch: Sequence[Received]) -> dict[str, Any]:
 async def read(connection: Async, delivery_id: int) -> Delivery | None:
     cursor = connection.cursor(row_factory=class_row(Delivery), binary=True)
     await cursor.execute(
-        "select id, hook_id, guid, event, body, received_at, outcome from deliveries where id = %s",
+        "select id, hook_id, guid, event, body, received_at, outcome, way, delivered_at"
+        " from deliveries where id = %s",
         [delivery_id],
     )
     delivery = await cursor.fetchone()

@@ -15,7 +15,7 @@ from webhook.store.database import Sync
 from webhook.store.embedded import store_url
 
 # The newest migration, which this version of the relay needs.
-NEWEST_REVISION = "0001"
+NEWEST_REVISION = "0002"
 # One migration at a time, whichever process starts it; the number means nothing.
 ADVISORY_LOCK = 4_117_201
 
