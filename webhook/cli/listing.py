@@ -4,7 +4,7 @@ too narrow; a line for each row where another program reads it; or JSON, an obje
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import click
@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from handlers import durations
 from webhook.text import one_line
 
 Row = Mapping[str, Any]
@@ -37,6 +38,20 @@ class ListingGroup(click.Group):
         if not args or (args[0].startswith("-") and args[0] not in ctx.help_option_names):
             args = ["list", *args]
         return super().parse_args(ctx, args)
+
+
+class Seconds(click.ParamType[timedelta]):
+    """How long something may take."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> timedelta:
+        if isinstance(value, timedelta):
+            return value
+        try:
+            return durations.parse(value)
+        except ValueError as error:
+            self.fail(f"'{value}' {error}", param, ctx)
 
 
 def print_rows(columns: Mapping[str, str], rows: Sequence[Row], *, as_json: bool) -> None:
