@@ -2,6 +2,7 @@
 too narrow; a line for each row where another program reads it; or JSON, an object a line."""
 
 import json
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -58,7 +59,7 @@ def print_rows(columns: Mapping[str, str], rows: Sequence[Row], *, as_json: bool
     """`columns`: the header of each key that is shown; JSON has all keys of the rows."""
     if as_json:
         for row in rows:
-            click.echo(json.dumps(row, default=_text, ensure_ascii=False))
+            click.echo(escaped(json.dumps(row, default=_text, ensure_ascii=False)))
         return
     cells = [[_cell(row[key]) for key in columns] for row in rows]
     if sys.stdout.isatty():
@@ -69,6 +70,14 @@ def print_rows(columns: Mapping[str, str], rows: Sequence[Row], *, as_json: bool
     for line in lines:
         padded = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
         click.echo(_GAP.join(padded).rstrip())
+
+
+_CONTROL = re.compile(r"[\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def escaped(document: str) -> str:
+    """The same JSON, in which nothing controls the terminal."""
+    return _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", document)
 
 
 def _widths(lines: Sequence[Sequence[str]]) -> list[int]:
