@@ -54,7 +54,12 @@ insert into dead_letters
     and outcome = 'failed' on conflict do nothing;
 """
 
-SCHEMA = (DEAD_LETTERS, DELIVERIES, REPLAYS)
+ACTIONS = """
+alter table actions
+    add column source text not null default '';    -- command line; empty: Slack, or a rule
+"""
+
+SCHEMA = (DEAD_LETTERS, DELIVERIES, REPLAYS, ACTIONS)
 
 
 def upgrade() -> None:
