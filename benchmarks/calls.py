@@ -60,6 +60,7 @@ PROMOTED = PromotionKeys.model_validate({"after": ["stage-2", "unrouted"]})
 KINDS: list[Kind] = [(task, urgent) for task in get_args(Task) for urgent in (True, False)]
 # What grows with something else than the deployments.
 GROWS: Mapping[str, str] = {
+    "deliveries.count_since": "with what came since then",
     "deployments.unscheduled": "with the open deployments, each of which it finds by an index",
     "outbox.lately_failed": "with the channels in which a message ever failed",
     "repository_names.rename": "up to the 200 deployments that it renames",
@@ -317,6 +318,8 @@ class Case:
             "audit.newest.since": None,
             "Selection": Selection(since=now - timedelta(days=1)),
             "deliveries.newest.before": 2**62,
+            "deliveries.count_since.since": now - timedelta(minutes=5),
+            "most": 100,
             "prefix": "0123456789",
             "batch": [Received(1, "new", "deployment", b"{}")],
             "received": Received(1, "missed", "deployment", b"{}"),

@@ -54,7 +54,46 @@ create index missed_deliveries_given_up on missed_deliveries (found_at) where st
 create index missed_deliveries_found on missed_deliveries (found_at);
 """
 
-SCHEMA = (DELIVERIES, SCAN)
+
+# Read before anything is locked: there may be many deliveries.
+DEAD_LETTERS = """
+-- Deliveries that could not be processed, so that they are found and counted at once. No index of
+-- deliveries: each would get another entry whenever an outcome is written.
+create table dead_letters (
+    delivery_id bigint primary key
+);
+insert into dead_letters select id from deliveries where outcome = 'failed';
+"""
+
+REPLAYS = """
+alter table deliveries
+    add column failures integer not null default 0,     -- unexpected errors since it came
+    add column done_before boolean not null default false;  -- processed once, then replayed
+
+create function keep_dead_letters() returns trigger language plpgsql as $$
+begin
+    if tg_op <> 'DELETE' and new.outcome = 'failed' then
+        insert into dead_letters values (new.id) on conflict do nothing;
+    else
+        delete from dead_letters where delivery_id = old.id;
+    end if;
+    return null;
+end $$;
+create trigger deliveries_failed_at_once after insert on deliveries
+    for each row when (new.outcome = 'failed') execute function keep_dead_letters();
+create trigger deliveries_failed after update of outcome on deliveries
+    for each row when (
+        (coalesce(new.outcome, '') = 'failed') <> (coalesce(old.outcome, '') = 'failed')
+    ) execute function keep_dead_letters();
+create trigger deliveries_forgotten after delete on deliveries
+    for each row when (old.outcome = 'failed') execute function keep_dead_letters();
+-- What failed since they were read.
+insert into dead_letters
+    select id from deliveries where id > (select max(id) - 10000 from deliveries)
+    and outcome = 'failed' on conflict do nothing;
+"""
+
+SCHEMA = (DEAD_LETTERS, DELIVERIES, REPLAYS, SCAN)
 
 
 def upgrade() -> None:
