@@ -8,7 +8,9 @@ from webhook.config.creators import DEFAULT_CREATORS, left_alone_message, takes
 from webhook.config.environments import Environment
 from webhook.config.routing import matches_any, no_route_message, route
 from webhook.deployments.phases import Phase, follows, phase_of
+from webhook.engine.protection_rules import asker_of
 from webhook.engine.services import Services
+from webhook.engine.transitions import Transition
 from webhook.github.events import (
     DeploymentCreated,
     DeploymentStatus,
@@ -21,10 +23,12 @@ from webhook.github.events import (
 from webhook.store import tool_events
 from webhook.store.database import Async
 from webhook.store.deliveries import Outcome
-from webhook.store.deployments import DeploymentRow
+from webhook.store.deployments import Columns, DeploymentRow
 
 # What became of a delivery, why, and the deployment that it is about.
 Result: TypeAlias = tuple[Outcome, str, int | None]
+# What became of the delivery of a watched deployment.
+WATCHED = "watched: a GitHub Actions workflow deploys it"
 # The handler whose runs GitHub reports by itself.
 ACTIONS = "github-actions"
 
@@ -79,6 +83,37 @@ def accept(services: Services, event: DeploymentCreated, row: DeploymentRow) -> 
     if environment is None:
         return Acceptance("refused", None, no_route)
     return Acceptance("watched" if event.watched else "accepted", environment)
+
+
+def transition_of(accepted: Acceptance) -> Transition:
+    """With which a deployment begins."""
+    match accepted.verdict:
+        case "refused":
+            return Transition(Phase.ERROR, accepted.reason)
+        case "watched":
+            return Transition(Phase.QUEUED, "A GitHub Actions workflow deploys it")
+    return Transition(Phase.QUEUED)
+
+
+def request_of(
+    services: Services,
+    event: DeploymentCreated,
+    accepted: Acceptance,
+    delivery: str,
+    production: bool | None,
+) -> Columns:
+    """What is recorded with it. `production`: as its policy says; None: as GitHub does."""
+    columns: Columns = {
+        "requested_at": services.clock(),
+        "delivery": delivery,
+        "watched": event.watched,
+        **asker_of(event),
+    }
+    if production is not None:
+        columns["production"] = production
+    if accepted.verdict == "accepted" and accepted.environment:
+        columns["handler"] = accepted.environment.handler
+    return columns
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,15 +10,18 @@ import structlog
 from psycopg.errors import ReadOnlySqlTransaction
 
 from webhook.config.routing import matches_any
-from webhook.deployments.phases import Phase, follows
+from webhook.deployments.phases import follows
 from webhook.engine import file_checks, protection_rules, pushes, transitions
 from webhook.engine.acceptance import (
     ACTIONS,
+    WATCHED,
     Result,
     accept,
     is_followed,
     judge,
     left_alone,
+    request_of,
+    transition_of,
     without_effect,
 )
 from webhook.engine.policy import kept_policy
@@ -60,10 +63,6 @@ _NOT_OF_THE_DELIVERY = (
 _LONGEST_ERROR = 300
 # Events of which each is acted on once more whenever it is processed: GitHub gets another answer.
 _ONCE = (ProtectionRuleRequested, CheckRerequested)
-
-
-# The description of a watched one.
-WATCHED = "A GitHub Actions workflow deploys it"
 
 
 async def receive(services: Services, delivery_id: int) -> None:
@@ -171,26 +170,19 @@ async def _deployment_created(
     if environment is not None:
         policy = await kept_policy(services, connection, row, environment)
         production = policy.environment.production_environment
-    requested: deployments.Columns = {
-        "requested_at": services.clock(),
-        "delivery": guid,
-        "watched": event.watched,
-        **protection_rules.asker_of(event),
-        "production": row.production if production is None else production,
-    }
+    requested = request_of(services, event, accepted, guid, production)
+    transition = transition_of(accepted)
     await _notify_others(services, connection, row)
     if accepted.verdict == "ended":
         await _set_requested(services, connection, row, requested)
         return "ignored", accepted.reason, row.id
-    if environment is None:
-        transition = Transition(Phase.ERROR, accepted.reason)
+    if accepted.verdict == "refused":
         await transitions.announce(services, connection, row, transition, columns=requested)
-    elif event.watched:
-        await _watch(services, connection, row, requested)
-        return "done", "watched: a GitHub Actions workflow deploys it", row.id
+    elif accepted.verdict == "watched":
+        await _watch(services, connection, row, transition, requested)
+        return "done", WATCHED, row.id
     else:
-        requested["handler"] = environment.handler
-        await _accept(services, connection, row, requested)
+        await _accept(services, connection, row, transition, requested)
     return "done", "", row.id
 
 
@@ -211,23 +203,29 @@ def _log_about(row: DeploymentRow) -> None:
 
 
 async def _watch(
-    services: Services, connection: Async, row: DeploymentRow, requested: deployments.Columns
+    services: Services,
+    connection: Async,
+    row: DeploymentRow,
+    transition: Transition,
+    requested: deployments.Columns,
 ) -> None:
-    if follows(row.phase, Phase.QUEUED):
-        transition = Transition(Phase.QUEUED, WATCHED)
+    if follows(row.phase, transition.phase):
         await transitions.apply(services, connection, row, transition, columns=requested)
     else:
         await _set_requested(services, connection, row, requested)
 
 
 async def _accept(
-    services: Services, connection: Async, row: DeploymentRow, requested: deployments.Columns
+    services: Services,
+    connection: Async,
+    row: DeploymentRow,
+    transition: Transition,
+    requested: deployments.Columns,
 ) -> None:
     follow = schedule.Key("advance", row.id)
-    if follows(row.phase, Phase.QUEUED):
-        queued = Transition(Phase.QUEUED)
+    if follows(row.phase, transition.phase):
         await transitions.announce(
-            services, connection, row, queued, columns=requested, also=[follow]
+            services, connection, row, transition, columns=requested, also=[follow]
         )
     else:
         await _set_requested(services, connection, row, requested)
