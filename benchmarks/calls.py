@@ -42,6 +42,7 @@ from webhook.store.gates import Prospective
 from webhook.store.locks import NewLock
 from webhook.store.outbox import Entry
 from webhook.store.overrides import NewOverride
+from webhook.store.recovery import Missed, Scan
 from webhook.store.repository_files import HEAD, RepositoryFile
 from webhook.store.schedule import Due, Finished, Key, Kind, Task
 from webhook.store.slack_installations import NewInstallation
@@ -327,6 +328,15 @@ class Case:
             "most": 100,
             "prefix": "0123456789",
             "batch": [Received(1, "new", "deployment", b"{}")],
+            "received": Received(1, "missed", "deployment", b"{}"),
+            "Scan": NO_SCAN,
+            "missed": _missed(now),
+            "recovery.keep_page.missed": [_missed(now)],
+            "recovery.keep_last_page.missed": [_missed(now)],
+            "guid": "missed",
+            "guids": ["missed"],
+            "cursor": "v1_1",
+            "tries": 1,
             **dict.fromkeys(("user", "login", "message", "code", "error", "call", "reason"), "x"),
             **dict.fromkeys(("key", "digest", "description", "value", "name"), "x"),
             "outbox.keep.entry": Entry.new(
@@ -345,6 +355,22 @@ class Case:
             "deployments.save_changelog.since": "",
             "deployments.change.columns": {"phase": Phase.IN_PROGRESS, "status_description": "x"},
         }
+
+
+NO_SCAN = Scan(
+    watermark=None,
+    begins=None,
+    newest=None,
+    cursor="",
+    paused=timedelta(0),
+    failing_for=timedelta(0),
+)
+
+
+def _missed(now: datetime) -> Missed:
+    return Missed(
+        guid="missed", event="deployment", github_id=2**62, attempted_at=now, delivered_at=now
+    )
 
 
 def _automatic(row: DeploymentRow, now: datetime) -> AutomaticDeployment:

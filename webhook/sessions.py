@@ -4,6 +4,7 @@ Source: aiohttp 3.14, `client.py`.
 Units: seconds, bytes.
 """
 
+from typing import Any
 from urllib.request import getproxies_environment
 
 import aiohttp
@@ -27,3 +28,15 @@ def open_session() -> aiohttp.ClientSession:
         max_field_size=MAX_HEADER,
         max_headers=MAX_HEADERS,
     )
+
+
+class _NoConnector(aiohttp.BaseConnector):
+    """Calls nobody."""
+
+    async def connect(self, req: Any, traces: Any, timeout: Any) -> Any:  # noqa: ASYNC109 - aiohttp's
+        raise aiohttp.ClientConnectionError("nobody is called here")
+
+
+def closed_session() -> aiohttp.ClientSession:
+    """For what must have no effect outside: each call fails before there is a connection."""
+    return aiohttp.ClientSession(connector=_NoConnector(), cookie_jar=aiohttp.DummyCookieJar())

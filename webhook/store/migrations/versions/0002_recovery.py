@@ -16,6 +16,45 @@ alter table deliveries
     add column delivered_at timestamptz;        -- when GitHub sent it first; null: just now
 """
 
+SCAN = """
+-- How far GitHub's list of deliveries was compared with `deliveries`: one row. Times of GitHub are
+-- by its own clock.
+create table delivery_scan (
+    id integer primary key default 1 check (id = 1),
+    watermark timestamptz,                      -- GitHub's: all until then were compared
+    -- The comparison under way, or that was interrupted.
+    begins timestamptz,                         -- GitHub's: it goes back so far; null: none is
+    newest timestamptz,                         -- GitHub's: of what it has seen
+    cursor text not null default '',            -- of the page that is next
+    compared_at timestamptz,                    -- when all was compared last
+    failing_since timestamptz,
+    error text not null default '',             -- why it failed the last time
+    not_before timestamptz,                     -- GitHub wants no earlier call
+    doubted_at timestamptz,                     -- when a delivery may have been lost
+    doubt text not null default '',             -- why
+    found bigint not null default 0             -- how many were missing, ever
+);
+-- Deliveries in GitHub's list that did not arrive.
+create table missed_deliveries (
+    guid text primary key,
+    event text not null,
+    github_id bigint not null,                  -- of the newest attempt
+    attempted_at timestamptz not null,          -- GitHub's: of the newest attempt
+    delivered_at timestamptz not null,          -- GitHub's: of the first attempt that is known
+    found_at timestamptz not null default now(),
+    state text not null default 'missing'
+        check (state in ('missing', 'recovered', 'given_up')),
+    tries integer not null default 0,           -- redeliveries that GitHub was asked for
+    next_try timestamptz not null default now(),
+    ended_at timestamptz,                       -- when it was recovered or given up
+    reason text not null default ''             -- why it is not recovered
+);
+create index missed_deliveries_open on missed_deliveries (next_try) where state = 'missing';
+create index missed_deliveries_given_up on missed_deliveries (found_at) where state = 'given_up';
+create index missed_deliveries_found on missed_deliveries (found_at);
+"""
+
+
 # Read before anything is locked: there may be many deliveries.
 DEAD_LETTERS = """
 -- Deliveries that could not be processed, so that they are found and counted at once. No index of
@@ -59,7 +98,7 @@ alter table actions
     add column source text not null default '';    -- command line; empty: Slack, or a rule
 """
 
-SCHEMA = (DEAD_LETTERS, DELIVERIES, REPLAYS, ACTIONS)
+SCHEMA = (DEAD_LETTERS, DELIVERIES, REPLAYS, SCAN, ACTIONS)
 
 
 def upgrade() -> None:
