@@ -16,6 +16,7 @@ from webhook.cli.deployments import deployments_group
 from webhook.cli.explain import explain_command
 from webhook.cli.github import github
 from webhook.cli.locks import lock, locks, unlock
+from webhook.cli.redeliver import redeliver_command
 from webhook.cli.replay import replay
 from webhook.cli.show_delivery import show_delivery
 from webhook.cli.slack import slack
@@ -56,7 +57,7 @@ def main() -> None:
     """Gitploy Relay: receives GitHub deployments, runs their tools, reports back."""
 
 
-for command in (show_delivery, replay):
+for command in (show_delivery, replay, redeliver_command):
     deliveries.add_command(command)
 for command in (
     server.up,
