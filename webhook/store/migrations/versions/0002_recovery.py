@@ -16,7 +16,18 @@ alter table deliveries
     add column delivered_at timestamptz;        -- when GitHub sent it first; null: just now
 """
 
-SCHEMA = (DELIVERIES,)
+CONFIGS = """
+-- Texts of deploy.yml with which workers started: what runs keeps the one with which it began.
+create table configs (
+    digest text primary key,                    -- of the text, as in workers
+    text bytea not null,                        -- encrypted: a secret may stand in it
+    used_at timestamptz not null default now()  -- when it was in use last
+);
+alter table deployments
+    add column config_digest text not null default '';  -- of the deploy.yml with which it began
+"""
+
+SCHEMA = (DELIVERIES, CONFIGS)
 
 
 def upgrade() -> None:
