@@ -18,6 +18,7 @@ MOST_ROWS_OF_BATCH = 1600
 SMALL = {
     "alembic_version",
     "configs",
+    "delivery_scan",
     "machines",
     "oauth_states",
     "rate_limit_slots",

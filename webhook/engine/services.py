@@ -17,6 +17,7 @@ from webhook.deployments.actions import OfferedAction
 from webhook.deployments.changelog import Changelog
 from webhook.deployments.phases import FAILED
 from webhook.engine.configs import Configs
+from webhook.engine.doubts import Doubts
 from webhook.gates.contract import Gates
 from webhook.github.client import GitHub
 from webhook.github.tokens import Scope
@@ -69,7 +70,7 @@ class Services:
     """`config`: deploy.yml as this process has read it; `configs`: those with which deployments
     began. `machine_id` names this machine's data directory, on which commands run.
     `actions_enabled`: people can request `actions` in Slack. `notifiers`: those that the settings
-    let work."""
+    let work. `pulls`: deliveries are fetched, as GitHub cannot reach the relay."""
 
     config: Config
     configs: Configs
@@ -92,6 +93,8 @@ class Services:
     gates: Gates
     comparisons: Comparisons
     pacing: Pacing
+    pulls: bool
+    doubts: Doubts
     commit_files: LRUCache[tuple[int, str], RepositoryFile] = field(
         default_factory=lambda: LRUCache(_MOST_FILES)
     )
