@@ -18,7 +18,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from enum import Enum
 from pathlib import Path
 
 import psutil
@@ -26,7 +25,8 @@ import psutil
 from sandbox.github.model import Deployment, Status
 from sandbox.slack.model import Channel, Message
 from tests.chaos.faults import Failing
-from tests.chaos.storm import FINAL, Storm
+from tests.chaos.recorded import FINAL, Expected, all_that_is_wrong
+from tests.chaos.storm import Storm
 from tests.chaos.transit import UnreliableTransit
 
 # GitHub's limits are those of an installation, Slack's of a channel.
@@ -46,16 +46,9 @@ FAILING = 0.3
 SHARED = 0.08
 LATE = 0.05
 TOO_LATE = 0.05
-RANKS = {"queued": 0, "pending": 0, "in_progress": 1, "success": 2, "failure": 2, "error": 2}
 FOLLOWED = {"receive", "advance", "send_statuses", "notify"}
 # Deliveries that have arrived are forgotten after so long, or the stand-in would grow.
 LISTED_FOR = timedelta(minutes=25)
-
-
-class Expected(Enum):
-    RUNS = "runs once"
-    NEVER = "never runs"
-    EITHER = "runs once, or is superseded"
 
 
 @dataclass
@@ -206,48 +199,7 @@ class MainStorm(Storm):
         return [one for one in super()._jobs() if len(one) == 1 or one[0] in FOLLOWED]
 
     def _faults(self) -> list[str]:
-        """What does not hold, by what was recorded outside of the relay alone."""
-        found = list(self._of_statuses())
-        ran = Counter(int(line) for line in self.runs.read_text().split())
-        found += self._of_runs(ran)
-        return found + list(self._of_messages())
-
-    def _of_statuses(self) -> Iterator[str]:
-        github = self.sandbox.github
-        for id_ in self.expected:
-            statuses = [one for one in github.statuses(id_) if one.state != "inactive"]
-            ranks = [RANKS[one.state] for one in statuses]
-            if not ranks or ranks[-1] != 2:
-                yield f"lost: {id_} has the statuses {[one.state for one in statuses]}"
-            elif ranks != sorted(ranks):
-                yield f"out of order: {id_} has {[one.state for one in statuses]}"
-            if ranks.count(2) > 1:
-                yield f"{id_} has {ranks.count(2)} final statuses"
-            twice = [url for url, n in Counter(one.log_url for one in statuses).items() if n > 1]
-            if twice:
-                yield f"{id_} has a status twice: {twice}"
-
-    def _of_runs(self, ran: Counter[int]) -> Iterator[str]:
-        for id_, expected in self.expected.items():
-            states = self.sandbox.github.states(id_)
-            runs = 1 if "success" in states else 0
-            if ran[id_] != runs:
-                yield f"{id_} ran {ran[id_]} times, and has the statuses {states}"
-            if (expected is Expected.RUNS and not runs) or (expected is Expected.NEVER and runs):
-                last = self.sandbox.github.statuses(id_)[-1]
-                yield f"{id_} {expected.value}, and has {states}: {last.description}"
-
-    def _of_messages(self) -> Iterator[str]:
-        slack = self.sandbox.slack
-        keys = Counter(
-            (message.metadata or {})["event_payload"]["key"]
-            for channel in (*self.channels, "deploys")
-            for message in slack.messages(channel)
-        )
-        for id_ in self.expected:
-            if not keys[f"{id_}:main"]:
-                yield f"{id_} has no message"
-        yield from (f"{number} messages {key}" for key, number in keys.items() if number > 1)
+        return list(all_that_is_wrong(self.sandbox, self.expected, self.runs))
 
     # -- what is shown ------------------------------------------------------------------------
 

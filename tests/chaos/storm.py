@@ -126,7 +126,7 @@ class Storm:
         [port] = free_ports(1)
         config = self.folder / "deploy.yml"
         config.write_text(self._deploy_yml())
-        self.environ = self.sandbox.environ(self.folder / "data", config, port) | SECRETS
+        self.environ = self._environ(config, port)
         with (self.folder / "log").open("wb") as log:
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "webhook", "up", "--workers", "2"),
@@ -140,6 +140,9 @@ class Storm:
         finally:
             process.terminate()
             await process.wait()
+
+    def _environ(self, config: Path, port: int) -> dict[str, str]:
+        return self.sandbox.environ(self.folder / "data", config, port) | SECRETS
 
     def _deploy_yml(self) -> str:
         deploy_yml = DEPLOY_YML.format(channel=self.sandbox.deploys.id)
