@@ -30,9 +30,8 @@ class Storm:
 
 
 STORMS = {
-    MAIN: Storm(
-        "tests.chaos.storm", [["--deployments=20", "--kills=8", "--pause=0.2", "--hurried"]]
-    ),
+    MAIN: Storm("tests.chaos.main_storm", [["--deployments=100", "--kills=12", "--hurried"]]),
+    "tools": Storm("tests.chaos.storm", []),
     "gates": Storm(
         "tests.chaos.gates_storm", [["--deployments=9", "--kills=3", "--pause=0.15", "--hurried"]]
     ),
