@@ -4,9 +4,14 @@ Source: aiohttp 3.14, `client.py`.
 Units: seconds, bytes.
 """
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 from urllib.request import getproxies_environment
 
 import aiohttp
+
+if TYPE_CHECKING:
+    from aiohttp.connector import Connection
 
 # For a whole call. A call of a process that died is over after that, too.
 TIMEOUT = aiohttp.ClientTimeout(total=10)
@@ -16,9 +21,20 @@ MAX_HEADER = 128 * 1024
 MAX_HEADERS = 1000
 
 
-def open_session() -> aiohttp.ClientSession:
-    """With the proxies that the environment names, and without cookies."""
+def open_session(may_send: Callable[[], object] | None = None) -> aiohttp.ClientSession:
+    """With the proxies that the environment names, and without cookies. `may_send` raises where no
+    request may leave any more; it is called once the connection is there, right before each."""
+
+    class Request(aiohttp.ClientRequest):
+        # Not a middleware: that would be called before the connection is made, which may take
+        # seconds, and one of a single request replaces those of the session.
+        async def send(self, conn: "Connection") -> aiohttp.ClientResponse:
+            if may_send is not None:
+                may_send()
+            return await super().send(conn)
+
     return aiohttp.ClientSession(
+        request_class=Request,
         timeout=TIMEOUT,
         # Where there is none, aiohttp would only search ~/.netrc, in a thread at each call.
         trust_env=bool(getproxies_environment()),
