@@ -33,7 +33,7 @@ from webhook.store.actions import ActionRow, Subject
 from webhook.store.approvals import NewApproval
 from webhook.store.audit import NewAct
 from webhook.store.automatic import AutomaticDeployment, Proposal
-from webhook.store.deliveries import Received
+from webhook.store.deliveries import Received, Selection
 from webhook.store.deployments import DeploymentRow
 from webhook.store.environments import EnvironmentKey
 from webhook.store.file_checks import FileCheck, NewFileCheck
@@ -314,6 +314,9 @@ class Case:
             "deployments.waiting_in.environment": row.environment,
             "approvals.newest_waiting.environment": row.environment,
             "audit.newest.since": None,
+            "Selection": Selection(since=now - timedelta(days=1)),
+            "deliveries.newest.before": 2**62,
+            "prefix": "0123456789",
             "batch": [Received(1, "new", "deployment", b"{}")],
             **dict.fromkeys(("user", "login", "message", "code", "error", "call", "reason"), "x"),
             **dict.fromkeys(("key", "digest", "description", "value", "name"), "x"),

@@ -30,6 +30,15 @@ _STYLES = {
 }
 
 
+class ListingGroup(click.Group):
+    """Without the name of a command, what is typed is for its command `list`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args or (args[0].startswith("-") and args[0] not in ctx.help_option_names):
+            args = ["list", *args]
+        return super().parse_args(ctx, args)
+
+
 def print_rows(columns: Mapping[str, str], rows: Sequence[Row], *, as_json: bool) -> None:
     """`columns`: the header of each key that is shown; JSON has all keys of the rows."""
     if as_json:

@@ -14,7 +14,7 @@ from typing import Any
 
 from flask import Blueprint, Response, request
 
-from webhook.errors import HttpError
+from webhook.errors import BadCredentials, HttpError
 from webhook.http import Awaited, BodyRule, environ_key, read_body, wait_for
 from webhook.jobs.inbox import Inbox
 from webhook.store.deliveries import Received, compressed
@@ -112,7 +112,7 @@ def _check_signature(environ: Mapping[str, Any], keys: Sequence[bytes], body: by
     given: str = environ.get("HTTP_X_HUB_SIGNATURE_256", "")
     if not given:
         only_sha1 = "HTTP_X_HUB_SIGNATURE" in environ
-        raise HttpError(
+        raise BadCredentials(
             401,
             "only a SHA-1 signature" if only_sha1 else "the signature is missing",
             "SHA-256 is needed (X-Hub-Signature-256); a newer GitHub Enterprise Server sends it"
@@ -122,7 +122,7 @@ def _check_signature(environ: Mapping[str, Any], keys: Sequence[bytes], body: by
     # Every key is tried, so that the time taken says nothing about which one fits.
     fits = [hmac.compare_digest(_signature(key, body), given.encode()) for key in keys]
     if not any(fits):
-        raise HttpError(
+        raise BadCredentials(
             401,
             "the signature fits none of the secrets",
             "make the webhook's secret in the GitHub App equal to one of GITPLOY_WEBHOOK_SECRET; if"
