@@ -236,12 +236,12 @@ class Dispatcher:
                 due=due, again=wait.at, machine_id=wait.machine_id, urgent=wait.urgent
             )
         except (Conflict, asyncio.CancelledError):
-            if held.is_over:
-                log.warning("claim lost, the job is left to others")
             finished = Finished(due=due, again=self.clock(), urgent=due.urgent)
         except Exception:
             log.exception("job failed, will be retried", attempts=due.attempts)
             finished = Finished(due=due, again=self.clock() + self._pause(due), failed=True)
+        if held.is_over:
+            log.warning("claim lost, the job is left to others")
         self._finished.append(finished)
         if due.kind == CHECKS:  # recorded together with others
             asyncio.get_running_loop().call_at(self._next_checks, self._wake.set)
