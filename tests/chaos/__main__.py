@@ -39,6 +39,7 @@ STORMS = {
     "load": Storm(
         "tests.chaos.intake_storm", [["--deliveries=400", "--kills=2", "--connections=8"]]
     ),
+    "disk": Storm("tests.chaos.disk", [["--rounds=1", "--lasts=8"]]),
     "hosts": Storm("tests.chaos.hosts", [["--rounds=1", "--lasts=20"]]),
 }
 
