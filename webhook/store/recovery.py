@@ -287,7 +287,7 @@ async def doubts(connection: Async) -> Doubts:
         f"select ({_SILENT_FOR}) as silent_for,"
         " (select now() - doubted_at from delivery_scan) as doubted_for,"
         " (select greatest(min(next_try) - now(), interval '0') from missed_deliveries"
-        " where state = 'missing') as next_try_in"
+        " where state = 'missing' having count(*) > 0) as next_try_in"
     )
     found = await cursor.fetchone()
     assert found is not None
