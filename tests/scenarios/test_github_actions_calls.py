@@ -28,8 +28,8 @@ TIMING = replace(
     first_event_within=DEFAULT_TIMING.first_event_within,
     first_poll_at_most=DEFAULT_TIMING.first_poll_at_most,
 )
-# The statuses queued, in_progress and success are among them. Tokens are not: they last an hour. Nor
-# is the list of deliveries, which is compared every ten minutes, whatever is deployed.
+# The statuses queued, in_progress and success are among them. Tokens are not: they last an hour.
+# Nor is the list of deliveries: it is compared every few minutes, whatever is deployed.
 MOST_CALLS = 6
 TITLED = "Deploy #${{ github.event.deployment.id }}"
 MATRIX = [Job(f"shard {number}") for number in range(100)]
