@@ -324,6 +324,12 @@ async def read_where(
     return [_row(found) async for found in cursor]
 
 
+def read_where_sync(
+    connection: Sync, condition: str, values: Mapping[str, object]
+) -> list[DeploymentRow]:
+    return [_row(found) for found in connection.execute(f"{_SELECT} where {condition}", values)]
+
+
 async def wait_for_changes(connection: Async, deployment_id: int) -> None:
     """Whoever has the row locked now has committed then."""
     await connection.execute("select from deployments where id = %s for share", [deployment_id])

@@ -104,7 +104,13 @@ insert into dead_letters
     and outcome = 'failed' on conflict do nothing;
 """
 
-SCHEMA = (DEAD_LETTERS, DELIVERIES, REPLAYS, SCAN, CONFIGS)
+
+ACTIONS = """
+alter table actions
+    add column source text not null default '';    -- command line; empty: Slack, or a rule
+"""
+
+SCHEMA = (ACTIONS, CONFIGS, DEAD_LETTERS, DELIVERIES, REPLAYS, SCAN)
 
 
 def upgrade() -> None:
