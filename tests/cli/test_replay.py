@@ -11,6 +11,7 @@ import aiohttp
 from click.testing import CliRunner, Result
 
 from sandbox.faults import Fault
+from sandbox.github.webhooks import ARRIVES, Transit
 from tests.cli.test_slack import variables
 from tests.world import QUICK, World, live, until
 from webhook.__main__ import main
@@ -147,23 +148,29 @@ async def test_what_cannot_be_replayed_is_refused_with_the_reason(
             result = await run(world, "replay", *arguments)
             assert (result.exit_code, result.stdout) == (code, "")
             assert message in " ".join(result.stderr.split()), result.stderr
+        checked = await asyncio.to_thread(CliRunner().invoke, main, ["check"], env=variables(world))
+        assert "1 could not be processed; " in checked.stdout
         [left] = await done(world, "replay", "--since", "2h", "--yes", "--no-wait")
         assert (left["delivery"], left["result"]) == ("bbbbbbbb-new", "waiting")
         [urgent] = world.rows("select urgent from schedule where task = 'receive'")
         assert urgent == {"urgent": False}
+        world.execute("update deliveries set outcome = 'failed' where guid = 'bbbbbbbb-new'")
+        assert len(world.rows("select 1 from dead_letters")) == 1
+        world.execute("delete from deliveries where guid = 'bbbbbbbb-new'")
+        assert world.rows("select 1 from dead_letters") == []
 
 
 async def test_github_sends_a_delivery_once_more(store_url: str, tmp_path: Path) -> None:
     async with live(store_url, tmp_path, DEPLOY_YML, workers=0) as world:
         world.github.webhooks.large_ids = True
-        world.github.webhooks.swallows = lambda delivery: delivery.event == "deployment"
+        world.github.webhooks.transit = lambda _: Transit(fate="swallowed")
         deployment = await world.deploy()
         await world.github.settled()
         guid = world.github.deliveries[0].guid
         lost = await run(world, "redeliver", guid[:8], "--within", "0s")
         assert (lost.exit_code, "It has not arrived within 0s" in lost.stderr) == (1, True)
 
-        world.github.webhooks.swallows = lambda _: False
+        world.github.webhooks.transit = lambda _: ARRIVES
         world.start_worker()
         [sent] = await done(world, "redeliver", guid[:8])
         # The relay may have found it missing meanwhile, and fetched it, too.
