@@ -6,7 +6,7 @@ Every API route exists with and without GitHub Enterprise Server's `/api/v3`.
 import asyncio
 import secrets
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from email.utils import format_datetime
 from functools import cache
 from typing import Any, Literal
@@ -287,13 +287,17 @@ class GitHub(Server):
         *,
         by: User | None = None,
         workflow_run: Json | None = None,
+        at: datetime | None = None,
+        delivered: bool = True,
         **fields: Any,
     ) -> Deployment:
         """As the HTTP route does it, except that its 202 is an `AutoMerged` here. With
-        `workflow_run` (`{}` is enough) a job of GitHub Actions created this deployment."""
+        `workflow_run` (`{}` is enough) a job of GitHub Actions created this deployment. `at`: by
+        GitHub's clock; by default now. Without `delivered` its event is lost on the way."""
         body = {"ref": ref, **fields}
+        where, caller = self.world.repository(repository), self._caller(by)
         return self._deployments.create(
-            self._caller(by), self.world.repository(repository), body, workflow_run
+            caller, where, body, workflow_run, at=at, delivered=delivered
         )
 
     async def create_status(
