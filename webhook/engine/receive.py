@@ -2,10 +2,13 @@
 
 import structlog
 
-from webhook.config.creators import DEFAULT_CREATORS, left_alone_message, takes
+from webhook.config.creators import left_alone_message
+from webhook.config.environments import Environment
 from webhook.config.routing import matches_any, no_route_message, route
+from webhook.deployments.lateness import Lateness
 from webhook.deployments.phases import Phase, follows, phase_of
-from webhook.engine import file_checks, protection_rules, pushes, transitions
+from webhook.engine import file_checks, lateness, protection_rules, pushes, transitions
+from webhook.engine.lateness import Ended, Late, Missed, Resumed, Unknown, Verdict
 from webhook.engine.policy import kept_policy
 from webhook.engine.promotions import chained_in, promote_next, promoted_from
 from webhook.engine.services import Services
@@ -52,23 +55,51 @@ async def receive(services: Services, delivery_id: int) -> None:
         if delivery is None or delivery.outcome is not None:
             return
         structlog.contextvars.bind_contextvars(delivery=delivery.guid, github_event=delivery.event)
-        outcome, reason, deployment_id = await _process(services, connection, delivery)
+        event = _parsed(delivery)
+        if not lateness.may_be_late(services, event):
+            _log(await _process(services, connection, delivery, event))
+            return
+    assert isinstance(event, DeploymentCreated)
+    # Without a connection, and without a transaction: GitHub may take its time.
+    verdict = await lateness.examine(services, delivery, event)
+    async with services.pool.connection() as connection:
+        _log(await _process(services, connection, delivery, event, verdict))
+
+
+def _parsed(delivery: Delivery) -> Event | UserError:
+    try:
+        return events.parse(delivery.event, delivery.body)
+    except UserError as error:
+        return error
+
+
+def _log(result: _Result) -> None:
+    outcome, reason, deployment_id = result
     write = log.debug if outcome == "ignored" else log.info
     write("delivery processed", outcome=outcome, reason=reason, deployment=deployment_id)
 
 
-async def _process(services: Services, connection: Async, delivery: Delivery) -> _Result:
-    try:
-        event = events.parse(delivery.event, delivery.body)
-    except UserError as error:
-        known: _Result | None = ("failed", str(error), None)
+async def _process(
+    services: Services,
+    connection: Async,
+    delivery: Delivery,
+    event: Event | UserError,
+    verdict: Verdict | None = None,
+) -> _Result:
+    """`verdict`: on a deployment of which the relay learns late."""
+    if isinstance(event, UserError):
+        known: _Result | None = ("failed", str(event), None)
+    elif isinstance(verdict, Unknown):
+        known = (verdict.outcome, verdict.reason, None)
     else:
         known = _without_effect(services, event)
     if known is not None:
         await deliveries.finish(connection, delivery.id, *known)
         return known
+    assert not isinstance(event, UserError)
+    assert not isinstance(verdict, Unknown)
     async with connection.transaction():
-        result = await _act(services, connection, event, delivery)
+        result = await _act(services, connection, event, delivery, verdict)
         await deliveries.finish(connection, delivery.id, *result)
     return result
 
@@ -88,11 +119,15 @@ def _without_effect(services: Services, event: Event) -> _Result | None:
 
 
 async def _act(  # noqa: PLR0911 - one for each event
-    services: Services, connection: Async, event: Event, delivery: Delivery
+    services: Services,
+    connection: Async,
+    event: Event,
+    delivery: Delivery,
+    verdict: Missed | Ended | Resumed | Late | None,
 ) -> _Result:
     match event:
         case DeploymentCreated():
-            return await _deployment_created(services, connection, event, delivery.guid)
+            return await _deployment_created(services, connection, event, delivery.guid, verdict)
         case ProtectionRuleRequested():
             return await protection_rules.received(services, connection, event, delivery)
         case StatusCreated():
@@ -113,8 +148,12 @@ async def _act(  # noqa: PLR0911 - one for each event
 
 
 async def _deployment_created(
-    services: Services, connection: Async, event: DeploymentCreated, guid: str
-) -> tuple[Outcome, str, int]:
+    services: Services,
+    connection: Async,
+    event: DeploymentCreated,
+    guid: str,
+    verdict: Missed | Ended | Resumed | Late | None,
+) -> _Result:
     if _is_left_alone(services, event):
         return "ignored", left_alone_message(event.deployment), event.deployment.id
     row = await deployments.get_or_create(
@@ -127,32 +166,47 @@ async def _deployment_created(
     environment = route(services.config, row.repo, row.environment)
     if environment is None and (event.watched or services.config.unrouted == "ignore"):
         return "ignored", no_route_message(services.config, row.repo, row.environment), row.id
-    production = None
-    if environment is not None:
-        policy = await kept_policy(services, connection, row, environment)
-        production = policy.environment.production_environment
-    requested: deployments.Columns = {
-        "requested_at": services.clock(),
-        "delivery": guid,
-        "watched": event.watched,
-        **protection_rules.asker_of(event),
-        "production": row.production if production is None else production,
-    }
+    requested = await _requested(services, connection, row, event, environment)
+    requested["delivery"] = guid
     await _notify_others(services, connection, row)
     if row.phase.final:
         await _set_requested(services, connection, row, requested)
         return "ignored", f"this deployment has ended already ({row.phase})", row.id
+    if isinstance(verdict, Missed | Ended | Resumed):
+        reason = await lateness.apply(services, connection, row, verdict, requested)
+        return "done", reason, row.id
+    reason = ""
     if environment is None:
         message = no_route_message(services.config, row.repo, row.environment)
         transition = Transition(Phase.ERROR, message)
         await transitions.announce(services, connection, row, transition, columns=requested)
     elif event.watched:
         await _watch(services, connection, row, requested)
-        return "done", "watched: a GitHub Actions workflow deploys it", row.id
+        reason = "watched: a GitHub Actions workflow deploys it"
     else:
         requested["handler"] = environment.handler
-        await _accept(services, connection, row, requested)
-    return "done", "", row.id
+        reason = verdict.note if verdict else ""
+        await _accept(services, connection, row, requested, reason)
+    return "done", reason, row.id
+
+
+async def _requested(
+    services: Services,
+    connection: Async,
+    row: DeploymentRow,
+    event: DeploymentCreated,
+    environment: Environment | None,
+) -> deployments.Columns:
+    production = None
+    if environment is not None:
+        policy = await kept_policy(services, connection, row, environment)
+        production = policy.environment.production_environment
+    return {
+        "requested_at": services.clock(),
+        "watched": event.watched,
+        **protection_rules.asker_of(event),
+        "production": row.production if production is None else production,
+    }
 
 
 async def _notify_others(services: Services, connection: Async, row: DeploymentRow) -> None:
@@ -169,10 +223,8 @@ async def _notify_others(services: Services, connection: Async, row: DeploymentR
 def _is_left_alone(services: Services, event: DeploymentCreated | StatusCreated) -> bool:
     """Its creator deploys it, too. A job of GitHub Actions does as well, and is watched."""
     deployment = event.deployment
-    if event.watched or services.github.is_this_app(deployment.app):
-        return False
     environment = route(services.config, event.repository.full_name, deployment.environment)
-    return not takes(environment.creators if environment else DEFAULT_CREATORS, deployment)
+    return lateness.is_left_alone(services, deployment, environment, watched=event.watched)
 
 
 def _log_about(row: DeploymentRow) -> None:
@@ -191,11 +243,19 @@ async def _watch(
 
 
 async def _accept(
-    services: Services, connection: Async, row: DeploymentRow, requested: deployments.Columns
+    services: Services,
+    connection: Async,
+    row: DeploymentRow,
+    requested: deployments.Columns,
+    note: str,
 ) -> None:
+    """`note`: that it came late."""
     follow = schedule.Key("advance", row.id)
+    if note:
+        requested["lateness"] = Lateness.LATE
     if follows(row.phase, Phase.QUEUED):
-        queued = Transition(Phase.QUEUED)
+        accepted = f"Accepted (next: {requested['handler']}); {note}" if note else ""
+        queued = Transition(Phase.QUEUED, accepted)
         await transitions.announce(
             services, connection, row, queued, columns=requested, also=[follow]
         )

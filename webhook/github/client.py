@@ -135,6 +135,10 @@ class GitHub:
         """As it is configured."""
         return self._api.base_url
 
+    def now(self) -> datetime:
+        """By GitHub's clock, as far as that is known."""
+        return self._jwt.now()
+
     @property
     def clock_error(self) -> str:
         """How wrong this machine's clock is, if GitHub has rejected the App's key for that."""

@@ -16,7 +16,23 @@ alter table deliveries
     add column delivered_at timestamptz;        -- when GitHub sent it first; null: just now
 """
 
-SCHEMA = (DELIVERIES,)
+LATE = """
+-- As webhook.deployments.lateness; empty: the relay learned of it in time.
+alter table deployments
+    add column lateness text not null default ''
+        check (lateness in ('', 'late', 'missed', 'resumed'));
+
+-- Repositories whose deployments on GitHub are compared with the store's.
+create table listed_repositories (
+    repo_id bigint primary key,
+    since timestamptz not null,                 -- older ones are not the relay's
+    listed_until timestamptz not null,          -- all that were created before were compared
+    etag text not null,                         -- of that list
+    listed_at timestamptz not null
+);
+"""
+
+SCHEMA = (DELIVERIES, LATE)
 
 
 def upgrade() -> None:
