@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -191,23 +191,24 @@ def run_intake_storm(deliveries: int, kills: int, seed: int, connections: int) -
         return IntakeStorm(Path(folder), deliveries, kills, seed).run(connections)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--deliveries", type=int, default=20_000)
     parser.add_argument("--kills", type=int, default=10, help="of each kind")
     parser.add_argument("--seed", type=int, default=random.randrange(10_000))
     parser.add_argument("--connections", type=int, default=64)
-    arguments = parser.parse_args()
+    parsed = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was started is stopped
     began = time.monotonic()
-    outcome = run_intake_storm(**vars(arguments))
+    outcome = run_intake_storm(**vars(parsed))
     sys.stdout.write(
         f"acknowledged {outcome.acknowledged}, stored {outcome.stored}, lost {len(outcome.lost)};"
         f" killed {dict(outcome.killed)}, {outcome.failed} attempts failed,"
-        f" seed {arguments.seed}, {time.monotonic() - began:.0f} s\n"
+        f" seed {parsed.seed}, {time.monotonic() - began:.0f} s\n"
     )
-    sys.exit(1 if outcome.lost or not outcome.acknowledged else 0)
+    held = not outcome.lost and outcome.acknowledged == parsed.deliveries
+    return 0 if held and outcome.killed.total() == 2 * parsed.kills else 1
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
