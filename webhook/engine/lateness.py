@@ -145,10 +145,10 @@ async def _ask(
     if environment is None or event.watched:
         return None
     arrival = _arrival(services, delivery, event.deployment)
+    if begun := _begun(services, arrival, event.deployment.id, environment, statuses):
+        return begun
     if environment.starts_by_itself:
         return Late(arrival.note)
-    if statuses and _has_begun(services, event.deployment.id, statuses):
-        return _resumed(services, environment, statuses[0])
     return await _as_it_is_old(services, where, event.deployment, environment, arrival)
 
 
@@ -165,6 +165,21 @@ def _arrival(services: Services, delivery: Delivery, deployment: GitHubDeploymen
 def _phase(status: DeploymentStatus) -> Phase:
     """A state that nobody knows may mean anything but an end."""
     return phase_of(status.state) or Phase.IN_PROGRESS
+
+
+def _begun(
+    services: Services,
+    arrival: Arrival,
+    deployment_id: int,
+    environment: Environment,
+    statuses: list[DeploymentStatus],
+) -> Unknown | Resumed | None:
+    if statuses and arrival.way == "listed":
+        # A job of GitHub Actions perhaps, of which GitHub's list says nothing else.
+        return Unknown("somebody else has begun it since it was listed", outcome="ignored")
+    if environment.starts_by_itself or not _has_begun(services, deployment_id, statuses):
+        return None
+    return _resumed(services, environment, statuses[0])
 
 
 def _has_begun(services: Services, deployment_id: int, statuses: list[DeploymentStatus]) -> bool:

@@ -78,10 +78,6 @@ async def recover(services: Services) -> None:
     raise RetryAt("compared again later", services.clock() + max(pause, compared.pace))
 
 
-async def list_deployments(services: Services) -> None:
-    """Look for deployments that GitHub has and nobody delivered; raises `RetryAt`."""
-
-
 def next_after(services: Services, doubts: Doubts) -> timedelta:
     """How long until the list is compared again, where nothing is left to do."""
     timing = services.timing
