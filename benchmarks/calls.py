@@ -48,6 +48,7 @@ from webhook.store.schedule import Due, Finished, Key, Kind, Task
 from webhook.store.slack_installations import NewInstallation
 from webhook.store.timeline import NewEntry
 from webhook.store.tool_events import EventSubject
+from webhook.store.unreceived import ListedUntil
 from webhook.store.workers import WorkerProcess
 
 # Functions that are not measured, each with its reason.
@@ -317,6 +318,7 @@ class Case:
             "repository_files.is_recent.ref": HEAD,
             "repository_files.is_recent.since": now,
             "deployments.waiting_in.environment": row.environment,
+            "deployments.requested_after.environment": row.environment,
             "approvals.newest_waiting.environment": row.environment,
             "audit.newest.since": None,
             "Selection": Selection(since=now - timedelta(days=1)),
@@ -328,6 +330,10 @@ class Case:
             "deliveries.count_since.since": now - timedelta(minutes=5),
             "most": 100,
             "prefix": "0123456789",
+            "ListedUntil": ListedUntil(
+                repo_id=row.repo_id, since=now, listed_until=now, etag="x", listed_at=now
+            ),
+            "unreceived.deliver.body": b"{}",
             "batch": [Received(1, "new", "deployment", b"{}")],
             "received": Received(1, "missed", "deployment", b"{}"),
             "Scan": NO_SCAN,
