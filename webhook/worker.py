@@ -59,9 +59,10 @@ from webhook.slack.rate_limit import RateLimit
 from webhook.slack.response_url import Replies
 from webhook.slack.workspaces import Workspaces
 from webhook.startup import Setup, parse_config
-from webhook.store import database, deployments
+from webhook.store import database, deployments, restores
 from webhook.store.database import AsyncPool
 from webhook.store.recovery import RECOVER
+from webhook.store.restores import Restore
 from webhook.store.schedule import Task
 from webhook.store.workers import WorkerProcess
 from webhook.timing import DEFAULT_TIMING, Clock, Timing, utc_now
@@ -80,6 +81,7 @@ class _Parts:
     http: aiohttp.ClientSession
     timing: Timing
     clock: Clock
+    restored: Restore | None = None
 
     def services(
         self,
@@ -125,6 +127,7 @@ class _Parts:
             gates=gates,
             comparisons=Comparisons.none_failed(timing, clock),
             pacing=Pacing(timing),
+            restored=self.restored,
             pulls=settings.deliveries == "pull",
             doubts=doubts,
         )
@@ -197,7 +200,10 @@ async def open_services(
         database.async_pool(url, CONNECTIONS, timing) as pool,
         open_session() as http,
     ):
-        yield _Parts(setup, pool, http, timing, clock).services(handlers, gates, actions)
+        async with pool.connection() as connection:
+            restored = await restores.newest(connection)
+        parts = _Parts(setup, pool, http, timing, clock, restored)
+        yield parts.services(handlers, gates, actions)
 
 
 @asynccontextmanager

@@ -11,6 +11,7 @@ from webhook import startup
 from webhook.cli import demo, server, show
 from webhook.cli.audit import audit
 from webhook.cli.automatic import automatic
+from webhook.cli.backup import backup_command, restore
 from webhook.cli.deliveries import deliveries
 from webhook.cli.explain import explain_command
 from webhook.cli.github import github
@@ -71,6 +72,8 @@ for command in (
     lock,
     unlock,
     locks,
+    backup_command,
+    restore,
     demo.demo,
     github,
     slack,

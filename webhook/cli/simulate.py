@@ -269,7 +269,9 @@ def _print_differences(
     differ = len(found.compared) - sum(same.values())
     limited = "; older ones are left out, by --limit" if found.limited else ""
     click.echo(f"{len(found.compared):,} deliveries, by {before} and by {after}{limited}:")
-    click.echo(f"{sum(same.values()):,} the same{f' ({counts})' if counts else ''}, {differ:,} differ.")
+    click.echo(
+        f"{sum(same.values()):,} the same{f' ({counts})' if counts else ''}, {differ:,} differ."
+    )
     for one in differences:
         where = f" of {one.repository}" if one.repository else ""
         to = f" to {one.environment}" if one.environment else ""

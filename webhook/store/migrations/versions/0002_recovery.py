@@ -16,6 +16,24 @@ alter table deliveries
     add column delivered_at timestamptz;        -- when GitHub sent it first; null: just now
 """
 
+RESTORES = """
+-- When the store was restored from a backup. What was asked for before that and was not started at
+-- the backup may have run since (webhook.gates.restore).
+create table restores (
+    id bigint generated always as identity primary key,
+    restored_at timestamptz not null default now(),
+    backup_at timestamptz not null              -- nothing that came later was in the backup
+);
+-- Of deployments that were asked for before a restore.
+create table restored_deployments (
+    deployment_id bigint not null references deployments on delete cascade,
+    restore_id bigint not null references restores,
+    asked_github_at timestamptz,                -- when GitHub said what became of it; null: not yet
+    released_at timestamptz,                    -- a person lets it start
+    primary key (deployment_id, restore_id)
+);
+"""
+
 CONFIGS = """
 -- Texts of deploy.yml with which workers started: what runs keeps the one with which it began.
 create table configs (
@@ -104,7 +122,7 @@ insert into dead_letters
     and outcome = 'failed' on conflict do nothing;
 """
 
-SCHEMA = (DEAD_LETTERS, DELIVERIES, REPLAYS, SCAN, CONFIGS)
+SCHEMA = (DEAD_LETTERS, DELIVERIES, REPLAYS, SCAN, CONFIGS, RESTORES)
 
 
 def upgrade() -> None:
