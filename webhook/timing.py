@@ -131,6 +131,8 @@ class Timing:
     deliveries_compared_every: timedelta = timedelta(minutes=10)
     deliveries_compared_after_doubt: timedelta = timedelta(minutes=1)
     deliveries_silent_after: timedelta = timedelta(minutes=5)
+    # What GitHub lists of the time before a restore from a backup has come again by then.
+    restore_counts_for: timedelta = timedelta(days=8)
     deliveries_pulled_every: timedelta = timedelta(seconds=4)
     # GitHub lists some deliveries late: what is so old is compared once more. A comparison lasts
     # so long at most, and goes on then.

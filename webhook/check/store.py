@@ -48,7 +48,9 @@ def check_store(settings: Settings, config: Config | None, stored: Stored) -> It
     try:
         with store_url(settings) as url, database.connect(url) as connection:
             found = schema.revision(connection)
-            if found != schema.NEWEST_REVISION:
+            if schema.is_newer(found):
+                yield Finding("note", "store", _newer(found))
+            elif found != schema.NEWEST_REVISION:
                 level: Level = "error" if found and settings.store_source else "note"
                 yield Finding(level, "store", _outdated(found))
                 return
@@ -98,6 +100,11 @@ def _outdated(found: str | None) -> str:
     if found is None:
         return f"has no tables yet; {COMMAND} up creates them {alone}"
     return f"is at migration {found}, not {schema.NEWEST_REVISION}; {COMMAND} up updates it {alone}"
+
+
+def _newer(found: str | None) -> str:
+    needed = schema.NEWEST_REVISION
+    return f"is at migration {found} of a newer relay; this one needs {needed}, which it includes"
 
 
 def _workers(connection: Sync, config: Config | None) -> Iterator[Finding]:

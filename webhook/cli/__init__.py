@@ -11,6 +11,7 @@ from webhook import startup
 from webhook.cli import demo, server, show
 from webhook.cli.audit import audit
 from webhook.cli.automatic import automatic
+from webhook.cli.backup import backup_command, restore
 from webhook.cli.deliveries import deliveries
 from webhook.cli.deployments import deployments_group
 from webhook.cli.explain import explain_command
@@ -73,6 +74,8 @@ for command in (
     lock,
     unlock,
     locks,
+    backup_command,
+    restore,
     demo.demo,
     github,
     slack,

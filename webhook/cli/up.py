@@ -168,8 +168,9 @@ def _store(settings: Settings) -> Iterator[tuple[str, EmbeddedPostgres | None]]:
 def _migrate(url: str, forks: Forks, main: Callable[..., object]) -> None:
     """In a process of its own, with which Alembic's memory goes."""
     with database.connect(url) as connection:
-        if schema.revision(connection) == schema.NEWEST_REVISION:
-            return
+        found = schema.revision(connection)
+    if found == schema.NEWEST_REVISION or schema.is_newer(found):
+        return
     pid = forks.start("migrate", ["migrate", "--quiet"], main)
     _, status = os.waitpid(pid, 0)
     if status:

@@ -28,6 +28,7 @@ from webhook.engine.messages import Form, MessageWrite, Rejections, message_poli
 from webhook.engine.outbox import Outbox
 from webhook.engine.policy import kept_policy
 from webhook.engine.promotions import promotion_of
+from webhook.engine.restored import precedes_restore
 from webhook.engine.services import Services, log_about
 from webhook.errors import Gone, Rejected, RetryAt, UnknownOutcome
 from webhook.gates.approval import answers, review_of
@@ -251,6 +252,8 @@ class Notification:
         )
         if entry.over:
             return entry
+        if existing is None and precedes_restore(self.services, self.row):
+            entry = await self._doubted(entry)
         timing = self.services.timing
         write = MessageWrite(
             self.services, entry, self.notifier, Form(message), self._key(entry), self._rejections
@@ -268,6 +271,12 @@ class Notification:
             return entry
         log.info("message sent", destination=self.target.name, purpose=message.purpose)
         return sent
+
+    async def _doubted(self, entry: Entry) -> Entry:
+        """It may have been sent after the backup from which the store was restored."""
+        assert self.services.restored
+        async with self.services.pool.connection() as connection:
+            return await outbox.keep_doubted(connection, entry, self.services.restored.backup_at)
 
     async def _edit_rejected(self, entry: Entry, error: Rejected) -> None:
         """The error is kept for the page and for `check`; it is retried now and then."""

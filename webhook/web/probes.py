@@ -108,7 +108,7 @@ class _Store:
 
 def _migrations(connection: Sync) -> str:
     found = schema.revision(connection)
-    if found == schema.NEWEST_REVISION:
+    if found == schema.NEWEST_REVISION or schema.is_newer(found):
         return OK
     return f"at {found or 'none'}, not {schema.NEWEST_REVISION}; run: {COMMAND} migrate"
 
