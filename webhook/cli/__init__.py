@@ -15,6 +15,7 @@ from webhook.cli.deliveries import deliveries
 from webhook.cli.explain import explain_command
 from webhook.cli.github import github
 from webhook.cli.locks import lock, locks, unlock
+from webhook.cli.reload import reload
 from webhook.cli.replay import replay
 from webhook.cli.show_delivery import show_delivery
 from webhook.cli.slack import slack
@@ -62,6 +63,7 @@ for command in (
     server.web,
     server.worker,
     server.migrate,
+    reload,
     show.check,
     show.schema,
     deliveries,
