@@ -48,9 +48,16 @@ def reload() -> None:
         with suppress(ProcessLookupError):
             os.kill(one.pid, signal.SIGHUP)
     left = _wait(data_dir, setup.config.digest, since)
-    _print_result(left, found)
-    if left or len(reading) < sum(one.reloads for one in found):
+    left += [one for one in found if one.reloads and _is_left(one, setup.config.digest)]
+    for one in left:
+        _print_left(one)
+    if left:
         sys.exit(1)
+    click.echo(f"In use by {', '.join(one.name for one in reading)}.")
+
+
+def _is_left(process: RelayProcess, digest: str) -> bool:
+    return not process.is_reachable and process.digest != digest
 
 
 def _data_dir(path: Path) -> str:
@@ -72,22 +79,16 @@ def _wait(data_dir: Path, digest: str, since: float) -> list[RelayProcess]:
         time.sleep(_ASKED_EVERY)
 
 
-def _print_result(left: Sequence[RelayProcess], found: Sequence[RelayProcess]) -> None:
-    for one in left:
-        if one.errors:
-            click.echo(f"{one.name} goes on with the older file:", err=True)
-            for error in one.errors:
-                click.echo(f"  {error}", err=True)
-        else:
-            text = f"{one.name} does not use it after {_WITHIN:.0f} s"
-            click.echo(f"{text}; read its log, or restart it", err=True)
-    for one in found:
-        if one.reloads and not one.is_reachable:
-            text = f"{one.kind} runs in another container, where signals do not lead from here"
-            click.echo(f"{text}: run this there too, or send it SIGHUP", err=True)
-    if not left:
-        here = [one for one in found if one.reloads and one.is_reachable]
-        click.echo(f"In use by {', '.join(one.name for one in here)}." if here else "")
+def _print_left(process: RelayProcess) -> None:
+    if not process.is_reachable:
+        text = f"{process.kind} runs in another container, where no signal leads from here"
+        text = f"{text}; run this there too, or send it SIGHUP"
+    elif process.errors:
+        text = "\n  ".join((f"{process.name} goes on with the older file:", *process.errors))
+    else:
+        text = f"{process.name} does not use it after {_WITHIN:.0f} s"
+        text = f"{text}; read its log, or restart it"
+    click.echo(text, err=True)
 
 
 def _print_changes(setup: Setup, found: Sequence[RelayProcess]) -> None:
