@@ -1,12 +1,14 @@
 """The worker process: what it works with, and which job does what."""
 
 import asyncio
+import json
 import secrets
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
+from urllib.parse import quote, quote_plus
 
 import aiohttp
 import psycopg
@@ -40,6 +42,7 @@ from webhook.errors import RetryAt
 from webhook.gates import GATES
 from webhook.gates.contract import Gates
 from webhook.github.client import GitHub, ToolsGitHub
+from webhook.jobs import lease
 from webhook.jobs.dispatcher import Dispatcher, Job
 from webhook.jobs.pacing import Pacing
 from webhook.jobs.rescue import Rescue
@@ -49,7 +52,7 @@ from webhook.notifiers.contract import NotifierContext
 from webhook.notifiers.slack import SlackRoom
 from webhook.security.cipher import Cipher
 from webhook.security.signing import Links, ReportTokens
-from webhook.sessions import open_session
+from webhook.sessions import closed_session, open_session
 from webhook.slack.actions.run import run_action
 from webhook.slack.actions.services import ActionServices
 from webhook.slack.identity import Caches, People
@@ -176,6 +179,7 @@ class _Parts:
             http=http,
             github=ToolsGitHub(github),
             clock=self.clock,
+            require_claim=lease.require,
         )
 
 
@@ -193,9 +197,36 @@ async def open_services(
     """What the jobs work with, for as long as the block lasts."""
     async with (
         database.async_pool(url, CONNECTIONS, timing) as pool,
-        open_session() as http,
+        open_session(lease.require) as http,
     ):
         yield _Parts(setup, pool, http, timing, clock).services(handlers, gates, actions)
+
+
+@asynccontextmanager
+async def open_simulation(
+    setup: Setup,
+    url: str,
+    *,
+    actions: Mapping[str, OfferedAction],
+    clock: Clock = utc_now,
+    gates: Gates = GATES,
+) -> AsyncIterator[Services]:
+    """The same for what must have no effect: PostgreSQL refuses to write anything, nobody is
+    called, and it is the same moment all the while. Secrets are hidden in other spellings, too."""
+    now = clock()
+    spellings = {form for secret in setup.secrets for form in _spellings(secret)}
+    async with (
+        database.async_pool(url, CONNECTIONS, read_only=True) as pool,
+        closed_session() as http,
+    ):
+        parts = _Parts(setup, pool, http, DEFAULT_TIMING, lambda: now)
+        services = parts.services(HANDLERS, gates, actions)
+        yield replace(services, redactor=Redactor(spellings))
+
+
+def _spellings(secret: str) -> tuple[str, ...]:
+    """In an address, and in JSON."""
+    return secret, quote(secret, safe=""), quote_plus(secret), json.dumps(secret)[1:-1]
 
 
 async def follow(services: Services, deployment_id: int) -> None:

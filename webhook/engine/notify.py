@@ -6,7 +6,7 @@ a success after a failure are urgent, because nobody is notified of an edit. Whe
 be edited, each change is a message of its own.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -175,19 +175,38 @@ class Notification:
             if len(sent) >= MOST_REPLIES:
                 return
             self._wait_for_more(included[0].at)
-        entries = tuple(notice_entry(one) for one in included)
-        message = Message(
-            purpose=purpose,
-            about=self.notice,
-            entries=entries,
-            parent=Ref.from_json(parent.ref) if parent and parent.ref else None,
-            urgent=urgent,
-        )
+        message = self._row_message(purpose, included, parent)
         shown = await self._follow(message, waiting, attempted or last, parent)
         if shown.over and len(covered) < len(new):
             raise RetryAt(
                 "more has happened since the first attempt to send that message", self._now()
             )
+
+    def _row_message(
+        self, purpose: Purpose, included: Sequence[News], parent: Entry | None
+    ) -> Message:
+        return Message(
+            purpose=purpose,
+            about=self.notice,
+            entries=tuple(notice_entry(one) for one in included),
+            parent=Ref.from_json(parent.ref) if parent and parent.ref else None,
+            urgent=self._is_urgent(included),
+        )
+
+    def foreseen(self) -> Iterator[Message]:
+        """What would be sent now of one of which nothing was sent yet."""
+        if not self.target.main:
+            if self.row.phase in FAILED:
+                yield Message(purpose="alert", about=self.notice)
+            return
+        included = self._included(self.context.news)
+        if not self.notifier.edits:
+            if included:
+                yield self._row_message("main", included, None)
+        elif self.target.destination.accepts(self.row.phase):
+            yield Message(purpose="main", about=self.notice)
+            if self.notifier.threads and included:
+                yield self._row_message("reply", included, None)
 
     async def _extend(self, waiting: Entry, last: int) -> Entry:
         async with self.services.pool.connection() as connection:
