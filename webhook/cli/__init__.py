@@ -17,6 +17,7 @@ from webhook.cli.deployments import deployments_group
 from webhook.cli.explain import explain_command
 from webhook.cli.github import github
 from webhook.cli.locks import lock, locks, unlock
+from webhook.cli.reload import reload
 from webhook.cli.replay import replay
 from webhook.cli.show_delivery import show_delivery
 from webhook.cli.slack import slack
@@ -64,6 +65,7 @@ for command in (
     server.web,
     server.worker,
     server.migrate,
+    reload,
     show.check,
     show.schema,
     deliveries,
