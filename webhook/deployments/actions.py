@@ -64,7 +64,7 @@ class Snapshot:
     `rollback_target`: an earlier deployment of another commit succeeded there.
     `waits_for_approval`: people are asked whether it may start. `overridable`: it waits for gates
     that some people may skip. `promotable`: there is an environment after this one that does not
-    have its commit."""
+    have its commit. `missed`: it was not started, as the relay learned of it late."""
 
     phase: Phase
     ended: bool
@@ -75,6 +75,7 @@ class Snapshot:
     waits_for_approval: bool = False
     overridable: bool = False
     promotable: bool = False
+    missed: bool = False
 
 
 class OfferedAction(Protocol):

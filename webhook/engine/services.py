@@ -31,6 +31,7 @@ from webhook.store.database import Async, AsyncPool
 from webhook.store.deployments import DeploymentRow
 from webhook.store.environments import EnvironmentKey
 from webhook.store.repository_files import RepositoryFile
+from webhook.store.restores import Restore
 from webhook.store.schedule import Key
 from webhook.timing import Clock, Timing
 
@@ -70,7 +71,8 @@ class Services:
     """`config`: deploy.yml as this process has read it; `configs`: those with which deployments
     began. `machine_id` names this machine's data directory, on which commands run.
     `actions_enabled`: people can request `actions` in Slack. `notifiers`: those that the settings
-    let work. `pulls`: deliveries are fetched, as GitHub cannot reach the relay."""
+    let work. `pulls`: deliveries are fetched, as GitHub cannot reach the relay. `restored`: the
+    newest restore of the store from a backup."""
 
     config: Config
     configs: Configs
@@ -95,6 +97,7 @@ class Services:
     pacing: Pacing
     pulls: bool
     doubts: Doubts
+    restored: Restore | None = None
     commit_files: LRUCache[tuple[int, str], RepositoryFile] = field(
         default_factory=lambda: LRUCache(_MOST_FILES)
     )
