@@ -34,6 +34,7 @@ from webhook.store.approvals import NewApproval
 from webhook.store.audit import NewAct
 from webhook.store.automatic import AutomaticDeployment, Proposal
 from webhook.store.deliveries import Received, Selection
+from webhook.store.deployment_search import DeploymentSelection
 from webhook.store.deployments import DeploymentRow
 from webhook.store.environments import EnvironmentKey
 from webhook.store.file_checks import FileCheck, NewFileCheck
@@ -52,6 +53,7 @@ from webhook.store.workers import WorkerProcess
 # Functions that are not measured, each with its reason.
 EXCEPTIONS: Mapping[str, str] = {
     "deployments.read_with": "a part of notices.read",
+    "deployments.read_where_sync": "a part of deployment_search.find",
     "deployments.read_where": "a part of protection_rules.siblings",
     "outbox.keep": "it is entry_of, or nothing",
 }
@@ -170,6 +172,7 @@ class Case:
             "WorkerProcess": WorkerProcess(
                 id="worker-1", machine_id="machine-1", config_digest="", version="1"
             ),
+            "configs.keep.text": b"encrypted",
             "Announcement": Announcement(key="a freeze", text="Frozen from 18:00 UTC"),
             "AutomaticDeployment": _automatic(row, now),
             "Proposal": Proposal(
@@ -317,6 +320,10 @@ class Case:
             "approvals.newest_waiting.environment": row.environment,
             "audit.newest.since": None,
             "Selection": Selection(since=now - timedelta(days=1)),
+            "DeploymentSelection": DeploymentSelection(
+                repo=row.repo, environment=row.environment, since=now - timedelta(days=1)
+            ),
+            "ages.first_since.table": "deployments",
             "deliveries.newest.before": 2**62,
             "deliveries.count_since.since": now - timedelta(minutes=5),
             "most": 100,

@@ -1,7 +1,7 @@
 """Deliveries that did not arrive come back by themselves, whatever the reason."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -12,6 +12,7 @@ import pytest
 
 from sandbox.faults import Fault
 from sandbox.github.model import Delivery
+from sandbox.github.webhooks import ARRIVES, Transit
 from sandbox.sandbox import Sandbox, free_ports
 from tests.world import QUICK, World, live, until
 from webhook.engine.recovery import recover
@@ -64,14 +65,19 @@ def fetched(world: World) -> int:
     return sum(call.method == "GET" and path in call.path for call in world.github.calls)
 
 
+def swallow(world: World, which: Callable[[Delivery], bool]) -> None:
+    """A proxy answers 200 for these, and does not forward them."""
+    swallowed = Transit(fate="swallowed")
+    world.github.webhooks.transit = lambda one: swallowed if which(one) else ARRIVES
+
+
 @contextmanager
 def swallowed(world: World, event: str = "deployment") -> Iterator[None]:
-    """A proxy answers 200 for it, and does not forward it."""
-    world.github.webhooks.swallows = lambda delivery: delivery.event == event
+    swallow(world, lambda delivery: delivery.event == event)
     try:
         yield
     finally:
-        world.github.webhooks.swallows = lambda _: False
+        swallow(world, lambda _: False)
 
 
 async def lost(world: World, environment: str = "production") -> Delivery:
@@ -134,7 +140,7 @@ async def test_only_what_may_matter_and_did_not_arrive_is_fetched(
         # GitHub says that it failed; the response came late.
         [late] = [d for d in world.github.deliveries if d.repository_id != other.id][:1]
         late.status, late.status_code = "timed out", 0
-        world.github.webhooks.swallows = lambda _: True
+        swallow(world, lambda _: True)
         await world.github.create_deployment("acme/other", required_contexts=[])
         await world.github.ping()
         for body in ({"action": "queued"}, {"action": "labeled"}):
@@ -142,7 +148,7 @@ async def test_only_what_may_matter_and_did_not_arrive_is_fetched(
             await world.github.deliver("pull_request", {**body, "action": "labeled"})
         lost_one = await world.deploy()
         await world.github.settled()
-        world.github.webhooks.swallows = lambda _: False
+        swallow(world, lambda _: False)
         await compare(world)
         await world.github.wait_for(lost_one.id, "success")
         assert fetched(world) == 1
@@ -239,7 +245,7 @@ async def test_without_a_payload_it_is_sent_again_three_times_at_most(
     async with live(store_url, tmp_path, DEPLOY_YML) as world:
         arrives, never = await lost(world), await lost(world)
         arrives.forgotten = never.forgotten = True
-        world.github.webhooks.swallows = lambda delivery: delivery.guid == never.guid
+        swallow(world, lambda delivery: delivery.guid == never.guid)
         await compare(world)
         # GitHub's 202 says that it will be sent, no more.
         assert missed(world) == [("missing", 1)] * 2
@@ -263,7 +269,7 @@ async def test_without_a_payload_it_is_sent_again_three_times_at_most(
         assert "did not arrive when it was sent again" in row["reason"]
         assert dict(ways(world)) == {arrives.guid: "webhook"}
         # A person presses the button, and it arrives: it is not given up any more.
-        world.github.webhooks.swallows = lambda _: False
+        swallow(world, lambda _: False)
         await world.github.redeliver(never.guid)
         await compare(world)
         assert sorted(missed(world)) == [("recovered", 1), ("recovered", 3)]

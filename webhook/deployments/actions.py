@@ -39,8 +39,9 @@ class Reply:
 class ActionRequest:
     """`key` is the same however often Slack delivers the same press. `kind` is the action's name.
     Of one deployment, one action of an `exclusive_group` is done. For a form, `repo` is what it
-    begins with. `target`: the other deployment of which the press's confirmation spoke.
-    `inputs`: of the environment's dynamic payload, as they were typed."""
+    begins with. `source`: where it is requested, "" for Slack. `target`: the other deployment of
+    which the press's confirmation spoke. `inputs`: of the environment's dynamic payload, as they
+    were typed."""
 
     key: str
     kind: str
@@ -53,6 +54,7 @@ class ActionRequest:
     environment: str = ""
     ref: str = ""
     inputs: Mapping[str, str] = field(default_factory=dict)
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -48,4 +48,4 @@ class Retry(CreateDeployment):
             raise Declined("not_possible", message)
         description = f"Retry of deployment {row.id} by {by.login}"
         request = plan_like(row, row, action, task=row.task, description=description)
-        return Plan(by.repository, request, "Retry, requested in Slack", name_of(row))
+        return Plan(by.repository, request, f"Retry, requested {action.where}", name_of(row))
