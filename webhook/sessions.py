@@ -7,7 +7,7 @@ Units: seconds, bytes.
 import socket
 import struct
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.request import getproxies_environment
 
 import aiohttp
@@ -61,3 +61,15 @@ def _socket(address: "AddrInfoType") -> socket.socket:
     if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
         created.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNACKNOWLEDGED_FOR)
     return created
+
+
+class _NoConnector(aiohttp.BaseConnector):
+    """Calls nobody."""
+
+    async def connect(self, req: Any, traces: Any, timeout: Any) -> Any:  # noqa: ASYNC109 - aiohttp's
+        raise aiohttp.ClientConnectionError("nobody is called here")
+
+
+def closed_session() -> aiohttp.ClientSession:
+    """For what must have no effect outside: each call fails before there is a connection."""
+    return aiohttp.ClientSession(connector=_NoConnector(), cookie_jar=aiohttp.DummyCookieJar())

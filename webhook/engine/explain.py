@@ -94,7 +94,7 @@ async def explain(services: Services, question: Question) -> Explanation:
             *unknown,
             *([_ROLLBACK] if rollback else []),
             *_caveats(question, environment),
-            *await _worker_caveats(services),
+            *await worker_caveats(services),
         ),
     )
 
@@ -278,7 +278,7 @@ def _caveats(question: Question, environment: Environment) -> Iterator[str]:
     yield f"Whether its tool, {environment.handler}, would take it is not asked before"
 
 
-async def _worker_caveats(services: Services) -> Iterator[str]:
+async def worker_caveats(services: Services) -> Iterator[str]:
     async with services.pool.connection() as connection:
         digests = await workers.config_digests(connection)
     if not digests:

@@ -6,7 +6,7 @@ a success after a failure are urgent, because nobody is notified of an edit. Whe
 be edited, each change is a message of its own.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -57,11 +57,11 @@ async def notify(services: Services, deployment_id: int, destination: str) -> No
         found = await notices.read(
             connection, deployment_id, destination=destination, purpose=purpose
         )
+        targets = await services.targets(connection, found[0]) if found else []
     if found is None:
         return
     row, context = found
     log_about(row)
-    targets = services.targets(row.repo, row.environment)
     target = next((one for one in targets if one.name == destination), None)
     target = target or _unlisted(services, row, destination, context)
     if target is None or not (target.main or row.phase in FAILED):
@@ -175,19 +175,38 @@ class Notification:
             if len(sent) >= MOST_REPLIES:
                 return
             self._wait_for_more(included[0].at)
-        entries = tuple(notice_entry(one) for one in included)
-        message = Message(
-            purpose=purpose,
-            about=self.notice,
-            entries=entries,
-            parent=Ref.from_json(parent.ref) if parent and parent.ref else None,
-            urgent=urgent,
-        )
+        message = self._row_message(purpose, included, parent)
         shown = await self._follow(message, waiting, attempted or last, parent)
         if shown.over and len(covered) < len(new):
             raise RetryAt(
                 "more has happened since the first attempt to send that message", self._now()
             )
+
+    def _row_message(
+        self, purpose: Purpose, included: Sequence[News], parent: Entry | None
+    ) -> Message:
+        return Message(
+            purpose=purpose,
+            about=self.notice,
+            entries=tuple(notice_entry(one) for one in included),
+            parent=Ref.from_json(parent.ref) if parent and parent.ref else None,
+            urgent=self._is_urgent(included),
+        )
+
+    def foreseen(self) -> Iterator[Message]:
+        """What would be sent now of one of which nothing was sent yet."""
+        if not self.target.main:
+            if self.row.phase in FAILED:
+                yield Message(purpose="alert", about=self.notice)
+            return
+        included = self._included(self.context.news)
+        if not self.notifier.edits:
+            if included:
+                yield self._row_message("main", included, None)
+        elif self.target.destination.accepts(self.row.phase):
+            yield Message(purpose="main", about=self.notice)
+            if self.notifier.threads and included:
+                yield self._row_message("reply", included, None)
 
     async def _extend(self, waiting: Entry, last: int) -> Entry:
         async with self.services.pool.connection() as connection:
@@ -400,12 +419,13 @@ async def _approvals(
 ) -> tuple[NoticeApproval, ...]:
     """To this deployment; and those to earlier ones of its commit that counted when it started."""
     given, at = context.approvals, row.started_at or services.clock()
-    environment = route(services.config, row.repo, row.environment) if given else None
-    if environment is None:
-        counted: tuple[Approval, ...] = ()
-    else:
-        async with services.pool.connection() as connection:
-            policy = await kept_policy(services, connection, row, environment)
+    if not given:
+        return ()
+    counted: tuple[Approval, ...] = ()
+    async with services.pool.connection() as connection:
+        environment = await services.environment_of(connection, row)
+        policy = environment and await kept_policy(services, connection, row, environment)
+    if policy:
         counted = answers(review_of(policy.environment), row.id, row.sha, given, at).yes
     return tuple(
         NoticeApproval(login=one.login, approved=one.approved, at=one.at, comment=one.comment)

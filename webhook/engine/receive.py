@@ -1,25 +1,41 @@
-"""Process stored deliveries: deployments created, statuses reported, installations changed."""
+"""Process stored deliveries: deployments created, statuses reported, installations changed.
 
+One that cannot be understood, or whose processing fails again and again, is a dead letter: it is
+kept as `failed` with the reason, until somebody replays it. What is not the delivery's own (the
+store or GitHub is away, another process was quicker) is retried for as long as it lasts.
+"""
+
+import psycopg
 import structlog
+from psycopg.errors import ReadOnlySqlTransaction
 
-from webhook.config.creators import DEFAULT_CREATORS, left_alone_message, takes
-from webhook.config.routing import matches_any, no_route_message, route
-from webhook.deployments.phases import Phase, follows, phase_of
+from webhook.config.routing import matches_any
+from webhook.deployments.phases import follows
 from webhook.engine import file_checks, protection_rules, pushes, transitions
+from webhook.engine.acceptance import (
+    ACTIONS,
+    WATCHED,
+    Result,
+    accept,
+    is_followed,
+    judge,
+    left_alone,
+    request_of,
+    transition_of,
+    without_effect,
+)
 from webhook.engine.policy import kept_policy
 from webhook.engine.promotions import chained_in, promote_next, promoted_from
 from webhook.engine.services import Services
 from webhook.engine.transitions import Transition
-from webhook.errors import UserError
+from webhook.errors import Conflict, RetryAt, UnknownOutcome, UserError
 from webhook.github import events
 from webhook.github.commit_events import CommitReported, Pushed
 from webhook.github.events import (
     CheckRerequested,
     DeploymentCreated,
     Event,
-    Ignored,
     InstallationChanged,
-    Ping,
     ProtectionRuleRequested,
     PullRequestChanged,
     StatusCreated,
@@ -36,17 +52,45 @@ log = structlog.get_logger()
 
 # Of a deployment to a protected environment, until somebody approves it.
 HELD_ON_GITHUB = "waiting"
-# The handler whose runs GitHub reports by itself.
-ACTIONS = "github-actions"
 # So often the relay repeats what it says of one that waits: another bot may do the same.
 MOST_CONTRADICTED = 5
-
-
-# What became of a delivery, why, and the deployment that it is about.
-_Result = tuple[Outcome, str, int | None]
+# After so many unexpected errors a delivery is given up: with the pauses of its job, some minutes.
+MOST_FAILURES = 8
+_NOT_OF_THE_DELIVERY = (
+    *(RetryAt, Conflict, UnknownOutcome),
+    *(psycopg.OperationalError, psycopg.InterfaceError, ReadOnlySqlTransaction, OSError),
+)
+_LONGEST_ERROR = 300
+# Events of which each is acted on once more whenever it is processed: GitHub gets another answer.
+_ONCE = (ProtectionRuleRequested, CheckRerequested)
 
 
 async def receive(services: Services, delivery_id: int) -> None:
+    try:
+        await _receive(services, delivery_id)
+    except _NOT_OF_THE_DELIVERY:
+        raise
+    except Exception as error:
+        if not await _is_given_up(services, delivery_id, error):
+            raise
+        log.exception("delivery given up")
+
+
+async def _is_given_up(services: Services, delivery_id: int, error: Exception) -> bool:
+    """It is tried again before."""
+    first_line = next(iter(str(error).splitlines()), "")
+    text = services.redactor.text(f"{type(error).__name__}: {first_line}")
+    reason = one_line(f"the relay failed to process it: {text}", _LONGEST_ERROR)
+    async with services.pool.connection() as connection, connection.transaction():
+        failures = await deliveries.failed(connection, delivery_id, reason)
+        if failures < MOST_FAILURES:
+            return False
+        advice = f"given up after {failures} attempts; replay it after an upgrade"
+        await deliveries.finish(connection, delivery_id, "failed", f"{reason} ({advice})")
+    return True
+
+
+async def _receive(services: Services, delivery_id: int) -> None:
     async with services.pool.connection() as connection:
         delivery = await deliveries.read(connection, delivery_id)
         if delivery is None or delivery.outcome is not None:
@@ -57,39 +101,33 @@ async def receive(services: Services, delivery_id: int) -> None:
     write("delivery processed", outcome=outcome, reason=reason, deployment=deployment_id)
 
 
-async def _process(services: Services, connection: Async, delivery: Delivery) -> _Result:
+async def _process(services: Services, connection: Async, delivery: Delivery) -> Result:
     try:
         event = events.parse(delivery.event, delivery.body)
     except UserError as error:
-        known: _Result | None = ("failed", str(error), None)
+        known: Result | None = ("failed", str(error), None)
     else:
-        known = _without_effect(services, event)
+        known = _already_answered(delivery, event) or without_effect(services, event)
     if known is not None:
         await deliveries.finish(connection, delivery.id, *known)
         return known
     async with connection.transaction():
-        result = await _act(services, connection, event, delivery)
-        await deliveries.finish(connection, delivery.id, *result)
-    return result
+        outcome, reason, deployment_id = await _act(services, connection, event, delivery)
+        if delivery.done_before and outcome == "ignored":
+            outcome = "done"  # what it had to do was done then
+        await deliveries.finish(connection, delivery.id, outcome, reason, deployment_id)
+    return outcome, reason, deployment_id
 
 
-def _without_effect(services: Services, event: Event) -> _Result | None:
-    """None: it may change something."""
-    match event:
-        case Ping():
-            return "done", "the webhook works", None
-        case Ignored(reason):
-            return "ignored", reason, None
-        case StatusCreated():
-            deployment_id = event.deployment.id
-            if services.links.is_entry_url(event.status.log_url, deployment_id):
-                return "ignored", "a status of our own", deployment_id
+def _already_answered(delivery: Delivery, event: Event) -> Result | None:
+    if delivery.done_before and isinstance(event, _ONCE):
+        return "done", "it was answered before", None
     return None
 
 
 async def _act(  # noqa: PLR0911 - one for each event
     services: Services, connection: Async, event: Event, delivery: Delivery
-) -> _Result:
+) -> Result:
     match event:
         case DeploymentCreated():
             return await _deployment_created(services, connection, event, delivery.guid)
@@ -115,43 +153,36 @@ async def _act(  # noqa: PLR0911 - one for each event
 async def _deployment_created(
     services: Services, connection: Async, event: DeploymentCreated, guid: str
 ) -> tuple[Outcome, str, int]:
-    if _is_left_alone(services, event):
-        return "ignored", left_alone_message(event.deployment), event.deployment.id
+    if reason := left_alone(services, event):
+        return "ignored", reason, event.deployment.id
     row = await deployments.get_or_create(
         connection, event.deployment, event.repository, event.installation_id
     )
     _log_about(row)
-    if row.requested_at is not None:
+    accepted = accept(services, event, row)
+    environment = accepted.environment
+    if accepted.verdict == "known":
         await protection_rules.keep_asker(connection, row, event)
-        return "ignored", "this deployment was requested before", row.id
-    environment = route(services.config, row.repo, row.environment)
-    if environment is None and (event.watched or services.config.unrouted == "ignore"):
-        return "ignored", no_route_message(services.config, row.repo, row.environment), row.id
+        return "ignored", accepted.reason, row.id
+    if accepted.verdict == "unrouted":
+        return "ignored", accepted.reason, row.id
     production = None
     if environment is not None:
         policy = await kept_policy(services, connection, row, environment)
         production = policy.environment.production_environment
-    requested: deployments.Columns = {
-        "requested_at": services.clock(),
-        "delivery": guid,
-        "watched": event.watched,
-        **protection_rules.asker_of(event),
-        "production": row.production if production is None else production,
-    }
+    requested = request_of(services, event, accepted, guid, production)
+    transition = transition_of(accepted)
     await _notify_others(services, connection, row)
-    if row.phase.final:
+    if accepted.verdict == "ended":
         await _set_requested(services, connection, row, requested)
-        return "ignored", f"this deployment has ended already ({row.phase})", row.id
-    if environment is None:
-        message = no_route_message(services.config, row.repo, row.environment)
-        transition = Transition(Phase.ERROR, message)
+        return "ignored", accepted.reason, row.id
+    if accepted.verdict == "refused":
         await transitions.announce(services, connection, row, transition, columns=requested)
-    elif event.watched:
-        await _watch(services, connection, row, requested)
-        return "done", "watched: a GitHub Actions workflow deploys it", row.id
+    elif accepted.verdict == "watched":
+        await _watch(services, connection, row, transition, requested)
+        return "done", WATCHED, row.id
     else:
-        requested["handler"] = environment.handler
-        await _accept(services, connection, row, requested)
+        await _accept(services, connection, row, transition, requested)
     return "done", "", row.id
 
 
@@ -166,38 +197,35 @@ async def _notify_others(services: Services, connection: Async, row: DeploymentR
         await schedule.request(connection, [], notified=others)
 
 
-def _is_left_alone(services: Services, event: DeploymentCreated | StatusCreated) -> bool:
-    """Its creator deploys it, too. A job of GitHub Actions does as well, and is watched."""
-    deployment = event.deployment
-    if event.watched or services.github.is_this_app(deployment.app):
-        return False
-    environment = route(services.config, event.repository.full_name, deployment.environment)
-    return not takes(environment.creators if environment else DEFAULT_CREATORS, deployment)
-
-
 def _log_about(row: DeploymentRow) -> None:
     """Besides the delivery at hand, which need not be the one that created the deployment."""
     structlog.contextvars.bind_contextvars(deployment=row.id, environment=row.environment)
 
 
 async def _watch(
-    services: Services, connection: Async, row: DeploymentRow, requested: deployments.Columns
+    services: Services,
+    connection: Async,
+    row: DeploymentRow,
+    transition: Transition,
+    requested: deployments.Columns,
 ) -> None:
-    if follows(row.phase, Phase.QUEUED):
-        transition = Transition(Phase.QUEUED, "A GitHub Actions workflow deploys it")
+    if follows(row.phase, transition.phase):
         await transitions.apply(services, connection, row, transition, columns=requested)
     else:
         await _set_requested(services, connection, row, requested)
 
 
 async def _accept(
-    services: Services, connection: Async, row: DeploymentRow, requested: deployments.Columns
+    services: Services,
+    connection: Async,
+    row: DeploymentRow,
+    transition: Transition,
+    requested: deployments.Columns,
 ) -> None:
     follow = schedule.Key("advance", row.id)
-    if follows(row.phase, Phase.QUEUED):
-        queued = Transition(Phase.QUEUED)
+    if follows(row.phase, transition.phase):
         await transitions.announce(
-            services, connection, row, queued, columns=requested, also=[follow]
+            services, connection, row, transition, columns=requested, also=[follow]
         )
     else:
         await _set_requested(services, connection, row, requested)
@@ -218,17 +246,15 @@ async def _status_created(
     services: Services, connection: Async, event: StatusCreated
 ) -> tuple[Outcome, str, int]:
     status = event.status
-    if _is_left_alone(services, event) and not await _is_requested(connection, event):
-        return "ignored", left_alone_message(event.deployment), event.deployment.id
+    reason = left_alone(services, event)
+    if reason and not await _is_requested(connection, event):
+        return "ignored", reason, event.deployment.id
     row = await deployments.get_or_create(
         connection, event.deployment, event.repository, event.installation_id, status.created_at
     )
     _log_about(row)
-    phase = phase_of(status.state)
-    # What others report of one that its gates hold back is no truth: anybody who may push could say
-    # that it is done.
-    waits = (bool(row.blockers) or row.waits_for_rule) and not row.phase.final
-    counted = phase is not None and follows(row.phase, phase) and not waits
+    judgement = judge(row, status)
+    phase, waits, counted = judgement.phase, judgement.waits, judgement.counts
     description = one_line(status.description)
     entry = timeline.NewEntry(
         actor=status.creator or "somebody",
@@ -279,11 +305,8 @@ async def _workflow_run_updated(
     envs = [one for one in services.config.envs if matches_any(one.repos, repository.full_name)]
     if event.ended and any(one.protection_rule for one in envs):
         await protection_rules.run_ended(services, connection, repository.id, event.run_id)
-    used = any(one.handler == ACTIONS for one in envs)
-    ours = event.event in ("deployment", "workflow_dispatch")
-    if not used or not (
-        ours or await tool_events.knows_run(connection, repository.id, event.run_id)
-    ):
+    followed_there, ours = await is_followed(services, connection, event)
+    if not followed_there:
         return "ignored", "this workflow run belongs to no deployment", None
     newer = await tool_events.keep(
         connection, repository.id, event.subject, event.document, services.clock()

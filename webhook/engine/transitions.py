@@ -4,7 +4,8 @@ Nothing else writes a phase.
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 from handlers import durations
 from handlers.contract import Run, State
@@ -322,11 +323,12 @@ async def _add_status(
         kind = "rejected" if row.phase.final else "comment"
         await _add_answer(connection, row, kind, held=held, asked_before=asked_before)
         return
-    entry = _entry(row, held=held, asked_before=asked_before)
+    entry = own_entry(row, held=held, asked_before=asked_before)
     await timeline.add_status(connection, row.id, entry)
 
 
-def _entry(row: DeploymentRow, *, held: bool, asked_before: bool) -> timeline.NewEntry:
+def own_entry(row: DeploymentRow, *, held: bool, asked_before: bool) -> timeline.NewEntry:
+    """Of the row's state, in its timeline and for GitHub."""
     return timeline.NewEntry(
         actor="relay",
         state=row.phase.on_github,
@@ -346,7 +348,7 @@ async def _add_answer(
     asked_before: bool = False,
 ) -> None:
     """What was let through before is not rejected any more."""
-    entry = _entry(row, held=held, asked_before=asked_before)
+    entry = own_entry(row, held=held, asked_before=asked_before)
     if kind != "approved" and row.started_at is not None:
         await timeline.add(connection, row.id, entry)
         return
@@ -387,7 +389,7 @@ async def learn(
 ) -> DeploymentRow:
     """What became of it on GitHub, which need not hear of that."""
     row = await apply(services, connection, row, transition, columns=columns)
-    await timeline.add(connection, row.id, _entry(row, held=False, asked_before=False))
+    await timeline.add(connection, row.id, own_entry(row, held=False, asked_before=False))
     return row
 
 
@@ -398,6 +400,22 @@ async def _change(
     transition: Transition,
     more: deployments.Columns,
 ) -> DeploymentRow:
+    return await deployments.change(connection, row, **_changes(services, row, transition, more))
+
+
+def entered(
+    services: Services, row: DeploymentRow, transition: Transition, columns: deployments.Columns
+) -> DeploymentRow:
+    """The row as `announce` and `apply` would leave it."""
+    changes = _changes(services, row, transition, columns)
+    own = {one.name for one in fields(DeploymentRow)}
+    known: dict[str, Any] = {name: value for name, value in changes.items() if name in own}
+    return replace(row, **known, phase_at=services.clock())
+
+
+def _changes(
+    services: Services, row: DeploymentRow, transition: Transition, more: deployments.Columns
+) -> deployments.Columns:
     description = one_line(services.redactor.text(transition.description), LONGEST_KEPT)
     columns: deployments.Columns = {
         **more,
@@ -411,7 +429,7 @@ async def _change(
         columns["ended_at"] = row.ended_at or services.clock()
         if row.blockers:
             columns["blockers"] = ()
-    return await deployments.change(connection, row, **columns)
+    return columns
 
 
 async def _after(

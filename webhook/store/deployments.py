@@ -1,9 +1,10 @@
 """Deployments: one row each; every decision is made from this row."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timedelta
-from functools import cache
+from functools import cache, partial
 from typing import Any, TypedDict, Unpack
 
 from psycopg import sql
@@ -43,7 +44,8 @@ class DeploymentRow:
     `superseded_by`: the newer deployment that went instead, 0 if there is none. `rule_run_id`: the
     workflow run that waits on GitHub for the relay's answer to its protection rule, or has waited;
     0: none. `rule_check_at`: when GitHub is asked what became of that run. `asker`: login of the
-    person who started that run, `asker_id` the account.
+    person who started that run, `asker_id` the account. `config_digest`: of the deploy.yml with
+    which it began; "" where that is not known.
     """
 
     id: int
@@ -78,6 +80,7 @@ class DeploymentRow:
     environment_url: str
     started_at: datetime | None
     started_on: str | None
+    config_digest: str
     deadline: datetime | None
     ended_at: datetime | None
     start_claimed_until: datetime | None
@@ -159,6 +162,7 @@ class Columns(TypedDict, total=False):
     superseded_by: int
     started_at: datetime | None
     started_on: str | None
+    config_digest: str
     starting: bool
     deadline: datetime | None
     start_claimed_until: datetime | None
@@ -184,6 +188,67 @@ def _row(values: DictRow) -> DeploymentRow:
     return DeploymentRow(**{**values, **typed})
 
 
+def new_row(
+    deployment: GitHubDeployment, repository: Repository, installation_id: int
+) -> DeploymentRow:
+    """As it is inserted."""
+    production = is_production(deployment.environment, deployment.production_environment)
+    return DeploymentRow(
+        id=deployment.id,
+        repo=repository.full_name,
+        repo_id=repository.id,
+        repo_url=repository.html_url,
+        installation_id=installation_id,
+        environment=deployment.environment,
+        ref=deployment.ref,
+        sha=deployment.sha,
+        task=deployment.task,
+        payload=deployment.payload,
+        description=deployment.description,
+        creator=deployment.creator,
+        creator_id=person_id(deployment),
+        production=production,
+        production_on_github=production,
+        transient=bool(deployment.transient_environment),
+        created_at=deployment.created_at,
+        phase=Phase.SEEN,
+        phase_at=deployment.created_at,
+        **_NOTHING_YET,
+    )
+
+
+_NOTHING_YET: dict[str, Any] = {
+    **dict.fromkeys(
+        (
+            *("requested_at", "rule_check_at", "run", "started_at", "started_on", "deadline"),
+            *("ended_at", "start_claimed_until", "reported_at", "polled_at", "tool_error_since"),
+            *("rejected_since", "rejected_at", "changelog", "cancel_requested_by"),
+        )
+    ),
+    **dict.fromkeys(
+        (
+            *("delivery", "asker", "status_description", "handler", "environment_url", "ref_name"),
+            *("polled_events", "tool_error", "rejected_call"),
+        ),
+        "",
+    ),
+    **dict.fromkeys(("rule_run_id", "asker_id", "possible_starts", "superseded_by", "version"), 0),
+    **dict.fromkeys(("watched", "outage_announced", "has_reports"), False),
+    "blockers": (),
+}
+# In the place of the table: one row alone, which need not be there.
+IMAGINED = "jsonb_populate_record(null::deployments, %(row)s) deployments"
+
+
+def imagined(row: DeploymentRow) -> Jsonb:
+    """What `IMAGINED` takes as `row`."""
+    own = (field.name for field in fields(DeploymentRow) if field.name not in _COMPUTED)
+    document = {name: getattr(row, name) for name in own}
+    document["run"] = row.run and asdict(row.run)
+    document["blockers"] = [one.to_json() for one in row.blockers]
+    return Jsonb(document, dumps=partial(json.dumps, default=datetime.isoformat))
+
+
 async def get_or_create(
     connection: Async,
     deployment: GitHubDeployment,
@@ -207,7 +272,7 @@ async def _insert(
     connection: Async, deployment: GitHubDeployment, repository: Repository, installation_id: int
 ) -> DeploymentRow | None:
     """None where it is there already, or its repository's name is not the newest that is known."""
-    production = is_production(deployment.environment, deployment.production_environment)
+    new = new_row(deployment, repository, installation_id)
     cursor = await connection.execute(
         "insert into deployments (id, repo, repo_id, repo_url, installation_id, environment, ref,"
         " sha, task, payload, description, creator, creator_id, production, production_on_github,"
@@ -216,27 +281,27 @@ async def _insert(
         f" from ({repository_names.NEWEST}) newest where full_name = %s and html_url = %s"
         f" on conflict (id) do nothing returning {_COLUMNS}",
         [
-            deployment.id,
-            repository.full_name,
-            repository.id,
-            repository.html_url,
-            installation_id,
-            deployment.environment,
-            deployment.ref,
-            deployment.sha,
-            deployment.task,
-            Jsonb(deployment.payload),
-            deployment.description,
-            deployment.creator,
-            person_id(deployment),
-            production,
-            production,
-            bool(deployment.transient_environment),
-            deployment.created_at,
-            Phase.SEEN,
-            repository.id,
-            repository.full_name,
-            repository.html_url,
+            new.id,
+            new.repo,
+            new.repo_id,
+            new.repo_url,
+            new.installation_id,
+            new.environment,
+            new.ref,
+            new.sha,
+            new.task,
+            Jsonb(new.payload),
+            new.description,
+            new.creator,
+            new.creator_id,
+            new.production,
+            new.production_on_github,
+            new.transient,
+            new.created_at,
+            new.phase,
+            new.repo_id,
+            new.repo,
+            new.repo_url,
         ],
     )
     values = await cursor.fetchone()

@@ -147,11 +147,24 @@ async def read(
     connection: Async, deployment_id: int, policy: Policy, now: datetime
 ) -> Situation | None:
     values = {"id": deployment_id, **_given(policy, now)}
-    columns = f"{_ASKER}, {_AROUND}"
-    found = await deployments.read_with(connection, columns, _JOINS, values)
-    if found is None:
-        return None
-    row, other = found
+    found = await deployments.read_with(connection, f"{_ASKER}, {_AROUND}", _JOINS, values)
+    return _situation(*found, policy, now) if found else None
+
+
+async def imagine(
+    connection: Async, row: DeploymentRow, policy: Policy, now: datetime
+) -> Situation:
+    """As `read`, of a row that need not be in the store."""
+    values = {"row": deployments.imagined(row), **_given(policy, now)}
+    query = f"select {_ASKER}, {_AROUND} from {deployments.IMAGINED} {_JOINS}"
+    other = await (await connection.execute(query, values)).fetchone()
+    assert other is not None
+    return _situation(row, other, policy, now)
+
+
+def _situation(
+    row: DeploymentRow, other: Mapping[str, Any], policy: Policy, now: datetime
+) -> Situation:
     candidate = Candidate(
         id=row.id,
         repo=row.repo,

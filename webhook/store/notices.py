@@ -1,7 +1,7 @@
 """What messages about a deployment need, at one moment and by one statement: the deployment, what
 other rows say of it, the messages that were sent, and what has happened since."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
@@ -124,6 +124,19 @@ async def read(
     if found is None:
         return None
     row, other = found
+    return row, _context(other)
+
+
+async def imagine(connection: Async, row: DeploymentRow) -> Context:
+    """As `read`, of a row that need not be in the store, of which nothing was sent."""
+    values = {"row": deployments.imagined(row), "destination": "", "purpose": ""}
+    query = f"select {_COLUMNS} from {deployments.IMAGINED} {_JOINS}"
+    other = await (await connection.execute(query, values)).fetchone()
+    assert other is not None
+    return _context(other)
+
+
+def _context(other: Mapping[str, Any]) -> Context:
     typed = {
         "before": Phase(other["before"]) if other["before"] else None,
         "approvals": approvals.from_json(other["approvals"]),
@@ -131,7 +144,7 @@ async def read(
         "sent": [outbox.from_json(document) for document in other["sent"]],
         "news": [_news(document) for document in other["news"]],
     }
-    return row, Context(**{**other, **typed})
+    return Context(**{**other, **typed})
 
 
 def _news(document: dict[str, Any]) -> News:
