@@ -54,15 +54,6 @@ def open_session(may_send: Callable[[], object] | None = None) -> aiohttp.Client
     )
 
 
-def _socket(address: "AddrInfoType") -> socket.socket:
-    family, kind, protocol, *_ = address
-    created = socket.socket(family, kind, protocol)
-    created.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _DROP_AT_CLOSE)
-    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
-        created.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNACKNOWLEDGED_FOR)
-    return created
-
-
 class _NoConnector(aiohttp.BaseConnector):
     """Calls nobody."""
 
@@ -73,3 +64,12 @@ class _NoConnector(aiohttp.BaseConnector):
 def closed_session() -> aiohttp.ClientSession:
     """For what must have no effect outside: each call fails before there is a connection."""
     return aiohttp.ClientSession(connector=_NoConnector(), cookie_jar=aiohttp.DummyCookieJar())
+
+
+def _socket(address: "AddrInfoType") -> socket.socket:
+    family, kind, protocol, *_ = address
+    created = socket.socket(family, kind, protocol)
+    created.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _DROP_AT_CLOSE)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
+        created.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNACKNOWLEDGED_FOR)
+    return created

@@ -30,19 +30,18 @@ class Storm:
 
 
 STORMS = {
-    MAIN: Storm(
-        "tests.chaos.storm", [["--deployments=20", "--kills=8", "--pause=0.2", "--hurried"]]
-    ),
+    MAIN: Storm("tests.chaos.main_storm", [["--deployments=100", "--kills=12", "--hurried"]]),
+    "tools": Storm("tests.chaos.storm", []),
     "gates": Storm(
         "tests.chaos.gates_storm", [["--deployments=9", "--kills=3", "--pause=0.15", "--hurried"]]
     ),
     "load": Storm(
         "tests.chaos.intake_storm", [["--deliveries=400", "--kills=2", "--connections=8"]]
     ),
-    "disk": Storm("tests.chaos.disk", [["--rounds=1", "--lasts=8"]]),
-    "hosts": Storm("tests.chaos.hosts", [["--rounds=1", "--lasts=20"]]),
     "fuzz": Storm("tests.chaos.fuzz", [["--requests=20000"]]),
     "rotation": Storm("tests.chaos.rotation", [["--pause=0.3"]]),
+    "disk": Storm("tests.chaos.disk", [["--rounds=1", "--lasts=8"]]),
+    "hosts": Storm("tests.chaos.hosts", [["--rounds=1", "--lasts=20"]]),
 }
 
 

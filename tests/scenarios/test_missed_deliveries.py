@@ -7,6 +7,7 @@ from typing import Any
 
 import aiohttp
 
+from sandbox.github.webhooks import ARRIVES, Transit
 from sandbox.sandbox import Sandbox, free_ports
 from tests.world import QUICK, World, live, until
 
@@ -34,7 +35,8 @@ def missed(world: World) -> list[dict[str, Any]]:
 async def test_what_a_proxy_swallowed_with_a_200_is_found(store_url: str, tmp_path: Path) -> None:
     async with live(store_url, tmp_path, DEPLOY_YML) as world:
         world.github.webhooks.large_ids = True
-        world.github.webhooks.swallows = lambda delivery: delivery.event == "deployment"
+        lost = {"deployment": Transit(fate="swallowed")}
+        world.github.webhooks.transit = lambda delivery: lost.get(delivery.event, ARRIVES)
         deployment = await world.deploy()
         await world.github.settled()
         assert world.github.deliveries[-1].status == "OK"
