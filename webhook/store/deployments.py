@@ -228,7 +228,7 @@ _NOTHING_YET: dict[str, Any] = {
     **dict.fromkeys(
         (
             *("delivery", "asker", "status_description", "handler", "environment_url", "ref_name"),
-            *("polled_events", "tool_error", "rejected_call"),
+            *("polled_events", "tool_error", "rejected_call", "config_digest"),
         ),
         "",
     ),
