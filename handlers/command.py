@@ -31,6 +31,7 @@ from handlers.errors import Rejected, Unavailable
 from handlers.inline_code import Code, code_in
 from handlers.links import check_link, fill_link
 from handlers.options import Template, fill_argument, payload, placeholders, plain
+from handlers.preview import CommandPreview, Preview
 from handlers.supervision import leftovers, rundir
 from handlers.supervision.handover import ForkServer
 from handlers.supervision.listener import ends
@@ -166,6 +167,17 @@ class Command:
 
     async def start(self, deployment: Deployment) -> Run:
         return await asyncio.to_thread(self._start, deployment)
+
+    def preview(self, deployment: Deployment) -> Preview:
+        order = self._order(deployment)
+        cwd = order.cwd or ""
+        missing = f"The directory {cwd} is not there on this machine; without it, nothing starts"
+        return Preview(
+            calls=(
+                CommandPreview(argv=tuple(order.argv), cwd=cwd, variables=tuple(sorted(order.env))),
+            ),
+            notes=(missing,) if cwd and not Path(cwd).is_dir() else (),
+        )
 
     async def check(self, deployment: Deployment, run: Run) -> Run:
         return await asyncio.to_thread(self._check, deployment)

@@ -17,6 +17,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 from pydantic import BaseModel, ConfigDict
 
 from handlers.http import Http
+from handlers.preview import Preview
 
 
 class State(StrEnum):
@@ -282,4 +283,16 @@ class Observes(Protocol):
     async def observe(self, deployment: Deployment, run: Run, events: Sequence[ToolEvent]) -> Run:
         """As `check`, from the newest event about each of the tool's documents. Events may be late
         or missing, and some may belong to other deployments."""
+        ...
+
+
+@runtime_checkable
+class Previews(Protocol):
+    """A handler that can say what `start` would send, without calling anybody."""
+
+    def preview(self, deployment: Deployment) -> Preview:
+        """Made by the functions with which `start` makes it.
+
+        Errors: `Rejected`, as `start`, for values that do not fit.
+        """
         ...

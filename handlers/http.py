@@ -73,6 +73,16 @@ _CREDENTIALS = (hdrs.AUTHORIZATION, hdrs.COOKIE)
 
 
 @dataclass(frozen=True, slots=True)
+class Request:
+    """One call. `headers` may hold credentials; `body` is None where there is none."""
+
+    method: str
+    url: URL = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Response:
     """A tool's response to a call of `url`; `tool` is its name in messages, in which `secrets` are
     hidden."""
@@ -329,6 +339,25 @@ class Http:
         response = Response(tool, target, received.status, received.headers, body, self._secrets)
         _raise_for_status(response)
         return response
+
+    async def send(
+        self,
+        tool: str,
+        request: Request,
+        *,
+        tls: ssl.SSLContext | None = None,
+        untrusted: str = TRUST_IT,
+    ) -> Response:
+        """As `call`."""
+        return await self.call(
+            tool,
+            request.method,
+            request.url,
+            headers=request.headers,
+            data=request.body,
+            tls=tls,
+            untrusted=untrusted,
+        )
 
 
 def _one_request(name: str, credentials: Mapping[str, str]) -> ClientMiddlewareType:

@@ -10,12 +10,14 @@ from datetime import timedelta
 from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import AfterValidator, BaseModel, Field, PositiveInt
+from yarl import URL
 
 from handlers import contract
 from handlers.contract import Deployment, HandlerContext, Pace, Run, State
 from handlers.errors import Rejected
-from handlers.http import Response, read_only
+from handlers.http import Request, Response, read_only
 from handlers.options import BaseUrl, Template, Text, fill
+from handlers.preview import HttpPreview, Preview
 
 PAGE, MAX_PAGES = 50, 10  # Woodpecker lists 50 pipelines at a time
 STATES = {
@@ -93,9 +95,7 @@ class Woodpecker:
         return await self.check(deployment, self._queued(repo, ours[-1])) if ours else None
 
     async def start(self, deployment: Deployment) -> Run:
-        values = {name: fill(text, deployment) for name, text in self._options.parameters.items()}
-        target = fill(self._options.deploy_to, deployment)
-        values |= {"event": "deployment", "deploy_to": target, "deploy_task": _mark(deployment)}
+        values = _values(self._options, deployment)
         with read_only():
             repo, number = await self._newest_built(deployment)
         response = await self._call("POST", f"{repo}/pipelines/{number}", values)
@@ -118,10 +118,11 @@ class Woodpecker:
         if not (response.ok or response.status == 400 or is_gone):  # 400: it has ended
             raise response.unavailable()
 
+    def preview(self, deployment: Deployment) -> Preview:
+        return _preview(self._options, deployment)
+
     async def _call(self, method: str, path: str, query: dict[str, str] | None = None) -> Response:
-        url = f"{self._options.url}/api/repos/{path}"
-        headers = {"Authorization": f"Bearer {self._options.token}"}
-        return await self._http.call("Woodpecker", method, url, params=query, headers=headers)
+        return await self._http.send("Woodpecker", _request(self._options, method, path, query))
 
     async def _repo(self, deployment: Deployment) -> int:
         response = await self._call("GET", f"lookup/{deployment.repo}")
@@ -152,6 +153,27 @@ class Woodpecker:
 
 def _mark(deployment: Deployment) -> str:
     return f"gitploy-{deployment.id}"
+
+
+def _values(options: WoodpeckerOptions, deployment: Deployment) -> dict[str, str]:
+    values = {name: fill(text, deployment) for name, text in options.parameters.items()}
+    target = fill(options.deploy_to, deployment)
+    return values | {"event": "deployment", "deploy_to": target, "deploy_task": _mark(deployment)}
+
+
+def _request(
+    options: WoodpeckerOptions, method: str, path: str, query: dict[str, str] | None = None
+) -> Request:
+    url = URL(f"{options.url}/api/repos/{path}").extend_query(query or {})
+    return Request(method, url, {"Authorization": f"Bearer {options.token}"})
+
+
+def _preview(options: WoodpeckerOptions, deployment: Deployment) -> Preview:
+    values = _values(options, deployment)
+    request = _request(options, "POST", "REPO/pipelines/NUMBER", values)
+    built = f"that of its newest successful pipeline of {deployment.sha[:7]}"
+    note = f"Woodpecker is asked first: REPO is the number of {deployment.repo}, NUMBER {built}"
+    return Preview(calls=(HttpPreview.of(request),), notes=(note,))
 
 
 def _updated(run: Run, pipeline: Pipeline) -> Run:

@@ -30,6 +30,9 @@ NOT_INSTALLED = "not_installed"
 SUSPENDED = "suspended"
 
 
+_COME_AGAIN = (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS)
+
+
 class RelayError(Exception):
     """`code` is a short name that stays the same when the message is reworded."""
 
@@ -60,7 +63,7 @@ class HttpError(RelayError):
     """A request is rejected. The view's renderer writes it: as JSON, a page, or GitHub's document.
 
     The message says what is wrong, `detail` more of it, `remedy` what to do. `fields` are the
-    entries of `errors` in GitHub's documents. `retry_after` is in seconds.
+    entries of `errors` in GitHub's documents. `retry_after` is in seconds. `quiet`: not logged.
     """
 
     def __init__(
@@ -73,13 +76,19 @@ class HttpError(RelayError):
         code: str = "",
         fields: Iterable[Mapping[str, str]] = (),
         retry_after: int = 10,
+        quiet: bool = False,
     ) -> None:
         super().__init__(message, code=code or HTTPStatus(status).name.lower())
         self.status = status
         self.remedy = remedy
         self.detail = detail
         self.fields = tuple(fields)
-        self.retry_after = retry_after if status == HTTPStatus.SERVICE_UNAVAILABLE else None
+        self.retry_after = retry_after if status in _COME_AGAIN else None
+        self.quiet = quiet
+
+
+class BadCredentials(HttpError):
+    """A signature, a key or a token is missing or wrong."""
 
 
 class RetryAt(RelayError):

@@ -12,7 +12,8 @@ import structlog
 from flask import Blueprint, Flask, Response, jsonify, make_response, render_template, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
-from webhook.errors import HttpError, UnknownOutcome
+from webhook.errors import BadCredentials, HttpError, UnknownOutcome
+from webhook.security.attempts import MOST, WITHIN, FailedAttempts
 
 log = structlog.get_logger()
 
@@ -84,12 +85,31 @@ def serve(app: Flask, bp: Blueprint, errors: ErrorHandling) -> None:
         log.exception("a request failed", path=_path())
         return errors.render(HttpError(500, "Server Error"))
 
+    failed = FailedAttempts()
+
+    def reject_credentials(error: BadCredentials) -> Response:
+        count = failed.add(request.environ["REMOTE_ADDR"])
+        return errors.render(error if count <= MOST else _limited(error, count))
+
     bp.register_error_handler(HttpError, errors.render)
+    bp.register_error_handler(BadCredentials, reject_credentials)
     if errors.store_unavailable is not None:
         bp.register_error_handler(psycopg.Error, reject_without_store)
     if errors.every_error:
         bp.register_error_handler(Exception, reject_any)
     app.register_blueprint(bp)
+
+
+def _limited(error: BadCredentials, count: int) -> HttpError:
+    """Only the first one is logged."""
+    return HttpError(
+        429,
+        str(error),
+        error.remedy,
+        detail=f"More than {MOST} such requests came from your address. {error.detail}".strip(),
+        retry_after=int(WITHIN),
+        quiet=count > MOST + 1,
+    )
 
 
 def as_json(error: HttpError) -> Response:
@@ -114,6 +134,8 @@ JSON_ERRORS = ErrorHandling(as_json)
 
 
 def log_rejection(error: HttpError) -> None:
+    if error.quiet:
+        return
     about = {"path": _path(), "status": error.status}
     if guid := request.headers.get("X-GitHub-Delivery"):
         about["delivery"] = guid[:100]

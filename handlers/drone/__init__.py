@@ -14,7 +14,7 @@ import re
 from datetime import timedelta
 from typing import ClassVar, NoReturn
 
-from handlers import contract
+from handlers import contract, durations
 from handlers.contract import Deployment, HandlerContext, Pace, Run, State
 from handlers.drone.api import Build, Builds, token_owner
 from handlers.drone.builds import (
@@ -30,6 +30,7 @@ from handlers.drone.options import BUILT_FOR, DroneOptions, parameters
 from handlers.errors import NotReady, Rejected, Unavailable
 from handlers.http import read_only, tls_context
 from handlers.options import fill
+from handlers.preview import HttpPreview, Preview
 
 ROLLBACKS = ("rollback", "deploy:rollback")
 # Drone returns `null` then, too. Source: trigger/trigger.go in harness/drone.
@@ -122,8 +123,7 @@ class Drone:
     async def _promote(self, builds: Builds, deployment: Deployment, source: Build) -> Run:
         if deployment.deadline <= self._clock():
             raise Rejected("the deployment timed out before it was started", code="timed_out")
-        query = self._query(deployment)
-        verb = "rollback" if deployment.task in ROLLBACKS else "promote"
+        query, verb = self._query(deployment), _verb(deployment)
         created = await builds.promote(source.number, verb, query)
         if created is None:
             by = "a rollback to" if verb == "rollback" else "target"
@@ -136,11 +136,32 @@ class Drone:
         carried = parameters(options.parameters, deployment, with_payload=options.payload)
         return {**carried, "target": fill(options.target, deployment)}
 
-    async def _create(self, builds: Builds, deployment: Deployment) -> Build:
+    def preview(self, deployment: Deployment) -> Preview:
+        if self._native:
+            return Preview(notes=("Nothing is sent: Drone's own webhook starts the build",))
+        builds, sha = self._builds(deployment), deployment.sha[:7]
+        query = self._query(deployment)
+        promotion = HttpPreview.of(builds.to_promote("NUMBER", _verb(deployment), query))
+        if self._creates:
+            creation = HttpPreview.of(builds.to_create(self._creation(deployment)))
+            note = f"Drone is asked for its builds of {sha} first; one is made if it has none, and"
+            note += " the newest green one is promoted: NUMBER"
+            return Preview(calls=(creation, promotion), notes=(note,))
+        within = durations.write(self._options.start_within.total_seconds())
+        note = f"Drone is asked first for its newest green push or tag build of {sha}: NUMBER"
+        late = (
+            f"While that runs, nothing is sent; if there is none in {within}, it ends as an error"
+        )
+        return Preview(calls=(promotion,), notes=(note, late))
+
+    def _creation(self, deployment: Deployment) -> dict[str, str]:
         query = {"commit": deployment.sha, BUILT_FOR: str(deployment.id)}
         if self._options.branch:
             query["branch"] = fill(self._options.branch, deployment)
-        created = await builds.create(query)
+        return query
+
+    async def _create(self, builds: Builds, deployment: Deployment) -> Build:
+        created = await builds.create(self._creation(deployment))
         if created is None:
             raise Rejected(f"no Drone pipeline is triggered by the event 'custom'{OR_SKIPPED}")
         return created
@@ -155,6 +176,10 @@ class Drone:
 
     def _is_late(self, deployment: Deployment) -> bool:
         return self._clock() > deployment.started_at + self._options.start_within
+
+
+def _verb(deployment: Deployment) -> str:
+    return "rollback" if deployment.task in ROLLBACKS else "promote"
 
 
 def _run(builds: Builds, build: Build) -> Run:

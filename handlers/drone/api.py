@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from typing import Annotated, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from yarl import URL
 
 from handlers.errors import Rejected
-from handlers.http import SET_CA, Http, Response
+from handlers.http import SET_CA, Http, Request, Response
 
 PAGE = 100  # the most that Drone lists at once
 
@@ -103,13 +104,19 @@ class Builds:
 
     async def promote(self, number: int, verb: str, query: Mapping[str, str]) -> Build | None:
         """`verb` is `promote` or `rollback`; None where no pipeline is triggered."""
-        response = await self._call("POST", f"/{number}/{verb}", query)
+        response = await self._send(self.to_promote(number, verb, query))
         return self._created(response, "its token's user needs write access to")
 
     async def create(self, query: Mapping[str, str]) -> Build | None:
         """Of a commit and a branch; None where no pipeline is triggered."""
-        response = await self._call("POST", "", query)
+        response = await self._send(self.to_create(query))
         return self._created(response, "no such commit, or its token's user lacks write access to")
+
+    def to_promote(self, number: int | str, verb: str, query: Mapping[str, str]) -> Request:
+        return self._request("POST", f"/{number}/{verb}", query)
+
+    def to_create(self, query: Mapping[str, str]) -> Request:
+        return self._request("POST", "", query)
 
     async def kill(self, number: int) -> None:
         """Drone returns 200 for one that has ended, too, and 404 to users who may only read."""
@@ -135,16 +142,14 @@ class Builds:
     async def _call(
         self, method: str, path: str, query: Mapping[str, str] | None = None
     ) -> Response:
-        url = f"{self.url}/api/repos/{self.repo}/builds{path}"
-        return await self.http.call(
-            "Drone",
-            method,
-            url,
-            params=query,
-            headers=_headers(self.token),
-            tls=self.tls,
-            untrusted=SET_CA,
-        )
+        return await self._send(self._request(method, path, query))
+
+    def _request(self, method: str, path: str, query: Mapping[str, str] | None = None) -> Request:
+        url = URL(f"{self.url}/api/repos/{self.repo}/builds{path}").extend_query(query or {})
+        return Request(method, url, _headers(self.token))
+
+    async def _send(self, request: Request) -> Response:
+        return await self.http.send("Drone", request, tls=self.tls, untrusted=SET_CA)
 
 
 def _headers(token: str) -> dict[str, str]:

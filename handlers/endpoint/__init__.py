@@ -18,10 +18,19 @@ from yarl import URL
 
 from handlers import contract
 from handlers.contract import Deployment, HandlerContext, Pace, Run, State
-from handlers.endpoint.options import ENCODED, EndpointOptions, at, origin, same_origin
-from handlers.endpoint.protocol import Request, RunUpdate, to_cancel, to_poll, to_start
+from handlers.endpoint.options import (
+    ENCODED,
+    EVENT,
+    IDEMPOTENCY_KEY,
+    EndpointOptions,
+    at,
+    origin,
+    same_origin,
+)
+from handlers.endpoint.protocol import RunUpdate, to_cancel, to_poll, to_start
 from handlers.errors import Rejected, Unavailable, UnknownOutcome
-from handlers.http import SET_CA, Response, host_of, tls_context
+from handlers.http import SET_CA, Request, Response, host_of, tls_context
+from handlers.preview import HttpPreview, Preview
 from handlers.text import MAX_URL
 
 __all__ = ["Endpoint", "EndpointOptions"]
@@ -68,6 +77,10 @@ class Endpoint:
             raise _rejected(response)
         run = update.apply_to(Run(str(deployment.id), update.state or State.IN_PROGRESS))
         return run if run.state.final else self._unfinished(run, response, url)
+
+    def preview(self, deployment: Deployment) -> Preview:
+        request = to_start(self._options, deployment)
+        return Preview(calls=(HttpPreview.of(request, (EVENT, IDEMPOTENCY_KEY)),))
 
     def _unfinished(self, run: Run, response: Response, url: URL) -> Run:
         if response.status not in (202, 409) or not response.headers.get("Location"):
@@ -117,15 +130,8 @@ class Endpoint:
         """The response, and the URL that gave it; redirects are followed on the same host only."""
         url = request.url
         for left in reversed(range(MAX_REDIRECTS + 1)):
-            response = await self._http.call(
-                TOOL,
-                request.method,
-                url,
-                headers=request.headers,
-                data=request.body,
-                tls=self._tls(),
-                untrusted=SET_CA,
-            )
+            sent = replace(request, url=url)
+            response = await self._http.send(TOOL, sent, tls=self._tls(), untrusted=SET_CA)
             follows = response.status in followed and left
             location = self._location(response, url) if follows else None
             if location is None:

@@ -12,8 +12,7 @@ Errors: `Rejected` for a deployment whose values do not fit.
 import hashlib
 import hmac
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Self
 
@@ -30,7 +29,7 @@ from handlers.endpoint.options import (
     fill_address,
 )
 from handlers.errors import Rejected
-from handlers.http import Response
+from handlers.http import Request, Response
 from handlers.options import fill, payload
 from handlers.text import one_line, web_url
 
@@ -39,16 +38,6 @@ _STATES = {state.value: state for state in State} | {"pending": State.QUEUED}
 # More than GitHub shows: the relay hides secrets before it shortens, or a part might be left.
 MAX_DESCRIPTION = 1000
 MAX_STATE_NAME = 30
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """`body` is None for methods without one."""
-
-    method: str
-    url: URL
-    headers: Mapping[str, str] = field(repr=False)
-    body: bytes | None = field(default=None, repr=False)
 
 
 def to_start(options: EndpointOptions, deployment: Deployment) -> Request:

@@ -17,6 +17,7 @@ from handlers.contract import Deployment, HandlerContext, Pace, Run, ToolEvent
 from handlers.github_actions.dispatch import Dispatch
 from handlers.github_actions.options import GitHubActionsOptions
 from handlers.github_actions.watch import Watch
+from handlers.preview import Preview
 
 __all__ = ["GitHubActions", "GitHubActionsOptions"]
 
@@ -38,6 +39,9 @@ class GitHubActions:
 
     async def start(self, deployment: Deployment) -> Run:
         return await self._mode.start(deployment)
+
+    def preview(self, deployment: Deployment) -> Preview:
+        return self._mode.preview(deployment)
 
     async def check(self, deployment: Deployment, run: Run) -> Run:
         return await self._mode.check(deployment, run)

@@ -228,7 +228,7 @@ class Actions:
         return _read(_REPOSITORY, await self._get(""), "a repository").default_branch
 
     async def dispatch(self, file: str, body: Mapping[str, Any]) -> Any:
-        return await self._post(f"/actions/workflows/{quote(file)}/dispatches", body)
+        return await self._post(dispatches(file), body)
 
     async def cancel(self, run_id: int) -> None:
         """Harmless where it has ended (409) or is gone (404)."""
@@ -248,6 +248,11 @@ class Actions:
     async def _post(self, path: str, body: Mapping[str, Any]) -> Any:
         whole = f"{self._path}{path}"
         return await self._github.post(self._deployment, self._permissions, whole, body)
+
+
+def dispatches(file: str) -> str:
+    """The path to which dispatches of a workflow are posted, below that of the repository."""
+    return f"/actions/workflows/{quote(file)}/dispatches"
 
 
 def reaches_back(newest: Sequence[WorkflowRun], since: datetime) -> bool:

@@ -15,7 +15,13 @@ from typing import Any
 
 from handlers.contract import Clock, Deployment, GitHubApi, Run, State, ToolEvent
 from handlers.errors import Rejected, Unavailable
-from handlers.github_actions.api import Actions, WorkflowRun, reaches_back, retry_rejections
+from handlers.github_actions.api import (
+    Actions,
+    WorkflowRun,
+    dispatches,
+    reaches_back,
+    retry_rejections,
+)
 from handlers.github_actions.events import Seen
 from handlers.github_actions.options import GitHubActionsOptions
 from handlers.github_actions.status import (
@@ -25,6 +31,7 @@ from handlers.github_actions.status import (
     quoted,
 )
 from handlers.options import fill
+from handlers.preview import HttpPreview, Preview
 from handlers.text import one_line, web_url
 
 EVENT = "workflow_dispatch"
@@ -124,26 +131,54 @@ class Dispatch:
     async def _dispatched(self, deployment: Deployment) -> Any:
         """GitHub's response. Of a commit, which has no workflow of its own, a branch's is run; it
         gets the commit as an input."""
-        ref = fill(self._options.ref, deployment)
-        if ref != deployment.sha:
-            return await self._dispatched_at(deployment, ref)
-        if not self._options.passes_sha:
-            raise Rejected(NO_SHA, code="no_sha_input", certain=True)
-        if deployment.ref_name:
+        ref, or_default = self._ref(deployment)
+        if ref:
             try:
-                return await self._dispatched_at(deployment, deployment.ref_name)
+                return await self._dispatched_at(deployment, ref)
             except Rejected as error:
-                if error.code != "unknown_ref":  # the branch is gone
+                if error.code != "unknown_ref" or not or_default:
                     raise
         return await self._dispatched_at(
             deployment, await self._actions(deployment).default_branch()
         )
 
+    def _ref(self, deployment: Deployment) -> tuple[str, bool]:
+        """The branch or tag, and whether the default branch is run where that one is gone; "" is
+        the default branch itself."""
+        ref = fill(self._options.ref, deployment)
+        if ref != deployment.sha:
+            return ref, False
+        if not self._options.passes_sha:
+            raise Rejected(NO_SHA, code="no_sha_input", certain=True)
+        return deployment.ref_name, True
+
+    def preview(self, deployment: Deployment) -> Preview:
+        ref, or_default = self._ref(deployment)
+        body = self._with_details(self._body(deployment, ref or "DEFAULT_BRANCH"))
+        call = HttpPreview(
+            method="POST",
+            url=f"/repos/{deployment.repo}{dispatches(self._file)}",
+            hidden=("Authorization",),
+            body=json.dumps(body).encode(),
+        )
+        default = "the repository's default branch, for which GitHub is asked"
+        note = f"Where GitHub has no such ref any more, it is {default}"
+        if not ref:
+            note = f"DEFAULT_BRANCH is {default} first"
+        return Preview(calls=(call,), notes=(note,) if or_default else ())
+
+    def _body(self, deployment: Deployment, ref: str) -> dict[str, Any]:
+        return {"ref": ref, "inputs": self._inputs(deployment)}
+
+    @staticmethod
+    def _with_details(body: dict[str, Any]) -> dict[str, Any]:
+        return {**body, "return_run_details": True}
+
     async def _dispatched_at(self, deployment: Deployment, ref: str) -> Any:
-        actions, body = self._actions(deployment), {"ref": ref, "inputs": self._inputs(deployment)}
+        actions, body = self._actions(deployment), self._body(deployment, ref)
         try:
             try:
-                return await actions.dispatch(self._file, {**body, "return_run_details": True})
+                return await actions.dispatch(self._file, self._with_details(body))
             except Rejected as error:
                 if _rejection_code(error) != "unknown_key":
                     raise

@@ -21,6 +21,7 @@ from handlers.github_actions.events import Seen
 from handlers.github_actions.matching import DeploymentKey, Match, by_workflow, match_runs
 from handlers.github_actions.options import GitHubActionsOptions
 from handlers.github_actions.status import DELETED, RunWithJobs, agree, deployment_run
+from handlers.preview import Preview
 
 EVENT = "deployment"
 READ = {"actions": "read", "deployments": "read"}
@@ -47,9 +48,14 @@ class Watch:
         return await self._shown(deployment, WAITING, Seen())
 
     async def start(self, deployment: Deployment) -> Run:
-        if deployment.creator == ACTIONS_BOT:
-            raise Rejected(BY_ACTIONS)
+        _require_workflows(deployment)
         return WAITING
+
+    def preview(self, deployment: Deployment) -> Preview:
+        _require_workflows(deployment)
+        named = self._options.workflow or "its workflows"
+        note = f"Nothing is sent: GitHub starts {named} `on: deployment`, and the relay follows"
+        return Preview(notes=(note,))
 
     async def check(self, deployment: Deployment, run: Run) -> Run:
         with retry_rejections():
@@ -209,6 +215,11 @@ class Watch:
 
     def _reader(self, deployment: Deployment) -> Actions:
         return Actions(self._github, deployment, READ)
+
+
+def _require_workflows(deployment: Deployment) -> None:
+    if deployment.creator == ACTIONS_BOT:
+        raise Rejected(BY_ACTIONS)
 
 
 def _ids(run: Run) -> list[int]:

@@ -18,6 +18,7 @@ from typing import Any, ClassVar, Self
 from handlers import contract, durations
 from handlers.contract import Deployment, HandlerContext, Pace, Run, State
 from handlers.errors import Rejected, Unavailable
+from handlers.preview import HttpPreview, Preview
 from handlers.spinnaker.gate import (
     ID,
     Execution,
@@ -93,21 +94,38 @@ class Spinnaker:
         return await self._run(deployment, Run(str(tracked), State.QUEUED), tracked, found)
 
     async def start(self, deployment: Deployment) -> Run:
-        document = event(deployment, self._options.parameters)
-        url = page(self._options.deck, self._options.application)
+        url, sent = page(self._options.deck, self._options.application), self._sent(deployment)
         if self._options.source:
-            event_id = await self._gate.send_event(self._options.source, encode(document))
+            event_id = await self._gate.send_event(self._options.source, sent)
             tracked = TrackedRun(event=event_id, sent_at=self._now())
             return Run(str(tracked), State.QUEUED, url, WAITING)
+        application, pipeline = self._options.application or "", self._options.pipeline or ""
+        id_ = await self._gate.run_pipeline(application, pipeline, sent)
+        return Run(id_, State.QUEUED, page(self._options.deck, application, id_))
+
+    def preview(self, deployment: Deployment) -> Preview:
+        options, sent = self._options, self._sent(deployment)
+        if not options.source:
+            application, pipeline = options.application or "", options.pipeline or ""
+            request = self._gate.to_run_pipeline(application, pipeline, sent)
+            return Preview(calls=(HttpPreview.of(request),))
+        within = durations.write(options.start_within.total_seconds())
+        note = f"Which pipelines that starts is Spinnaker's to say; if none does in {within}, it"
+        request = self._gate.to_send_event(options.source, sent)
+        return Preview(calls=(HttpPreview.of(request),), notes=(f"{note} ends as an error",))
+
+    def _sent(self, deployment: Deployment) -> bytes:
+        """The event, or what triggers the one pipeline."""
+        document = event(deployment, self._options.parameters)
+        if self._options.source:
+            return encode(document)
         trigger = {
             "type": "manual",
             "correlationId": correlation_id(deployment),
             "parameters": document["parameters"],
             "payload": document,
         }
-        application, pipeline = self._options.application or "", self._options.pipeline or ""
-        id_ = await self._gate.run_pipeline(application, pipeline, encode(trigger))
-        return Run(id_, State.QUEUED, page(self._options.deck, application, id_))
+        return encode(trigger)
 
     async def check(self, deployment: Deployment, run: Run) -> Run:
         try:

@@ -21,7 +21,7 @@ from yarl import URL
 
 from handlers.contract import Deployment
 from handlers.errors import Rejected
-from handlers.http import SET_CA, Http, Response
+from handlers.http import SET_CA, Http, Request, Response
 from handlers.options import fill, payload, payload_values
 from handlers.spinnaker.options import EXPRESSION, STANDARD_PARAMETERS, SpinnakerOptions
 
@@ -78,7 +78,7 @@ class Gate:
 
     async def send_event(self, source: str, event: bytes) -> str:
         """The event's ID; whether it starts a pipeline is not known yet."""
-        response = await self._checked_call("POST", f"webhooks/webhook/{source}", body=event)
+        response = _checked(await self._send(self.to_send_event(source, event)))
         accepted = response.read(_Accepted)
         if not accepted.processed or not accepted.event:
             raise Rejected(
@@ -88,7 +88,7 @@ class Gate:
 
     async def run_pipeline(self, application: str, pipeline: str, trigger: bytes) -> str:
         """The execution's ID; if one with this correlation ID is running, that one's."""
-        response = await self._call("POST", f"pipelines/{application}/{pipeline}", body=trigger)
+        response = await self._send(self.to_run_pipeline(application, pipeline, trigger))
         if response.status == 404:
             raise Rejected(
                 f"{SPINNAKER} at {response.origin} has no pipeline '{pipeline}' in application"
@@ -96,6 +96,12 @@ class Gate:
                 status=404,
             )
         return _checked(response).read(_Started).ref.removeprefix("/pipelines/")
+
+    def to_send_event(self, source: str, event: bytes) -> Request:
+        return self._request("POST", f"webhooks/webhook/{source}", body=event)
+
+    def to_run_pipeline(self, application: str, pipeline: str, trigger: bytes) -> Request:
+        return self._request("POST", f"pipelines/{application}/{pipeline}", body=trigger)
 
     async def search(self, since: datetime, **criteria: str) -> list[Execution]:
         """In the application of deploy.yml; in all applications if it names none."""
@@ -144,27 +150,26 @@ class Gate:
             _checked(response)
 
     async def _checked_call(
-        self, method: str, path: str, query: Mapping[str, str] | None = None, body: bytes = b""
+        self, method: str, path: str, query: Mapping[str, str] | None = None
     ) -> Response:
-        return _checked(await self._call(method, path, query, body))
+        return _checked(await self._call(method, path, query))
 
     async def _call(
-        self, method: str, path: str, query: Mapping[str, str] | None = None, body: bytes = b""
+        self, method: str, path: str, query: Mapping[str, str] | None = None
     ) -> Response:
+        return await self._send(self._request(method, path, query))
+
+    async def _send(self, request: Request) -> Response:
+        return await self._http.send(SPINNAKER, request, tls=self._tls, untrusted=SET_CA)
+
+    def _request(
+        self, method: str, path: str, query: Mapping[str, str] | None = None, body: bytes = b""
+    ) -> Request:
         headers = {"Accept": "application/json"} | self._credentials()
         if body:
             headers["Content-Type"] = "application/json"
-        url = URL(self._options.url).joinpath(*path.split("/"))
-        return await self._http.call(
-            SPINNAKER,
-            method,
-            url,
-            params=query,
-            headers=headers,
-            data=body or None,
-            tls=self._tls,
-            untrusted=SET_CA,
-        )
+        url = URL(self._options.url).joinpath(*path.split("/")).extend_query(query or {})
+        return Request(method, url, headers, body or None)
 
     def _credentials(self) -> dict[str, str]:
         options = self._options

@@ -220,6 +220,7 @@ class OutageStorm(Storm):
                 status.created_at -= by
         for delivery in world.deliveries:
             delivery.delivered_at -= by
+            delivery.listed_at = delivery.listed_at and delivery.listed_at - by
         for value, token in world.tokens.items():
             world.tokens[value] = replace(token, expires_at=token.expires_at - by)
         self.aged += by

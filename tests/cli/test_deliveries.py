@@ -100,6 +100,101 @@ async def test_what_is_about_no_deployment_is_listed_with_all(
         assert len(await listed(world, "--all", "--json")) == len(UNREADABLE)
 
 
+async def test_a_delivery_is_shown_with_what_became_of_it_and_why(
+    store_url: str, tmp_path: Path
+) -> None:
+    async with live(store_url, tmp_path) as world:
+        secret = world.setup.settings.webhook_secrets[0]
+        payload = {"note": f"a\x9b31m\u202e {secret}"}
+        deployment = await world.deployed("broken", payload=payload)
+        [row] = [json.loads(one) for one in await listed(world, "--json", "--event", "deployment")]
+        guid = row["delivery"]
+        [line] = await listed(world, "show", guid[:8], "--json")
+        assert secret not in line
+        shown = json.loads(line)
+        hook = shown["headers"]["X-GitHub-Hook-ID"]
+        assert shown["headers"] == {
+            "X-GitHub-Event": "deployment",
+            "X-GitHub-Delivery": guid,
+            "X-GitHub-Hook-ID": str(int(hook)),
+        }
+        assert (shown["result"], shown["way"], shown["arrivals"]) == ("processed", "webhook", 1)
+        about = shown["deployment"]
+        assert (about["id"], about["phase"]) == (str(deployment.id), "failure")
+        assert [(one["state"], one["on_github"]) for one in about["timeline"]] == [
+            ("queued", "written"),
+            ("in_progress", "written"),
+            ("failure", "written"),
+        ]
+        assert {one["where"] for one in about["messages"]} == {"Slack #deploys", "Slack #oncall"}
+        assert shown["body"]["deployment"]["id"] == deployment.id
+        assert shown["body"]["deployment"]["payload"]["note"] == "a\x9b31m\u202e ***"
+
+        text = "\n".join(await listed(world, "show", guid))
+        assert secret not in text
+        assert "\x9b" not in text
+        assert f"Deployment {deployment.id}: acme/site to broken, failure" in text
+        assert "the disk is full" in text
+        [raw] = await listed(world, "show", guid, "--body", "raw")
+        assert raw.startswith('{"')
+        assert json.loads(raw) == shown["body"]
+
+        raw = '{"x" : 1,\n "y":"\\u00e9\u00e9"}'
+        world.execute("update deliveries set body = %s, way = 'pulled'", raw.encode())
+        assert "\n".join(await listed(world, "show", guid, "--body", "raw")) == raw
+        text = "\n".join(await listed(world, "show", guid, "--body", "none"))
+        assert "the relay fetched it from GitHub's list of deliveries" in text
+        assert "Body" not in text
+
+
+async def test_deliveries_are_chosen_by_what_they_are_and_how_old(
+    store_url: str, tmp_path: Path
+) -> None:
+    async with live(store_url, tmp_path, workers=0) as world:
+        for guid, event, outcome, way, hours, late in (
+            ("cccccccc-1", "deployment", "done", "webhook", 50, 0),
+            ("bbbbbbbb-1", "push", "ignored", "webhook", 1, 0),
+            ("aaaaaaaa-1", "deployment", None, "webhook", 0, 0),
+            ("aaaaaaaa-2", "deployment", "failed", "pulled", 0, 12),
+        ):
+            world.execute(
+                "insert into deliveries (hook_id, guid, event, body, outcome, way, received_at,"
+                " delivered_at) select 1, %s, %s, %s, %s, %s, at, at - %s * interval '1 minute'"
+                " from (select now() - %s * interval '1 hour' as at) arrived",
+                *(guid, event, b'{"repository": {"full_name": "Acme/site"}}', outcome, way, late),
+                hours,
+            )
+
+        world.execute(
+            "insert into schedule (subject, task) select id, 'receive' from deliveries"
+            " where outcome is null"
+        )
+
+        async def guids(*options: str) -> list[str]:
+            return [json.loads(one)["delivery"] for one in await listed(world, "--json", *options)]
+
+        assert await guids() == ["aaaaaaaa-2", "aaaaaaaa-1", "cccccccc-1"]
+        assert await guids("--since", "2h", "--all") == ["aaaaaaaa-2", "aaaaaaaa-1", "bbbbbbbb-1"]
+        assert await guids("--event", "push", "--repo", "acme/*") == ["bbbbbbbb-1"]
+        assert await guids("--repo", "acme/other", "--all") == []
+        for outcome, guid in (
+            ("waiting", "aaaaaaaa-1"),
+            ("failed", "aaaaaaaa-2"),
+            ("ignored", "bbbbbbbb-1"),
+            ("processed", "cccccccc-1"),
+        ):
+            assert await guids("--outcome", outcome) == [guid]
+        headers, line = await listed(world, "list", "--outcome", "failed")
+        assert headers.split()[-3:] == ["WAY", "LATE", "REASON"]
+        assert line.split()[-3:] == ["pulled", "12m", "-"]
+        for typed in ("2026-11-28T02:04", "2 fortnights", "yesterday"):
+            runner = CliRunner()
+            result = runner.invoke(main, ["deliveries", "--since", typed], env=variables(world))
+            assert result.exit_code == 2
+            message = " ".join(result.stderr.split())
+            assert f"'{typed}' is neither how long ago, as 2h or 3d, nor a moment with" in message
+
+
 @pytest.mark.slow
 async def test_a_terminal_gets_a_table(store_url: str, tmp_path: Path) -> None:
     async with live(store_url, tmp_path) as world:

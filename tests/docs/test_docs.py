@@ -16,6 +16,7 @@ from handlers import HANDLERS
 from sandbox.event_receiver import make_secret
 from tests.handlers.tools import Certificate, a_certificate
 from webhook.__main__ import main
+from webhook.cli.listing import ListingGroup
 from webhook.config import load as config
 from webhook.config.environments import Config, Environment
 from webhook.gates import GATES
@@ -287,6 +288,8 @@ def named(line: str) -> tuple[click.Command, list[str]]:
     command: click.Command = main
     arguments = line.split()
     while isinstance(command, click.Group) and arguments and re.fullmatch("[a-z-]+", arguments[0]):
+        if isinstance(command, ListingGroup) and arguments[0].startswith("--"):
+            return command.commands["list"], arguments
         assert arguments[0] in command.commands, line
         command = command.commands[arguments.pop(0)]
     return command, arguments

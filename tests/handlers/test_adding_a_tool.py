@@ -44,7 +44,7 @@ def test_what_the_page_shows_is_in_the_files(block: str) -> None:
 
 
 def test_the_page_leaves_out_nothing_of_the_handler() -> None:
-    _, _, code = HANDLER.partition("from handlers.options import BaseUrl, Template, Text, fill\n")
+    _, _, code = HANDLER.partition("from handlers.preview import HttpPreview, Preview\n")
     assert code
     left = plain(code)
     for block in BLOCKS:
@@ -63,7 +63,7 @@ def lines_of_code(text: str) -> int:
 
 
 def test_the_page_states_the_length_of_the_handler() -> None:
-    _, _, code = HANDLER.partition("from handlers.options import BaseUrl, Template, Text, fill\n")
+    _, _, code = HANDLER.partition("from handlers.preview import HttpPreview, Preview\n")
     [of_the_class] = re.findall(r"^class Woodpecker:\n(?:(?:    .*)?\n)+", code, re.M)
     stated = re.search(r"Its class has (\d+) lines\sof code, .*? have (\d+) more", PAGE, re.S)
     assert stated

@@ -15,6 +15,8 @@ from webhook.cli.deliveries import deliveries
 from webhook.cli.explain import explain_command
 from webhook.cli.github import github
 from webhook.cli.locks import lock, locks, unlock
+from webhook.cli.replay import replay
+from webhook.cli.show_delivery import show_delivery
 from webhook.cli.slack import slack
 from webhook.errors import UserError
 from webhook.logs import Redactor
@@ -53,6 +55,8 @@ def main() -> None:
     """Gitploy Relay: receives GitHub deployments, runs their tools, reports back."""
 
 
+for command in (show_delivery, replay):
+    deliveries.add_command(command)
 for command in (
     server.up,
     server.web,

@@ -1,21 +1,31 @@
 """The deliveries that arrived, and what became of each."""
 
-import json
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 import click
 
-from webhook.cli.listing import print_rows
+from handlers import durations
+from webhook.cli.listing import ListingGroup, print_rows
+from webhook.cli.selection import Chosen, filters, matching, repository_of
 from webhook.deployments.blockers import in_full
 from webhook.startup import set_up_command
-from webhook.store.deliveries import DeliverySummary, newest
+from webhook.store.deliveries import DeliverySummary, Selection, State
 from webhook.store.schema import migrated_store
 from webhook.timing import utc_now
 
 # `processed` says nothing of the deployment, whose state stands beside it.
-_RESULTS = {None: "waiting", "done": "processed", "ignored": "ignored", "failed": "failed"}
+RESULTS: dict[str | None, State] = {
+    None: "waiting",
+    "done": "processed",
+    "ignored": "ignored",
+    "failed": "failed",
+}
 # Phases of which the description says why.
 _EXPLAINED = ("failure", "error", "superseded")
+# GitHub's own way takes as long; its times are of whole seconds.
+_LATE = timedelta(minutes=1)
 _COLUMNS = {
     "received": "received (UTC)",
     "delivery": "delivery",
@@ -26,55 +36,85 @@ _COLUMNS = {
     "environment": "environment",
     "ref": "ref",
     "state": "state",
-    "reason": "reason",
 }
+_REASON = {"reason": "reason"}
+# Shown where it is something else with one of them.
+_UNUSUAL = {"way": "way", "late": "late"}
 
 
-@click.command()
+@click.group(cls=ListingGroup)
+def deliveries() -> None:
+    """The deliveries that arrived: without a command, list them."""
+
+
+@deliveries.command("list")
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 1000))
 @click.option("--deployment", "deployment_id", type=int, help="Only deliveries of this deployment.")
 @click.option("--all", "ignored", is_flag=True, help="Also all that the relay ignores.")
+@filters
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
-def deliveries(limit: int, deployment_id: int | None, ignored: bool, as_json: bool) -> None:
+def list_deliveries(
+    *,
+    limit: int,
+    deployment_id: int | None,
+    ignored: bool,
+    event: str,
+    outcome: State | None,
+    repos: tuple[str, ...],
+    since: datetime | None,
+    as_json: bool,
+) -> None:
     """List the newest deliveries, what became of them, and the deployment's state now.
 
-    Those older than GITPLOY_KEEP_DELIVERIES are deleted.
+    Also without `list`. Those older than GITPLOY_KEEP_DELIVERIES are deleted.
     """
+    selection = Selection(
+        since=since,
+        event=event,
+        outcome=outcome,
+        deployment_id=deployment_id,
+        ignored=ignored or outcome == "ignored" or bool(event),
+    )
+    chosen = Chosen(selection=selection, repos=repos)
     with migrated_store(set_up_command().settings) as (_, connection):
-        found = newest(connection, limit, deployment_id=deployment_id, ignored=ignored)
-    print_rows(_COLUMNS, [_row(delivery) for delivery in found], as_json=as_json)
+        found = list(matching(connection, chosen, limit))
+    print_rows(_columns(found), [row_of(delivery) for delivery in found], as_json=as_json)
 
 
-def _row(one: DeliverySummary) -> dict[str, Any]:
+def _columns(found: Sequence[DeliverySummary]) -> dict[str, str]:
+    unusual = any(one.way != "webhook" or lateness_of(one) for one in found)
+    return {**_COLUMNS, **(_UNUSUAL if unusual else {}), **_REASON}
+
+
+def row_of(one: DeliverySummary) -> dict[str, Any]:
     return {
         "received": one.received_at,
         "delivery": one.guid,
         "arrivals": one.arrivals,
         "event": one.event,
-        "result": _RESULTS[one.outcome],
+        "result": RESULTS[one.outcome],
         "deployment": one.deployment_id,
-        "repository": one.repo or _repository(one.body),
+        "repository": repository_of(one),
         "environment": one.environment,
         "ref": one.ref,
         "sha": one.sha,
         "state": one.phase,
-        "reason": _reason(one),
+        "way": one.way,
+        "late": lateness_of(one),
+        "reason": reason_of(one),
     }
 
 
-def _reason(one: DeliverySummary) -> str:
+def lateness_of(one: DeliverySummary) -> str | None:
+    """How long after GitHub had sent it first it arrived; None where that is as usual."""
+    late = one.received_at - (one.delivered_at or one.received_at)
+    return durations.write(late.total_seconds()) if late >= _LATE else None
+
+
+def reason_of(one: DeliverySummary) -> str:
     """Why it was not processed, else why its deployment is as it is."""
     description = one.status_description if one.phase in _EXPLAINED else ""
     if one.blockers:
         description = in_full(one.blockers, utc_now())
     unsent = f"GitHub does not show this: {one.unsent}" if one.unsent else ""
     return one.reason or "; ".join(filter(None, (description, unsent)))
-
-
-def _repository(body: bytes) -> str | None:
-    """Of a delivery that is about no deployment."""
-    try:
-        name = json.loads(body)["repository"]["full_name"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return None
-    return name if isinstance(name, str) else None

@@ -1,6 +1,13 @@
-"""Process stored deliveries: deployments created, statuses reported, installations changed."""
+"""Process stored deliveries: deployments created, statuses reported, installations changed.
 
+One that cannot be understood, or whose processing fails again and again, is a dead letter: it is
+kept as `failed` with the reason, until somebody replays it. What is not the delivery's own (the
+store or GitHub is away, another process was quicker) is retried for as long as it lasts.
+"""
+
+import psycopg
 import structlog
+from psycopg.errors import ReadOnlySqlTransaction
 
 from webhook.config.creators import DEFAULT_CREATORS, left_alone_message, takes
 from webhook.config.routing import matches_any, no_route_message, route
@@ -10,7 +17,7 @@ from webhook.engine.policy import kept_policy
 from webhook.engine.promotions import chained_in, promote_next, promoted_from
 from webhook.engine.services import Services
 from webhook.engine.transitions import Transition
-from webhook.errors import UserError
+from webhook.errors import Conflict, RetryAt, UnknownOutcome, UserError
 from webhook.github import events
 from webhook.github.commit_events import CommitReported, Pushed
 from webhook.github.events import (
@@ -40,6 +47,15 @@ HELD_ON_GITHUB = "waiting"
 ACTIONS = "github-actions"
 # So often the relay repeats what it says of one that waits: another bot may do the same.
 MOST_CONTRADICTED = 5
+# After so many unexpected errors a delivery is given up: with the pauses of its job, some minutes.
+MOST_FAILURES = 8
+_NOT_OF_THE_DELIVERY = (
+    *(RetryAt, Conflict, UnknownOutcome),
+    *(psycopg.OperationalError, psycopg.InterfaceError, ReadOnlySqlTransaction, OSError),
+)
+_LONGEST_ERROR = 300
+# Events of which each is acted on once more whenever it is processed: GitHub gets another answer.
+_ONCE = (ProtectionRuleRequested, CheckRerequested)
 
 
 # What became of a delivery, why, and the deployment that it is about.
@@ -47,6 +63,31 @@ _Result = tuple[Outcome, str, int | None]
 
 
 async def receive(services: Services, delivery_id: int) -> None:
+    try:
+        await _receive(services, delivery_id)
+    except _NOT_OF_THE_DELIVERY:
+        raise
+    except Exception as error:
+        if not await _is_given_up(services, delivery_id, error):
+            raise
+        log.exception("delivery given up")
+
+
+async def _is_given_up(services: Services, delivery_id: int, error: Exception) -> bool:
+    """It is tried again before."""
+    first_line = next(iter(str(error).splitlines()), "")
+    text = services.redactor.text(f"{type(error).__name__}: {first_line}")
+    reason = one_line(f"the relay failed to process it: {text}", _LONGEST_ERROR)
+    async with services.pool.connection() as connection, connection.transaction():
+        failures = await deliveries.failed(connection, delivery_id, reason)
+        if failures < MOST_FAILURES:
+            return False
+        advice = f"given up after {failures} attempts; replay it after an upgrade"
+        await deliveries.finish(connection, delivery_id, "failed", f"{reason} ({advice})")
+    return True
+
+
+async def _receive(services: Services, delivery_id: int) -> None:
     async with services.pool.connection() as connection:
         delivery = await deliveries.read(connection, delivery_id)
         if delivery is None or delivery.outcome is not None:
@@ -63,18 +104,22 @@ async def _process(services: Services, connection: Async, delivery: Delivery) ->
     except UserError as error:
         known: _Result | None = ("failed", str(error), None)
     else:
-        known = _without_effect(services, event)
+        known = _without_effect(services, event, done_before=delivery.done_before)
     if known is not None:
         await deliveries.finish(connection, delivery.id, *known)
         return known
     async with connection.transaction():
-        result = await _act(services, connection, event, delivery)
-        await deliveries.finish(connection, delivery.id, *result)
-    return result
+        outcome, reason, deployment_id = await _act(services, connection, event, delivery)
+        if delivery.done_before and outcome == "ignored":
+            outcome = "done"  # what it had to do was done then
+        await deliveries.finish(connection, delivery.id, outcome, reason, deployment_id)
+    return outcome, reason, deployment_id
 
 
-def _without_effect(services: Services, event: Event) -> _Result | None:
+def _without_effect(services: Services, event: Event, *, done_before: bool) -> _Result | None:
     """None: it may change something."""
+    if done_before and isinstance(event, _ONCE):
+        return "done", "it was answered before", None
     match event:
         case Ping():
             return "done", "the webhook works", None

@@ -1,8 +1,8 @@
 """POST /webhook: verify, store, respond. Parsing a delivery is the worker's.
 
 Source: docs.github.com, "Validating webhook deliveries" and "Best practices for using webhooks".
-Errors: 400 malformed, 401 signature, 413 too large, 415 not JSON, 503 the store does not respond;
-each a JSON object with `error` and `remedy`.
+Errors: 400 malformed, 401 signature, 404 deliveries are pulled and there is no secret, 413 too
+large, 415 not JSON, 503 the store does not respond; each a JSON object with `error` and `remedy`.
 """
 
 import hmac
@@ -10,11 +10,12 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from functools import partial
+from http import HTTPStatus
 from typing import Any
 
 from flask import Blueprint, Response, request
 
-from webhook.errors import HttpError
+from webhook.errors import BadCredentials, HttpError
 from webhook.http import Awaited, BodyRule, environ_key, read_body, wait_for
 from webhook.jobs.inbox import Inbox
 from webhook.store.deliveries import Received, compressed
@@ -48,7 +49,14 @@ def blueprint(inbox: Inbox, secrets: Sequence[str], timing: Timing = DEFAULT_TIM
 
     @bp.post("/webhook")
     def webhook() -> Response:
-        received = _verified(request.environ, keys)
+        if not keys:
+            raise _none_taken()
+        try:
+            received = _verified(request.environ, keys)
+        except HttpError as error:
+            if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:  # its body was not read
+                inbox.doubt("a delivery was not taken")
+            raise
         wait_for(Awaited(partial(inbox.put, received), within, _not_stored))
         body = {"delivery": received.guid, "status": "accepted"}
         if received.event == "ping":
@@ -64,6 +72,16 @@ def blueprint(inbox: Inbox, secrets: Sequence[str], timing: Timing = DEFAULT_TIM
         )
 
     return bp
+
+
+def _none_taken() -> HttpError:
+    return HttpError(
+        404,
+        "this relay takes no deliveries, it pulls them from GitHub",
+        "nothing is lost; to let GitHub send them here as well, set GITPLOY_WEBHOOK_SECRET, and"
+        " GITPLOY_DELIVERIES=webhook to pull only what is missing",
+        code="pulled",
+    )
 
 
 def _verified(environ: Mapping[str, Any], keys: Sequence[bytes]) -> Received:
@@ -112,7 +130,7 @@ def _check_signature(environ: Mapping[str, Any], keys: Sequence[bytes], body: by
     given: str = environ.get("HTTP_X_HUB_SIGNATURE_256", "")
     if not given:
         only_sha1 = "HTTP_X_HUB_SIGNATURE" in environ
-        raise HttpError(
+        raise BadCredentials(
             401,
             "only a SHA-1 signature" if only_sha1 else "the signature is missing",
             "SHA-256 is needed (X-Hub-Signature-256); a newer GitHub Enterprise Server sends it"
@@ -122,7 +140,7 @@ def _check_signature(environ: Mapping[str, Any], keys: Sequence[bytes], body: by
     # Every key is tried, so that the time taken says nothing about which one fits.
     fits = [hmac.compare_digest(_signature(key, body), given.encode()) for key in keys]
     if not any(fits):
-        raise HttpError(
+        raise BadCredentials(
             401,
             "the signature fits none of the secrets",
             "make the webhook's secret in the GitHub App equal to one of GITPLOY_WEBHOOK_SECRET; if"

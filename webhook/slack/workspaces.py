@@ -5,7 +5,7 @@ Errors: `Rejected` where there is none, or several and deploy.yml does not name 
 """
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeVar
 
@@ -46,7 +46,7 @@ class _Configured:
 
 @dataclass(frozen=True, slots=True)
 class _Installed:
-    token: str
+    token: str = field(repr=False)
     at: datetime
     slack: Slack
 

@@ -19,7 +19,7 @@ from urllib.parse import urlencode
 import structlog
 from flask import Blueprint, Request, Response, jsonify, request
 
-from webhook.errors import HttpError
+from webhook.errors import BadCredentials, HttpError
 from webhook.http import BodyRule, ErrorHandling, log_rejection, read_body, with_status
 from webhook.logs import Redactor
 from webhook.security.signing import REPORT_PREFIX, ReportClaims, ReportTokens
@@ -36,10 +36,10 @@ from webhook.timing import Clock, utc_now
 def claims_of(request: Request, tokens: ReportTokens) -> ReportClaims:
     """Reads the token only, not the store."""
     if "Authorization" not in request.headers:
-        raise HttpError(401, "Requires authentication")
+        raise BadCredentials(401, "Requires authentication")
     claims = tokens.read(_token(request))
     if claims is None:
-        raise HttpError(401, "Bad credentials")
+        raise BadCredentials(401, "Bad credentials")
     return claims
 
 

@@ -2,9 +2,9 @@
 
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal, cast
 
 from backports import zstd
@@ -19,6 +19,8 @@ Outcome = Literal["done", "ignored", "failed"]
 # GitHub sent it; the relay fetched it from GitHub's list; or nobody sent it, and it was made from a
 # deployment that GitHub listed.
 Way = Literal["webhook", "pulled", "listed"]
+# An outcome, or that there is none yet.
+State = Literal["waiting", "processed", "ignored", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,8 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
+    """`done_before`: it was processed, and is processed once more, because somebody replays it."""
+
     id: int
     hook_id: int
     guid: str
@@ -43,13 +47,15 @@ class Delivery:
     outcome: Outcome | None
     way: Way
     delivered_at: datetime | None
+    done_before: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class DeliverySummary:
-    """`arrivals` counts how often GitHub sent it. `repo` and what follows are the deployment's, as
-    it is now; `blockers` keep it from starting; `unsent` is why GitHub lacks its newest state.
-    `body`: of one about no deployment, unless it is long."""
+    """`arrivals` counts how often GitHub sent it; `delivered_at` is when it did first, None where
+    that is `received_at`. `failures`: unexpected errors so far. `repo` and what follows are the
+    deployment's, as it is now; `blockers` keep it from starting; `unsent` is why GitHub lacks its
+    newest state. `body`: of one about no deployment, unless it is long."""
 
     id: int
     guid: str
@@ -68,6 +74,21 @@ class DeliverySummary:
     blockers: tuple[Blocker, ...]
     unsent: str | None
     body: bytes
+    way: Way
+    delivered_at: datetime | None
+    failures: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """Which deliveries; what is None or empty selects all. `ignored`: also what the relay ignored,
+    besides deployments, for which somebody may wait."""
+
+    since: datetime | None = None
+    event: str = ""
+    outcome: State | None = None
+    deployment_id: int | None = None
+    ignored: bool = True
 
 
 # A body is stored as a frame of zstd (RFC 8878, which begins with these bytes), or as it came where
@@ -135,14 +156,22 @@ def _columns(batch: Sequence[Received]) -> dict[str, Any]:
     }
 
 
+_READ = (
+    "select id, hook_id, guid, event, body, received_at, outcome, way, delivered_at, done_before"
+    " from deliveries where id = %s"
+)
+
+
 async def read(connection: Async, delivery_id: int) -> Delivery | None:
     cursor = connection.cursor(row_factory=class_row(Delivery), binary=True)
-    await cursor.execute(
-        "select id, hook_id, guid, event, body, received_at, outcome, way, delivered_at"
-        " from deliveries where id = %s",
-        [delivery_id],
-    )
+    await cursor.execute(_READ, [delivery_id])
     delivery = await cursor.fetchone()
+    return delivery and replace(delivery, body=decompressed(delivery.body))
+
+
+def read_sync(connection: Sync, delivery_id: int) -> Delivery | None:
+    cursor = connection.cursor(row_factory=class_row(Delivery), binary=True)
+    delivery = cursor.execute(_READ, [delivery_id]).fetchone()
     return delivery and replace(delivery, body=decompressed(delivery.body))
 
 
@@ -163,17 +192,51 @@ async def finish(
         raise Conflict(f"delivery {delivery_id} was processed by another process")
 
 
+async def failed(connection: Async, delivery_id: int, reason: str) -> int:
+    """Keep why it could not be processed, though it is tried again; how often that was so."""
+    cursor = await connection.execute(
+        "update deliveries set failures = failures + 1, reason = %s"
+        " where id = %s and outcome is null returning failures",
+        [reason, delivery_id],
+    )
+    row = await cursor.fetchone()
+    return row["failures"] if row else 0
+
+
+def dead_letters(connection: Sync, most: int) -> int:
+    """How many could not be processed, counted up to so many."""
+    row = connection.execute(
+        "select count(*) as found from (select from dead_letters limit %s) dead", [most]
+    ).fetchone()
+    return row["found"] if row else 0
+
+
+EVERYTHING = Selection()
 _LONGEST_READ = 1_000_000
-_NEWEST = f"""
+_LAST = 2**63 - 1
+_OUTCOMES: Mapping[State | None, str] = {
+    None: "true",
+    "waiting": "outcome is null and id in (select subject from schedule where task = 'receive')",
+    "processed": "outcome = 'done'",
+    "ignored": "outcome = 'ignored'",
+    "failed": "outcome = 'failed' and id in (select delivery_id from dead_letters)",
+}
+_SELECTED = """
+    id >= %(first)s and id < %(before)s
+    and (%(since)s::timestamptz is null or received_at >= %(since)s)
+    and (%(event)s = '' or event = %(event)s)
+    and (%(id)s::bigint is null or deployment_id = %(id)s)
+    and (%(ignored)s or outcome is distinct from 'ignored' or event = 'deployment')
+"""
+_NEWEST = """
 select found.id, guid, event, received_at, arrivals, outcome, reason, deployment_id, repo,
     environment, ref, sha, phase, status_description,
     case when waiting then blockers else '[]' end as blockers,
     unsent.error as unsent,
-    case when repo is null and length(body) < {_LONGEST_READ} then body else '' end as body
+    case when repo is null and length(body) < {longest} then body else '' end as body,
+    way, delivered_at, failures
 from (
-    select * from deliveries where (%(id)s::bigint is null or deployment_id = %(id)s)
-        and (%(ignored)s or outcome is distinct from 'ignored' or event = 'deployment')
-    order by id desc limit %(limit)s
+    select * from deliveries where {selected} order by id desc limit %(limit)s
 ) found
 left join deployments on deployments.id = deployment_id
 left join lateral (
@@ -190,13 +253,88 @@ order by found.id desc
 
 
 def newest(
-    connection: Sync, limit: int, *, deployment_id: int | None = None, ignored: bool = True
+    connection: Sync, limit: int, selection: Selection = EVERYTHING, *, before: int = _LAST
 ) -> list[DeliverySummary]:
-    """Of one deployment if given; `ignored`: also what the relay ignored, besides deployments, for
-    which somebody may wait."""
+    """The newest first, of those that were stored before that one."""
     cursor = connection.cursor(row_factory=class_row(DeliverySummary), binary=True)
-    cursor.execute(_NEWEST, {"id": deployment_id, "ignored": ignored, "limit": limit})
+    selected = f"{_SELECTED} and {_OUTCOMES[selection.outcome]}"
+    values = {**_values(connection, selection), "before": before, "limit": limit}
+    cursor.execute(_NEWEST.format(longest=_LONGEST_READ, selected=selected), values)
     return [_typed(found) for found in cursor]
+
+
+def summaries(connection: Sync, delivery_ids: Collection[int]) -> list[DeliverySummary]:
+    """The newest first."""
+    cursor = connection.cursor(row_factory=class_row(DeliverySummary), binary=True)
+    query = _NEWEST.format(longest=_LONGEST_READ, selected="id = any(%(ids)s)")
+    cursor.execute(query, {"ids": list(delivery_ids), "limit": len(delivery_ids)})
+    return [_typed(found) for found in cursor]
+
+
+def count_since(connection: Sync, since: datetime) -> int:
+    row = connection.execute(
+        "select count(*) as found from deliveries where id >= %s and received_at >= %s",
+        [_first_since(connection, since), since],
+    ).fetchone()
+    return row["found"] if row else 0
+
+
+def _values(connection: Sync, selection: Selection) -> dict[str, Any]:
+    return {
+        "first": _first_since(connection, selection.since) if selection.since else 0,
+        "since": selection.since,
+        "event": selection.event,
+        "id": selection.deployment_id,
+        "ignored": selection.ignored,
+    }
+
+
+# Of the times of those that are stored at once.
+_DISORDER = timedelta(minutes=5)
+
+
+def _first_since(connection: Sync, since: datetime) -> int:
+    """An id before which none is so new: their order is that of their age, so it is found by
+    halving."""
+    ends = connection.execute(
+        "select (select id from deliveries order by id limit 1) as low,"
+        " (select id from deliveries order by id desc limit 1) as high"
+    ).fetchone()
+    low, high = (ends["low"] or 0, ends["high"] or 0) if ends else (0, 0)
+    while low < high:
+        middle = (low + high) // 2
+        row = connection.execute(
+            "select received_at from deliveries where id > %s order by id limit 1", [middle]
+        ).fetchone()
+        if row is None or row["received_at"] >= since - _DISORDER:
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+# Hook ids are few, and each is found after the one before. What sorts after all GUIDs with that
+# beginning is no letter or digit of one.
+_OF_GUID = """
+with recursive hooks as (
+    (select hook_id from deliveries order by hook_id limit 1)
+    union all
+    select (select hook_id from deliveries where hook_id > hooks.hook_id order by hook_id limit 1)
+    from hooks where hook_id is not null
+)
+select found.id, guid from hooks cross join lateral (
+    select id, guid from deliveries where hook_id = hooks.hook_id
+        and guid >= %(prefix)s and guid < %(prefix)s || 'zzzzzzzz' and starts_with(guid, %(prefix)s)
+    order by guid limit %(limit)s
+) found order by found.id desc limit %(limit)s
+"""
+
+
+def with_guid(connection: Sync, prefix: str, limit: int) -> dict[str, int]:
+    """GUIDs that begin so, each with the id of the newest delivery that has it: another hook may
+    have the same one."""
+    cursor = connection.execute(_OF_GUID, {"prefix": prefix, "limit": limit})
+    return {row["guid"]: row["id"] for row in reversed(cursor.fetchall())}
 
 
 def _typed(found: DeliverySummary) -> DeliverySummary:

@@ -11,6 +11,8 @@ from flask import Flask, Request, Response
 from flask.sessions import NullSession, SessionInterface
 from werkzeug.routing import MapAdapter
 
+from webhook.http import PAGE_HEADERS, PAGE_POLICY
+
 
 class _NoSessions(SessionInterface):
     """One for all requests: whoever writes to it gets an error."""
@@ -20,6 +22,8 @@ class _NoSessions(SessionInterface):
 
 
 _NO_SESSION = NullSession()
+_HTML = "text/html"
+_DEFAULT_HEADERS = {"Content-Security-Policy": PAGE_POLICY, **PAGE_HEADERS}
 
 
 class RelayFlask(Flask):
@@ -32,6 +36,15 @@ class RelayFlask(Flask):
                 return self.full_dispatch_request()
             except Exception as error:  # noqa: BLE001 - as Flask does
                 return self.handle_exception(error)
+
+    def process_response(self, response: Response) -> Response:
+        """Also what Flask itself responds with, such as 405, is shown safely."""
+        response = super().process_response(response)
+        headers = response.headers
+        if headers.get("Content-Type", _HTML).startswith(_HTML):
+            for name, value in _DEFAULT_HEADERS.items():
+                headers.setdefault(name, value)
+        return response
 
     def create_url_adapter(self, request: Request | None) -> MapAdapter | None:
         if request is None:

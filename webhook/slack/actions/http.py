@@ -23,7 +23,14 @@ from slack_sdk.signature import SignatureVerifier
 
 from webhook.config.environments import Config
 from webhook.deployments.actions import ActionRequest
-from webhook.errors import MALFORMED, STORE_UNAVAILABLE, HttpError, UnknownOutcome, UserError
+from webhook.errors import (
+    MALFORMED,
+    STORE_UNAVAILABLE,
+    BadCredentials,
+    HttpError,
+    UnknownOutcome,
+    UserError,
+)
 from webhook.http import BodyRule, read_body
 from webhook.settings import SlackSettings
 from webhook.slack.actions import payloads
@@ -196,7 +203,7 @@ def _check_signature(verifier: SignatureVerifier, body: bytes) -> None:
         valid = False
     if not valid:
         missing = timestamp is None or signature is None
-        raise HttpError(
+        raise BadCredentials(
             401,
             "the signature is missing" if missing else "the signature does not fit, or is too old",
             "make GITPLOY_SLACK_SIGNING_SECRET equal to the Slack app's, and check the clock",

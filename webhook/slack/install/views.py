@@ -23,7 +23,7 @@ from flask import Blueprint, Response, make_response, redirect, render_template,
 from werkzeug.wrappers import Response as Redirect
 
 from webhook.config.environments import Config
-from webhook.errors import HttpError, Rejected, RetryAt, UnknownOutcome
+from webhook.errors import BadCredentials, HttpError, Rejected, RetryAt, UnknownOutcome
 from webhook.http import PAGE_HEADERS, PAGE_POLICY, BodyRule, ErrorHandling, as_page
 from webhook.invocation import COMMAND
 from webhook.security.cipher import Cipher
@@ -52,14 +52,14 @@ NOT_CONFIGURED = partial(
     f" the relay. If there is no app yet, create it with {COMMAND} slack manifest.",
 )
 INVALID_LINK = partial(
-    HttpError,
+    BadCredentials,
     403,
     "This link cannot be used to install the app",
     detail="It is incomplete, was used already, or is older than an hour. A link works once.",
     remedy=f"{_FROM_THE_START}. If a page said that the app is installed, you are done.",
 )
 INVALID_STATE = partial(
-    HttpError,
+    BadCredentials,
     403,
     "This is not a response to an installation that was started here",
     detail="It was used already, came more than ten minutes after the button was pressed, or came"

@@ -16,7 +16,7 @@ from webhook import __version__
 from webhook.config.environments import Config
 from webhook.config.routing import route
 from webhook.deployments.actions import origin_label
-from webhook.errors import HttpError
+from webhook.errors import BadCredentials, HttpError
 from webhook.http import PAGE_HEADERS, PAGE_POLICY, ErrorHandling, as_page
 from webhook.security.signing import LINK_DAYS, Links
 from webhook.settings import Retention
@@ -118,7 +118,7 @@ def _asset(name: str) -> str:
 
 def _require_key(links: Links, deployment_id: int) -> None:
     if not links.opens(request.args.get("key", ""), deployment_id):
-        raise HttpError(
+        raise BadCredentials(
             403,
             "This link does not open the page",
             detail="It is incomplete, belongs to another deployment, or has expired: a link opens"
