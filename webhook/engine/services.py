@@ -17,6 +17,7 @@ from webhook.deployments.actions import OfferedAction
 from webhook.deployments.changelog import Changelog
 from webhook.deployments.phases import FAILED
 from webhook.engine.doubts import Doubts
+from webhook.engine.outages import Outages
 from webhook.gates.contract import Gates
 from webhook.github.client import GitHub
 from webhook.github.tokens import Scope
@@ -90,6 +91,7 @@ class Services:
     gates: Gates
     comparisons: Comparisons
     pacing: Pacing
+    outages: Outages
     pulls: bool
     doubts: Doubts
     commit_files: LRUCache[tuple[int, str], RepositoryFile] = field(
