@@ -1,12 +1,14 @@
 """The worker process: what it works with, and which job does what."""
 
 import asyncio
+import json
 import secrets
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
+from urllib.parse import quote, quote_plus
 
 import aiohttp
 import psycopg
@@ -15,11 +17,13 @@ import structlog
 from handlers import HANDLERS
 from handlers.contract import Handler, HandlerContext
 from handlers.http import Http
-from webhook import __version__
+from webhook import __version__, logs
+from webhook.config.environments import Config
 from webhook.deployments.actions import OfferedAction
 from webhook.engine import automatic
 from webhook.engine.advance import advance
 from webhook.engine.announcements import announce
+from webhook.engine.configs import Configs, Hiding
 from webhook.engine.doubts import Doubts
 from webhook.engine.ends import check_ended
 from webhook.engine.file_checks import check_file
@@ -31,14 +35,16 @@ from webhook.engine.notify import notify
 from webhook.engine.outages import Outages
 from webhook.engine.protection_rules import reject_rule
 from webhook.engine.receive import receive
-from webhook.engine.recovery import list_deployments, recover
+from webhook.engine.recovery import recover
 from webhook.engine.retention import Retention
 from webhook.engine.services import Comparisons, Services
 from webhook.engine.statuses import send_statuses
+from webhook.engine.unreceived import list_deployments
 from webhook.errors import RetryAt
 from webhook.gates import GATES
 from webhook.gates.contract import Gates
 from webhook.github.client import GitHub, ToolsGitHub
+from webhook.jobs import lease
 from webhook.jobs.dispatcher import Dispatcher, Job
 from webhook.jobs.pacing import Pacing
 from webhook.jobs.rescue import Rescue
@@ -48,18 +54,20 @@ from webhook.notifiers.contract import NotifierContext
 from webhook.notifiers.slack import SlackRoom
 from webhook.security.cipher import Cipher
 from webhook.security.signing import Links, ReportTokens
-from webhook.sessions import open_session
+from webhook.sessions import closed_session, open_session
 from webhook.slack.actions.run import run_action
 from webhook.slack.actions.services import ActionServices
 from webhook.slack.identity import Caches, People
 from webhook.slack.rate_limit import RateLimit
 from webhook.slack.response_url import Replies
 from webhook.slack.workspaces import Workspaces
-from webhook.startup import Setup
-from webhook.store import database, deployments
+from webhook.startup import Setup, parse_config
+from webhook.store import database, deployments, restores
 from webhook.store.database import AsyncPool
 from webhook.store.recovery import RECOVER
+from webhook.store.restores import Restore
 from webhook.store.schedule import Task
+from webhook.store.unreceived import LIST_DEPLOYMENTS
 from webhook.store.workers import WorkerProcess
 from webhook.timing import DEFAULT_TIMING, Clock, Timing, utc_now
 
@@ -77,6 +85,7 @@ class _Parts:
     http: aiohttp.ClientSession
     timing: Timing
     clock: Clock
+    restored: Restore | None = None
 
     def services(
         self,
@@ -90,8 +99,11 @@ class _Parts:
         on_unreachable = partial(doubts.add, "GitHub could not be reached")
         github = GitHub(settings, self.http, clock, self._set_installation, on_unreachable)
         people = self._people(github)
+        redactor, tools = Redactor(setup.secrets), Http(self.http, secrets=setup.secrets)
+        hiding = (redactor.hide, logs.redactor.hide, tools.hide)
         return ActionServices(
             config=setup.config,
+            configs=self._configs(handlers, gates, hiding),
             keep=settings.keep,
             pool=self.pool,
             github=github,
@@ -109,8 +121,8 @@ class _Parts:
             actions=actions,
             links=Links(settings.server_url, keys, clock),
             report_tokens=ReportTokens(settings.server_url, keys, clock),
-            handler_context=self._handler_context(github),
-            redactor=Redactor(setup.secrets),
+            handler_context=self._handler_context(github, tools),
+            redactor=redactor,
             machine_id=setup.machine_id,
             timing=timing,
             clock=clock,
@@ -120,9 +132,20 @@ class _Parts:
             comparisons=Comparisons.none_failed(timing, clock),
             pacing=Pacing(timing),
             outages=Outages.none(self.pool, timing, clock),
+            restored=self.restored,
             pulls=settings.deliveries == "pull",
             doubts=doubts,
         )
+
+    def _configs(
+        self, handlers: Mapping[str, type[Handler]], gates: Gates, hiding: Hiding
+    ) -> Configs:
+        source, environ = self.setup.config.source, self.setup.environ
+
+        def parse(text: str) -> Config:
+            return parse_config(text, source, environ, handlers=handlers, gates=gates)
+
+        return Configs(self.pool, Cipher(self.setup.secret_keys), parse, hiding)
 
     async def _set_installation(self, repo_id: int, installation_id: int) -> None:
         async with self.pool.connection() as connection:
@@ -154,15 +177,16 @@ class _Parts:
         server_url = self.setup.settings.server_url
         return NotifierContext(http=self.http, server_url=server_url, clock=self.clock, rooms=rooms)
 
-    def _handler_context(self, github: GitHub) -> HandlerContext:
+    def _handler_context(self, github: GitHub, http: Http) -> HandlerContext:
         setup = self.setup
         return HandlerContext(
             data_dir=setup.settings.data_dir,
             environ=setup.environ,
             secrets=setup.secrets,
-            http=Http(self.http, secrets=setup.secrets),
+            http=http,
             github=ToolsGitHub(github),
             clock=self.clock,
+            require_claim=lease.require,
         )
 
 
@@ -180,9 +204,39 @@ async def open_services(
     """What the jobs work with, for as long as the block lasts."""
     async with (
         database.async_pool(url, CONNECTIONS, timing) as pool,
-        open_session() as http,
+        open_session(lease.require) as http,
     ):
-        yield _Parts(setup, pool, http, timing, clock).services(handlers, gates, actions)
+        async with pool.connection() as connection:
+            restored = await restores.newest(connection)
+        parts = _Parts(setup, pool, http, timing, clock, restored)
+        yield parts.services(handlers, gates, actions)
+
+
+@asynccontextmanager
+async def open_simulation(
+    setup: Setup,
+    url: str,
+    *,
+    actions: Mapping[str, OfferedAction],
+    clock: Clock = utc_now,
+    gates: Gates = GATES,
+) -> AsyncIterator[Services]:
+    """The same for what must have no effect: PostgreSQL refuses to write anything, nobody is
+    called, and it is the same moment all the while. Secrets are hidden in other spellings, too."""
+    now = clock()
+    spellings = {form for secret in setup.secrets for form in _spellings(secret)}
+    async with (
+        database.async_pool(url, CONNECTIONS, read_only=True) as pool,
+        closed_session() as http,
+    ):
+        parts = _Parts(setup, pool, http, DEFAULT_TIMING, lambda: now)
+        services = parts.services(HANDLERS, gates, actions)
+        yield replace(services, redactor=Redactor(spellings))
+
+
+def _spellings(secret: str) -> tuple[str, ...]:
+    """In an address, and in JSON."""
+    return secret, quote(secret, safe=""), quote_plus(secret), json.dumps(secret)[1:-1]
 
 
 async def follow(services: Services, deployment_id: int) -> None:
@@ -211,8 +265,10 @@ def _jobs(services: ActionServices) -> Mapping[Task, Job]:
 
 
 async def _ask_all(services: Services) -> None:
-    """deploy.yml may say something else now. Who is not asked at once is asked a minute later."""
+    """deploy.yml may say something else now. Who is not asked at once is asked a minute later; its
+    text, which what begins from now on keeps, is kept again by `Retention`."""
     try:
+        await services.configs.keep(services.config)
         await ask_all(services)
         await automatic.ask_all(services)
     except (psycopg.Error, OSError) as error:
@@ -222,7 +278,7 @@ async def _ask_all(services: Services) -> None:
 async def _recover(services: Services, dispatcher: Dispatcher) -> None:
     """Whatever was sent while no worker ran."""
     try:
-        await dispatcher.request([RECOVER])
+        await dispatcher.request([RECOVER, LIST_DEPLOYMENTS])
     except (psycopg.Error, OSError):
         services.doubts.add("a worker could not reach the store")
 

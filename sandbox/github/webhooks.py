@@ -101,20 +101,18 @@ def encoded(body: Mapping[str, object]) -> bytes:
 
 class Webhooks:
     """`url` is where the App's events go; nothing is sent while it is empty. `transit` says what
-    happens to each on its way; what `swallows` says is answered with a 200 there, and does not
-    arrive. Deliveries have `large_ids`, and are listed only `listed_after` a while, if a test wants
-    so."""
+    happens to each delivery on its way. Deliveries have `large_ids`, and are listed only
+    `listed_after` a while, if a test wants so."""
 
     def __init__(self, world: World, documents: Documents, auth: Auth, url: str) -> None:
         self.url = url
         self.content_type = "json"
         self.insecure_ssl = "0"
         self.timeout = TIMEOUT
-        self.transit: Callable[[Delivery], Transit] = lambda _: ARRIVES
-        self.swallows: Callable[[Delivery], bool] = lambda _: False
         self.large_ids = False
         self.listed_after = timedelta(0)
         self._cursors = 1
+        self.transit: Callable[[Delivery], Transit] = lambda _: ARRIVES
         self._world = world
         self._documents = documents
         self._auth = auth
@@ -235,9 +233,6 @@ class Webhooks:
         self._world.deliveries.append(delivery)
 
     async def _exchange(self, session: aiohttp.ClientSession, delivery: Delivery) -> None:
-        if self.swallows(delivery):
-            delivery.status, delivery.status_code = "OK", 200
-            return
         async with session.post(
             self.url,
             data=delivery.body,

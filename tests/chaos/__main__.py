@@ -40,6 +40,8 @@ STORMS = {
     ),
     "fuzz": Storm("tests.chaos.fuzz", [["--requests=20000"]]),
     "rotation": Storm("tests.chaos.rotation", [["--pause=0.3"]]),
+    "disk": Storm("tests.chaos.disk", [["--rounds=1", "--lasts=8"]]),
+    "hosts": Storm("tests.chaos.hosts", [["--rounds=1", "--lasts=20"]]),
 }
 
 

@@ -29,7 +29,7 @@ from sandbox.github.model import Delivery, Deployment, Status
 from sandbox.github.webhooks import ARRIVES, Transit
 from sandbox.sandbox import REPOSITORY
 from sandbox.slack.model import Channel, Message
-from tests.chaos.network import Line, State, to_port, to_socket
+from tests.chaos.lines import Line, State, to_port, to_socket
 from tests.chaos.recorded import FINAL, Expected, all_that_is_wrong, key_of
 from tests.chaos.storm import Storm
 from tests.store_proxy import SOCKET
@@ -261,8 +261,7 @@ class OutageStorm(Storm):
         """Of deployments."""
         with psycopg.connect(self.store) as connection:
             return connection.execute(
-                "select task, subject, detail, attempts, due_at from schedule"
-                " where task = any(%s)",
+                "select task, subject, detail, attempts, due_at from schedule where task = any(%s)",
                 [list(FOLLOWED)],
             ).fetchall()
 

@@ -164,9 +164,13 @@ class Environment(Creation):
     @property
     def can_be_held(self) -> bool:
         """By its gates: the relay starts its tool, or GitHub asks the relay before its jobs run."""
-        by_itself = getattr(self.options, "starts_by_itself", False)
         by_rule = getattr(self.options, "held_by_protection_rule", False)
-        return not by_itself or (by_rule and self.protection_rule)
+        return not self.starts_by_itself or (by_rule and self.protection_rule)
+
+    @property
+    def starts_by_itself(self) -> bool:
+        """Its tool starts with GitHub's event, whatever the relay does."""
+        return bool(getattr(self.options, "starts_by_itself", False))
 
     def destinations(self) -> Iterator[tuple[str, Destination]]:
         """Of all notifiers, each with the notifier's name."""
@@ -191,13 +195,14 @@ class File(Strict):
 @dataclass(frozen=True, slots=True)
 class Config:
     """`secrets`: values that came from the process environment; never shown, never stored.
-    `digest`: of the file's text; `source`: its name. `lines`: of each of `envs`, where it has its
-    keys, or the top of the file has them for it."""
+    `text`: of the file; `digest`: of that; `source`: its name. `lines`: of each of `envs`, where it
+    has its keys, or the top of the file has them for it."""
 
     envs: tuple[Environment, ...]
     unrouted: Literal["error", "ignore"] = "error"
     slack_users: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     secrets: frozenset[str] = field(default=frozenset(), repr=False)
+    text: str = field(default="", repr=False)
     digest: str = ""
     source: str = ""
     lines: tuple[Mapping[str, int], ...] = ()

@@ -47,9 +47,9 @@ _AGAIN = timedelta(seconds=15)
 async def received(
     services: Services, connection: Async, event: PullRequestChanged
 ) -> tuple[Outcome, str, None]:
+    if reason := left_out(services, event):
+        return "ignored", reason, None
     repo = event.repository.full_name
-    if not _counts(services, repo):
-        return "ignored", f"no environment of {repo} has repository_file: tighten", None
     new = NewFileCheck(
         repo_id=event.repository.id,
         repo=repo,
@@ -61,6 +61,13 @@ async def received(
     check_id = await file_checks.add(connection, new)
     await schedule.request(connection, [Key("check_file", check_id)])
     return "done", f"pull request {event.number}", None
+
+
+def left_out(services: Services, event: PullRequestChanged) -> str:
+    """Why nothing is checked; "" if it is."""
+    repo = event.repository.full_name
+    counts = _counts(services, repo)
+    return "" if counts else f"no environment of {repo} has repository_file: tighten"
 
 
 async def rerequested(connection: Async, event: CheckRerequested) -> tuple[Outcome, str, None]:

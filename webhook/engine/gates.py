@@ -7,6 +7,7 @@ when something changes.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -40,6 +41,7 @@ RENAMED = "rename"
 _UNSTARTED: Columns = {
     "started_at": None,
     "started_on": None,
+    "config_digest": "",
     "starting": False,
     "deadline": None,
     "start_claimed_until": None,
@@ -71,7 +73,7 @@ async def admit(
         if not await is_current(connection, row, policy):
             raise Conflict(f"the deploy.yml of {row.repo} was changed meanwhile")
         decision = _decide(services, situation)
-        if decision.ready and keys_of(policy.environment, SerializationKeys).serialization:
+        if _takes_turns(policy, decision):
             if newer := superseding(situation.snapshot):
                 return await _supersede(services, connection, row, newer.id, newer.ref)
             if released := await _newer_released(services, connection, situation):
@@ -80,6 +82,40 @@ async def admit(
         if decision.blockers:
             return await _hold(services, connection, row, environment, decision)
         return await _let_start(services, connection, row, start)
+
+
+def _takes_turns(policy: Policy, decision: Decision) -> bool:
+    return decision.ready and keys_of(policy.environment, SerializationKeys).serialization
+
+
+@dataclass(frozen=True, slots=True)
+class Foreseen:
+    """What `admit` would do. `transition` and `columns`: what the row would become; None: it would
+    start."""
+
+    decision: Decision
+    transition: Transition | None
+    columns: Columns
+
+
+async def foresee(
+    services: Services,
+    connection: Async,
+    row: DeploymentRow,
+    environment: Environment,
+    policy: Policy,
+) -> Foreseen:
+    """Of a row that need not be in the store; nothing is changed."""
+    situation = await gates.imagine(connection, row, policy, services.clock())
+    decision = _decide(services, situation)
+    if _takes_turns(policy, decision):
+        if newer := superseding(situation.snapshot):
+            return Foreseen(decision, *_superseded(newer.id, newer.ref))
+        if released := await _newer_released(services, connection, situation):
+            decision = _way_given(released)
+    if not decision.blockers:
+        return Foreseen(decision, None, {})
+    return Foreseen(decision, *_held(services, row, environment, decision))
 
 
 async def _let_start(
@@ -243,9 +279,13 @@ async def _supersede(
 ) -> DeploymentRow:
     """The newest that nothing else blocks goes next."""
     log.info("superseded", superseded=row.id, by=by)
-    transition = Transition(Phase.SUPERSEDED, f"Superseded by deployment {by} ({ref})")
-    columns: Columns = {**_UNSTARTED, "superseded_by": by}
+    transition, columns = _superseded(by, ref)
     return await transitions.announce(services, connection, row, transition, columns=columns)
+
+
+def _superseded(by: int, ref: str) -> tuple[Transition, Columns]:
+    transition = Transition(Phase.SUPERSEDED, f"Superseded by deployment {by} ({ref})")
+    return transition, {**_UNSTARTED, "superseded_by": by}
 
 
 async def _supersede_older(
@@ -291,13 +331,17 @@ async def _give_way(
     newer: Neighbour,
 ) -> DeploymentRow:
     """It is not superseded yet: the newer one may have been deleted on GitHub."""
-    reason = f"Waits for deployment {newer.id} ({newer.ref}), which is newer, to start"
-    decision = Decision((Blocker(gate=ONE_AT_A_TIME, reason=reason),))
+    decision = _way_given(newer)
     if decision.blockers != row.blockers:  # once: it may be away for minutes
         await ask_again(connection, [newer.id])
         if row.blockers:  # GitHub need not hear of a moment
             return await deployments.change(connection, row, blockers=decision.blockers)
     return await _hold(services, connection, row, environment, decision)
+
+
+def _way_given(newer: Neighbour) -> Decision:
+    reason = f"Waits for deployment {newer.id} ({newer.ref}), which is newer, to start"
+    return Decision((Blocker(gate=ONE_AT_A_TIME, reason=reason),))
 
 
 async def _hold(
@@ -307,35 +351,39 @@ async def _hold(
     environment: Environment,
     decision: Decision,
 ) -> DeploymentRow:
-    blockers, now = decision.blockers, services.clock()
-    if decision.denied:
-        denied = [one for one in blockers if one.denies]
-        return await _end(services, connection, row, _described(row, denied, now))
-    if now >= _waits_until(services, row, environment):
-        waited = durations.write(environment.wait_limit.total_seconds())
-        text = _described(row, blockers, now, f"Gave up after waiting {waited}: ")
-        return await _end(services, connection, row, text)
+    blockers = decision.blockers
+    transition, columns = _held(services, row, environment, decision)
+    if transition.phase.final:
+        return await transitions.announce(services, connection, row, transition, columns=columns)
     if blockers == row.blockers:
         return row
     log.info("held back", gates=[one.gate for one in blockers])
     if not row.blockers:
         await _notify_earlier(services, connection, row)
-    asks, held = _asks_anew(row.blockers, blockers), _for_person(blockers)
-    text = _described(row, blockers, now)
-    transition = Transition(row.phase, text, held=held, asked_before=not asks)
+    asks, held = not transition.asked_before, transition.held
     # What is new may be beyond the 140 characters; whoever reads those has read them.
     reads_anew = transitions.counts(row, row.phase, transition.description)
     is_news = reads_anew or asks or held != _for_person(row.blockers)
     write = transitions.announce if is_news else transitions.apply
-    columns: Columns = {**_UNSTARTED, "blockers": blockers}
     return await write(services, connection, row, transition, columns=columns)
 
 
-async def _end(
-    services: Services, connection: Async, row: DeploymentRow, description: str
-) -> DeploymentRow:
-    transition = Transition(Phase.ERROR, description)
-    return await transitions.announce(services, connection, row, transition, columns=_UNSTARTED)
+def _held(
+    services: Services, row: DeploymentRow, environment: Environment, decision: Decision
+) -> tuple[Transition, Columns]:
+    """How it waits, or ends: refused, or after too long a wait."""
+    blockers, now = decision.blockers, services.clock()
+    if decision.denied:
+        denied = [one for one in blockers if one.denies]
+        return Transition(Phase.ERROR, _described(row, denied, now)), _UNSTARTED
+    if now >= _waits_until(services, row, environment):
+        waited = durations.write(environment.wait_limit.total_seconds())
+        text = _described(row, blockers, now, f"Gave up after waiting {waited}: ")
+        return Transition(Phase.ERROR, text), _UNSTARTED
+    asks, held = _asks_anew(row.blockers, blockers), _for_person(blockers)
+    text = _described(row, blockers, now)
+    transition = Transition(row.phase, text, held=held, asked_before=not asks)
+    return transition, {**_UNSTARTED, "blockers": blockers}
 
 
 async def _notify_earlier(services: Services, connection: Async, row: DeploymentRow) -> None:

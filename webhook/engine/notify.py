@@ -6,7 +6,7 @@ a success after a failure are urgent, because nobody is notified of an edit. Whe
 be edited, each change is a message of its own.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -20,6 +20,7 @@ from webhook.config.routing import route
 from webhook.deployments.actions import Snapshot, offered_buttons, origin_label
 from webhook.deployments.approvals import Approval
 from webhook.deployments.automatic import ORIGINS, cause_of
+from webhook.deployments.lateness import Lateness, late_by
 from webhook.deployments.notice import DeploymentNotice, NoticeApproval, NoticeEntry
 from webhook.deployments.phases import FAILED, Phase, entry_phase, phase_of
 from webhook.engine.changelogs import changelog_of
@@ -28,6 +29,7 @@ from webhook.engine.outages import Destination
 from webhook.engine.outbox import Outbox
 from webhook.engine.policy import kept_policy
 from webhook.engine.promotions import promotion_of
+from webhook.engine.restored import precedes_restore
 from webhook.engine.services import Services, log_about
 from webhook.errors import Gone, Rejected, RetryAt, UnknownOutcome
 from webhook.gates.approval import answers, review_of
@@ -58,11 +60,11 @@ async def notify(services: Services, deployment_id: int, destination: str) -> No
         found = await notices.read(
             connection, deployment_id, destination=destination, purpose=purpose
         )
+        targets = await services.targets(connection, found[0]) if found else []
     if found is None:
         return
     row, context = found
     log_about(row)
-    targets = services.targets(row.repo, row.environment)
     target = next((one for one in targets if one.name == destination), None)
     target = target or _unlisted(services, row, destination, context)
     if target is None or not (target.main or row.phase in FAILED):
@@ -176,19 +178,38 @@ class Notification:
             if len(sent) >= MOST_REPLIES:
                 return
             self._wait_for_more(included[0].at)
-        entries = tuple(notice_entry(one) for one in included)
-        message = Message(
-            purpose=purpose,
-            about=self.notice,
-            entries=entries,
-            parent=Ref.from_json(parent.ref) if parent and parent.ref else None,
-            urgent=urgent,
-        )
+        message = self._row_message(purpose, included, parent)
         shown = await self._follow(message, waiting, attempted or last, parent)
         if shown.over and len(covered) < len(new):
             raise RetryAt(
                 "more has happened since the first attempt to send that message", self._now()
             )
+
+    def _row_message(
+        self, purpose: Purpose, included: Sequence[News], parent: Entry | None
+    ) -> Message:
+        return Message(
+            purpose=purpose,
+            about=self.notice,
+            entries=tuple(notice_entry(one) for one in included),
+            parent=Ref.from_json(parent.ref) if parent and parent.ref else None,
+            urgent=self._is_urgent(included),
+        )
+
+    def foreseen(self) -> Iterator[Message]:
+        """What would be sent now of one of which nothing was sent yet."""
+        if not self.target.main:
+            if self.row.phase in FAILED:
+                yield Message(purpose="alert", about=self.notice)
+            return
+        included = self._included(self.context.news)
+        if not self.notifier.edits:
+            if included:
+                yield self._row_message("main", included, None)
+        elif self.target.destination.accepts(self.row.phase):
+            yield Message(purpose="main", about=self.notice)
+            if self.notifier.threads and included:
+                yield self._row_message("reply", included, None)
 
     async def _extend(self, waiting: Entry, last: int) -> Entry:
         async with self.services.pool.connection() as connection:
@@ -232,6 +253,8 @@ class Notification:
         )
         if entry.over:
             return entry
+        if existing is None and precedes_restore(self.services, self.row):
+            entry = await self._doubted(entry)
         timing = self.services.timing
         write = MessageWrite(
             self.services, entry, self.notifier, Form(message), self._key(entry), self._rejections
@@ -250,6 +273,12 @@ class Notification:
         log.info("message sent", destination=self.target.name, purpose=message.purpose)
         await self.services.outages.got_through(Destination(self.target.name), self.row.phase_at)
         return sent
+
+    async def _doubted(self, entry: Entry) -> Entry:
+        """It may have been sent after the backup from which the store was restored."""
+        assert self.services.restored
+        async with self.services.pool.connection() as connection:
+            return await outbox.keep_doubted(connection, entry, self.services.restored.backup_at)
 
     async def _edit_rejected(self, entry: Entry, error: Rejected) -> None:
         """The error is kept for the page and for `check`; it is retried now and then."""
@@ -362,6 +391,7 @@ async def build_notice(
         superseded_by_url=services.links.page(row.repo, row.superseded_by)
         if row.superseded_by
         else "",
+        late=_late(row),
     )
     if not services.actions_enabled or row.requested_at is None:
         return notice
@@ -371,6 +401,13 @@ async def build_notice(
         services.actions.values(), _snapshot(services, row, context, notice), notice
     )
     return replace(notice, actions=buttons)
+
+
+def _late(row: DeploymentRow) -> str:
+    """Of one that was run all the same."""
+    if row.lateness is not Lateness.LATE or row.requested_at is None:
+        return ""
+    return f"arrived {late_by(row.requested_at - row.created_at)} late"
 
 
 def notice_entry(entry: News) -> NoticeEntry:
@@ -404,12 +441,13 @@ async def _approvals(
 ) -> tuple[NoticeApproval, ...]:
     """To this deployment; and those to earlier ones of its commit that counted when it started."""
     given, at = context.approvals, row.started_at or services.clock()
-    environment = route(services.config, row.repo, row.environment) if given else None
-    if environment is None:
-        counted: tuple[Approval, ...] = ()
-    else:
-        async with services.pool.connection() as connection:
-            policy = await kept_policy(services, connection, row, environment)
+    if not given:
+        return ()
+    counted: tuple[Approval, ...] = ()
+    async with services.pool.connection() as connection:
+        environment = await services.environment_of(connection, row)
+        policy = environment and await kept_policy(services, connection, row, environment)
+    if policy:
         counted = answers(review_of(policy.environment), row.id, row.sha, given, at).yes
     return tuple(
         NoticeApproval(login=one.login, approved=one.approved, at=one.at, comment=one.comment)
@@ -431,6 +469,7 @@ def _snapshot(
         waits_for_approval=waits_for_approval(row),
         overridable=row.ended_at is None and _is_overridable(services, row),
         promotable=notice.promotion is not None,
+        missed=context.missed,
     )
 
 

@@ -81,12 +81,20 @@ async def recent_policy(
 
 
 async def kept_policy(
-    services: Services, connection: Async, row: DeploymentRow, environment: Environment
+    services: Services,
+    connection: Async,
+    row: DeploymentRow,
+    environment: Environment,
+    *,
+    rollback: bool | None = None,
 ) -> FilePolicy:
-    """By the repository's file as the store has it."""
+    """By the repository's file as the store has it. `rollback`: of one that is not there yet,
+    whether it would count as one."""
     if not tightens(environment):
         return FilePolicy(environment)
-    subject = await _subject(connection, row)
+    subject = _Subject(row.environment, row.sha, rollback=bool(rollback))
+    if rollback is None:
+        subject = await _subject(connection, row)
     kept = await store.read(connection, row.repo_id, (row.sha,))
     return await _policy(services, subject, environment, Fetched(kept))
 

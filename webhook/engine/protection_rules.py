@@ -32,6 +32,8 @@ from webhook.text import one_line
 
 log = structlog.get_logger()
 
+# The description of one that waits with its job.
+ASKED = "GitHub asks whether its job may run"
 FOREIGN_CALLBACK = (
     "deployment_callback_url is not that of a run of this repository at GITPLOY_GITHUB_BASE_URL,"
     " and was not called"
@@ -41,7 +43,7 @@ FOREIGN_CALLBACK = (
 async def received(
     services: Services, connection: Async, event: ProtectionRuleRequested, delivery: Delivery
 ) -> tuple[Outcome, str, int | None]:
-    run_id = _run_id(services, event)
+    run_id = run_of(services, event)
     if run_id is None:
         log.warning("protection rule not answered", callback=one_line(event.callback_url, 300))
         return "failed", FOREIGN_CALLBACK, event.deployment.id if event.deployment else None
@@ -63,13 +65,27 @@ async def received(
     return "done", f"run {run_id} waits for the gates", row.id
 
 
-def _run_id(services: Services, event: ProtectionRuleRequested) -> int | None:
+def run_of(services: Services, event: ProtectionRuleRequested) -> int | None:
+    """None: its answer would go elsewhere."""
     api, repo = services.github.api_url, event.repository.full_name
     return github_rules.run_of(event.callback_url, api, repo)
 
 
 async def _refusal(services: Services, connection: Async, event: ProtectionRuleRequested) -> str:
     """Why it is rejected without asking any gate; "" if it is not."""
+    if reason := refusal(services, event):
+        return reason
+    assert event.deployment is not None
+    row = await deployments.read(connection, event.deployment.id)
+    if row is not None and row.requested_at is not None and not row.watched:
+        return f"The relay itself runs deployment {row.id}"
+    if row is not None and row.phase.final:
+        return f"Deployment {row.id} has ended already ({row.phase}); run the job again"
+    return ""
+
+
+def refusal(services: Services, event: ProtectionRuleRequested) -> str:
+    """The same, as far as deploy.yml and the event say it."""
     deployment, repo = event.deployment, event.repository.full_name
     environment = route(services.config, repo, event.environment)
     if environment is None or not environment.protection_rule:
@@ -79,11 +95,6 @@ async def _refusal(services: Services, connection: Async, event: ProtectionRuleR
             "GitHub has created no deployment for this job, which the gates need; leave"
             " 'deployment: false' out of its environment"
         )
-    row = await deployments.read(connection, deployment.id)
-    if row is not None and row.requested_at is not None and not row.watched:
-        return f"The relay itself runs deployment {row.id}"
-    if row is not None and row.phase.final:
-        return f"Deployment {row.id} has ended already ({row.phase}); run the job again"
     return ""
 
 
@@ -137,7 +148,7 @@ async def _wait(
         "production": row.production if production is None else production,
     }
     if follows(row.phase, Phase.QUEUED):
-        transition = Transition(Phase.QUEUED, "GitHub asks whether its job may run")
+        transition = Transition(Phase.QUEUED, ASKED)
         row = await transitions.apply(services, connection, row, transition, columns=columns)
     else:
         row = await deployments.change(connection, row, **columns)
@@ -194,7 +205,7 @@ async def reject_rule(services: Services, delivery_id: int) -> None:
             return
         event = events.parse(delivery.event, delivery.body)
         assert isinstance(event, ProtectionRuleRequested)
-        run_id = _run_id(services, event)
+        run_id = run_of(services, event)
         reason = await _refusal(services, connection, event)
         entry = await outbox.entry_of(
             connection, "protection_rule", None, purpose="rejected", position=delivery.id

@@ -30,12 +30,12 @@ async def pushed(
         await policy.changed(services, connection, event.repository.id)
     if not event.sha:
         return "ignored", f"{ref} was deleted", None
-    wanted = list(_deployed_on(services.config, event))
+    wanted = list(deployed_on(services.config, event))
     if not wanted:
         return "ignored", f"no environment is deployed for a push to {ref}", None
     marker = event.skips_deployment
     found = [
-        _described(one)
+        described(one)
         for one in wanted
         if await automatic.propose(
             services, connection, replace(_proposal(event, one.name, marker), at=received_at)
@@ -50,7 +50,7 @@ async def pushed(
     return "done", f"{event.sha[:7]} is deployed to {names} once it may be", None
 
 
-def _deployed_on(config: Config, event: Pushed) -> Iterator[Environment]:
+def deployed_on(config: Config, event: Pushed) -> Iterator[Environment]:
     repo = event.repository.full_name
     for environment in config.envs:
         # One with a pattern for a name is many; deploy.yml is refused where that has the key.
@@ -69,7 +69,7 @@ def _may_be_deployed_on(environment: Environment, event: Pushed) -> bool:
     return tightens(environment) and not event.skips_deployment
 
 
-def _described(environment: Environment) -> str:
+def described(environment: Environment) -> str:
     name = one_line(environment.name, 60)
     return name if environment.auto_deploy_on else f"{name} (if its repository's file says so)"
 

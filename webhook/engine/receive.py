@@ -5,14 +5,30 @@ kept as `failed` with the reason, until somebody replays it. What is not the del
 store or GitHub is away, another process was quicker) is retried for as long as it lasts.
 """
 
+from dataclasses import replace
+
 import psycopg
 import structlog
 from psycopg.errors import ReadOnlySqlTransaction
 
-from webhook.config.creators import DEFAULT_CREATORS, left_alone_message, takes
-from webhook.config.routing import matches_any, no_route_message, route
-from webhook.deployments.phases import Phase, follows, phase_of
-from webhook.engine import file_checks, protection_rules, pushes, transitions
+from webhook.config.routing import matches_any
+from webhook.deployments.lateness import Lateness
+from webhook.deployments.phases import follows
+from webhook.engine import file_checks, lateness, protection_rules, pushes, transitions
+from webhook.engine.acceptance import (
+    ACTIONS,
+    WATCHED,
+    Acceptance,
+    Result,
+    accept,
+    is_followed,
+    judge,
+    left_alone,
+    request_of,
+    transition_of,
+    without_effect,
+)
+from webhook.engine.lateness import Ended, Late, Missed, Resumed, Unknown, Verdict
 from webhook.engine.policy import kept_policy
 from webhook.engine.promotions import chained_in, promote_next, promoted_from
 from webhook.engine.services import Services
@@ -24,9 +40,7 @@ from webhook.github.events import (
     CheckRerequested,
     DeploymentCreated,
     Event,
-    Ignored,
     InstallationChanged,
-    Ping,
     ProtectionRuleRequested,
     PullRequestChanged,
     StatusCreated,
@@ -43,8 +57,6 @@ log = structlog.get_logger()
 
 # Of a deployment to a protected environment, until somebody approves it.
 HELD_ON_GITHUB = "waiting"
-# The handler whose runs GitHub reports by itself.
-ACTIONS = "github-actions"
 # So often the relay repeats what it says of one that waits: another bot may do the same.
 MOST_CONTRADICTED = 5
 # After so many unexpected errors a delivery is given up: with the pauses of its job, some minutes.
@@ -56,10 +68,6 @@ _NOT_OF_THE_DELIVERY = (
 _LONGEST_ERROR = 300
 # Events of which each is acted on once more whenever it is processed: GitHub gets another answer.
 _ONCE = (ProtectionRuleRequested, CheckRerequested)
-
-
-# What became of a delivery, why, and the deployment that it is about.
-_Result = tuple[Outcome, str, int | None]
 
 
 async def receive(services: Services, delivery_id: int) -> None:
@@ -93,51 +101,73 @@ async def _receive(services: Services, delivery_id: int) -> None:
         if delivery is None or delivery.outcome is not None:
             return
         structlog.contextvars.bind_contextvars(delivery=delivery.guid, github_event=delivery.event)
-        outcome, reason, deployment_id = await _process(services, connection, delivery)
+        event = _parsed(delivery)
+        if not lateness.may_be_late(services, event):
+            _log(await _process(services, connection, delivery, event))
+            return
+    assert isinstance(event, DeploymentCreated)
+    # Without a connection, and without a transaction: GitHub may take its time.
+    verdict = await lateness.examine(services, delivery, event)
+    async with services.pool.connection() as connection:
+        _log(await _process(services, connection, delivery, event, verdict))
+
+
+def _parsed(delivery: Delivery) -> Event | UserError:
+    try:
+        return events.parse(delivery.event, delivery.body)
+    except UserError as error:
+        return error
+
+
+def _log(result: Result) -> None:
+    outcome, reason, deployment_id = result
     write = log.debug if outcome == "ignored" else log.info
     write("delivery processed", outcome=outcome, reason=reason, deployment=deployment_id)
 
 
-async def _process(services: Services, connection: Async, delivery: Delivery) -> _Result:
-    try:
-        event = events.parse(delivery.event, delivery.body)
-    except UserError as error:
-        known: _Result | None = ("failed", str(error), None)
+async def _process(
+    services: Services,
+    connection: Async,
+    delivery: Delivery,
+    event: Event | UserError,
+    verdict: Verdict | None = None,
+) -> Result:
+    """`verdict`: on a deployment of which the relay learns late."""
+    if isinstance(event, UserError):
+        known: Result | None = ("failed", str(event), None)
+    elif isinstance(verdict, Unknown):
+        known = (verdict.outcome, verdict.reason, None)
     else:
-        known = _without_effect(services, event, done_before=delivery.done_before)
+        known = _already_answered(delivery, event) or without_effect(services, event)
     if known is not None:
         await deliveries.finish(connection, delivery.id, *known)
         return known
+    assert not isinstance(event, UserError)
+    assert not isinstance(verdict, Unknown)
     async with connection.transaction():
-        outcome, reason, deployment_id = await _act(services, connection, event, delivery)
+        outcome, reason, deployment_id = await _act(services, connection, event, delivery, verdict)
         if delivery.done_before and outcome == "ignored":
             outcome = "done"  # what it had to do was done then
         await deliveries.finish(connection, delivery.id, outcome, reason, deployment_id)
     return outcome, reason, deployment_id
 
 
-def _without_effect(services: Services, event: Event, *, done_before: bool) -> _Result | None:
-    """None: it may change something."""
-    if done_before and isinstance(event, _ONCE):
+def _already_answered(delivery: Delivery, event: Event) -> Result | None:
+    if delivery.done_before and isinstance(event, _ONCE):
         return "done", "it was answered before", None
-    match event:
-        case Ping():
-            return "done", "the webhook works", None
-        case Ignored(reason):
-            return "ignored", reason, None
-        case StatusCreated():
-            deployment_id = event.deployment.id
-            if services.links.is_entry_url(event.status.log_url, deployment_id):
-                return "ignored", "a status of our own", deployment_id
     return None
 
 
 async def _act(  # noqa: PLR0911 - one for each event
-    services: Services, connection: Async, event: Event, delivery: Delivery
-) -> _Result:
+    services: Services,
+    connection: Async,
+    event: Event,
+    delivery: Delivery,
+    verdict: Missed | Ended | Resumed | Late | None,
+) -> Result:
     match event:
         case DeploymentCreated():
-            return await _deployment_created(services, connection, event, delivery.guid)
+            return await _deployment_created(services, connection, event, delivery.guid, verdict)
         case ProtectionRuleRequested():
             return await protection_rules.received(services, connection, event, delivery)
         case StatusCreated():
@@ -158,46 +188,63 @@ async def _act(  # noqa: PLR0911 - one for each event
 
 
 async def _deployment_created(
-    services: Services, connection: Async, event: DeploymentCreated, guid: str
-) -> tuple[Outcome, str, int]:
-    if _is_left_alone(services, event):
-        return "ignored", left_alone_message(event.deployment), event.deployment.id
+    services: Services,
+    connection: Async,
+    event: DeploymentCreated,
+    guid: str,
+    verdict: Missed | Ended | Resumed | Late | None,
+) -> Result:
+    if reason := left_alone(services, event):
+        return "ignored", reason, event.deployment.id
     row = await deployments.get_or_create(
         connection, event.deployment, event.repository, event.installation_id
     )
     _log_about(row)
-    if row.requested_at is not None:
+    accepted = accept(services, event, row)
+    environment = accepted.environment
+    if accepted.verdict == "known":
         await protection_rules.keep_asker(connection, row, event)
-        return "ignored", "this deployment was requested before", row.id
-    environment = route(services.config, row.repo, row.environment)
-    if environment is None and (event.watched or services.config.unrouted == "ignore"):
-        return "ignored", no_route_message(services.config, row.repo, row.environment), row.id
+    if accepted.verdict in ("known", "unrouted"):
+        return "ignored", accepted.reason, row.id
     production = None
     if environment is not None:
         policy = await kept_policy(services, connection, row, environment)
         production = policy.environment.production_environment
-    requested: deployments.Columns = {
-        "requested_at": services.clock(),
-        "delivery": guid,
-        "watched": event.watched,
-        **protection_rules.asker_of(event),
-        "production": row.production if production is None else production,
-    }
+    requested = request_of(services, event, accepted, guid, production)
     await _notify_others(services, connection, row)
-    if row.phase.final:
+    if accepted.verdict == "ended":
         await _set_requested(services, connection, row, requested)
-        return "ignored", f"this deployment has ended already ({row.phase})", row.id
-    if environment is None:
-        message = no_route_message(services.config, row.repo, row.environment)
-        transition = Transition(Phase.ERROR, message)
-        await transitions.announce(services, connection, row, transition, columns=requested)
-    elif event.watched:
-        await _watch(services, connection, row, requested)
-        return "done", "watched: a GitHub Actions workflow deploys it", row.id
+        return "ignored", accepted.reason, row.id
+    if isinstance(verdict, Missed | Ended | Resumed):
+        reason = await lateness.apply(services, connection, row, verdict, requested)
     else:
-        requested["handler"] = environment.handler
-        await _accept(services, connection, row, requested)
-    return "done", "", row.id
+        reason = await _begin(services, connection, row, accepted, requested, late=verdict)
+    return "done", reason, row.id
+
+
+async def _begin(
+    services: Services,
+    connection: Async,
+    row: DeploymentRow,
+    accepted: Acceptance,
+    requested: deployments.Columns,
+    *,
+    late: Late | None,
+) -> str:
+    """Returns what is recorded of its delivery."""
+    transition = transition_of(accepted)
+    if accepted.verdict == "refused":
+        await transitions.announce(services, connection, row, transition, columns=requested)
+        return ""
+    if accepted.verdict == "watched":
+        await _watch(services, connection, row, transition, requested)
+        return WATCHED
+    if late is not None:
+        requested["lateness"] = Lateness.LATE
+        description = f"Accepted (next: {requested['handler']}); {late.note}"
+        transition = replace(transition, description=description)
+    await _accept(services, connection, row, transition, requested)
+    return late.note if late else ""
 
 
 async def _notify_others(services: Services, connection: Async, row: DeploymentRow) -> None:
@@ -211,38 +258,35 @@ async def _notify_others(services: Services, connection: Async, row: DeploymentR
         await schedule.request(connection, [], notified=others)
 
 
-def _is_left_alone(services: Services, event: DeploymentCreated | StatusCreated) -> bool:
-    """Its creator deploys it, too. A job of GitHub Actions does as well, and is watched."""
-    deployment = event.deployment
-    if event.watched or services.github.is_this_app(deployment.app):
-        return False
-    environment = route(services.config, event.repository.full_name, deployment.environment)
-    return not takes(environment.creators if environment else DEFAULT_CREATORS, deployment)
-
-
 def _log_about(row: DeploymentRow) -> None:
     """Besides the delivery at hand, which need not be the one that created the deployment."""
     structlog.contextvars.bind_contextvars(deployment=row.id, environment=row.environment)
 
 
 async def _watch(
-    services: Services, connection: Async, row: DeploymentRow, requested: deployments.Columns
+    services: Services,
+    connection: Async,
+    row: DeploymentRow,
+    transition: Transition,
+    requested: deployments.Columns,
 ) -> None:
-    if follows(row.phase, Phase.QUEUED):
-        transition = Transition(Phase.QUEUED, "A GitHub Actions workflow deploys it")
+    if follows(row.phase, transition.phase):
         await transitions.apply(services, connection, row, transition, columns=requested)
     else:
         await _set_requested(services, connection, row, requested)
 
 
 async def _accept(
-    services: Services, connection: Async, row: DeploymentRow, requested: deployments.Columns
+    services: Services,
+    connection: Async,
+    row: DeploymentRow,
+    transition: Transition,
+    requested: deployments.Columns,
 ) -> None:
     follow = schedule.Key("advance", row.id)
-    if follows(row.phase, Phase.QUEUED):
-        queued = Transition(Phase.QUEUED)
+    if follows(row.phase, transition.phase):
         await transitions.announce(
-            services, connection, row, queued, columns=requested, also=[follow]
+            services, connection, row, transition, columns=requested, also=[follow]
         )
     else:
         await _set_requested(services, connection, row, requested)
@@ -263,17 +307,15 @@ async def _status_created(
     services: Services, connection: Async, event: StatusCreated
 ) -> tuple[Outcome, str, int]:
     status = event.status
-    if _is_left_alone(services, event) and not await _is_requested(connection, event):
-        return "ignored", left_alone_message(event.deployment), event.deployment.id
+    reason = left_alone(services, event)
+    if reason and not await _is_requested(connection, event):
+        return "ignored", reason, event.deployment.id
     row = await deployments.get_or_create(
         connection, event.deployment, event.repository, event.installation_id, status.created_at
     )
     _log_about(row)
-    phase = phase_of(status.state)
-    # What others report of one that its gates hold back is no truth: anybody who may push could say
-    # that it is done.
-    waits = (bool(row.blockers) or row.waits_for_rule) and not row.phase.final
-    counted = phase is not None and follows(row.phase, phase) and not waits
+    judgement = judge(row, status)
+    phase, waits, counted = judgement.phase, judgement.waits, judgement.counts
     description = one_line(status.description)
     entry = timeline.NewEntry(
         actor=status.creator or "somebody",
@@ -324,11 +366,8 @@ async def _workflow_run_updated(
     envs = [one for one in services.config.envs if matches_any(one.repos, repository.full_name)]
     if event.ended and any(one.protection_rule for one in envs):
         await protection_rules.run_ended(services, connection, repository.id, event.run_id)
-    used = any(one.handler == ACTIONS for one in envs)
-    ours = event.event in ("deployment", "workflow_dispatch")
-    if not used or not (
-        ours or await tool_events.knows_run(connection, repository.id, event.run_id)
-    ):
+    followed_there, ours = await is_followed(services, connection, event)
+    if not followed_there:
         return "ignored", "this workflow run belongs to no deployment", None
     newer = await tool_events.keep(
         connection, repository.id, event.subject, event.document, services.clock()

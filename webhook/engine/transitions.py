@@ -4,14 +4,16 @@ Nothing else writes a phase.
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 from handlers import durations
 from handlers.contract import Run, State
-from webhook.deployments.phases import Phase, follows
+from webhook.deployments.phases import Phase, follows, phase_of
 from webhook.engine.promotions import chained_in, promote_next, promoted_from
 from webhook.engine.services import Services
 from webhook.errors import Conflict
+from webhook.github.events import DeploymentStatus
 from webhook.logs import Redactor
 from webhook.store import actions, deployments, protection_rules, schedule, timeline
 from webhook.store.database import Async
@@ -322,11 +324,12 @@ async def _add_status(
         kind = "rejected" if row.phase.final else "comment"
         await _add_answer(connection, row, kind, held=held, asked_before=asked_before)
         return
-    entry = _entry(row, held=held, asked_before=asked_before)
+    entry = own_entry(row, held=held, asked_before=asked_before)
     await timeline.add_status(connection, row.id, entry)
 
 
-def _entry(row: DeploymentRow, *, held: bool, asked_before: bool) -> timeline.NewEntry:
+def own_entry(row: DeploymentRow, *, held: bool, asked_before: bool) -> timeline.NewEntry:
+    """Of the row's state, in its timeline and for GitHub."""
     return timeline.NewEntry(
         actor="relay",
         state=row.phase.on_github,
@@ -346,7 +349,7 @@ async def _add_answer(
     asked_before: bool = False,
 ) -> None:
     """What was let through before is not rejected any more."""
-    entry = _entry(row, held=held, asked_before=asked_before)
+    entry = own_entry(row, held=held, asked_before=asked_before)
     if kind != "approved" and row.started_at is not None:
         await timeline.add(connection, row.id, entry)
         return
@@ -378,6 +381,35 @@ async def apply(
     return row
 
 
+async def take_over(
+    services: Services,
+    connection: Async,
+    row: DeploymentRow,
+    status: DeploymentStatus,
+    columns: deployments.Columns,
+) -> None:
+    """It has ended with that status, before the relay knew of it: nobody is notified of what is
+    over, and nothing is promoted by it once more."""
+    phase = phase_of(status.state) or row.phase
+    ended: deployments.Columns = {**columns, "ended_at": status.created_at}
+    row = await deployments.change(connection, row, **ended)
+    transition = Transition(phase, status.description, status.environment_url)
+    row = await _change(services, connection, row, transition, {})
+    if row.phase is Phase.SUCCESS:
+        await deployments.deactivate_replaced(connection, row)
+    entry = timeline.NewEntry(
+        actor=status.creator or "somebody",
+        state=phase.on_github,
+        description=row.status_description,
+        log_url=status.log_url,
+        environment_url=status.environment_url,
+        github_id=status.id,
+    )
+    await timeline.add(connection, row.id, entry)
+    chained = chained_in(services, row)
+    await schedule.request(connection, [], ended_in=_where(row), chained_in=chained)
+
+
 async def learn(
     services: Services,
     connection: Async,
@@ -387,7 +419,7 @@ async def learn(
 ) -> DeploymentRow:
     """What became of it on GitHub, which need not hear of that."""
     row = await apply(services, connection, row, transition, columns=columns)
-    await timeline.add(connection, row.id, _entry(row, held=False, asked_before=False))
+    await timeline.add(connection, row.id, own_entry(row, held=False, asked_before=False))
     return row
 
 
@@ -398,6 +430,22 @@ async def _change(
     transition: Transition,
     more: deployments.Columns,
 ) -> DeploymentRow:
+    return await deployments.change(connection, row, **_changes(services, row, transition, more))
+
+
+def entered(
+    services: Services, row: DeploymentRow, transition: Transition, columns: deployments.Columns
+) -> DeploymentRow:
+    """The row as `announce` and `apply` would leave it."""
+    changes = _changes(services, row, transition, columns)
+    own = {one.name for one in fields(DeploymentRow)}
+    known: dict[str, Any] = {name: value for name, value in changes.items() if name in own}
+    return replace(row, **known, phase_at=services.clock())
+
+
+def _changes(
+    services: Services, row: DeploymentRow, transition: Transition, more: deployments.Columns
+) -> deployments.Columns:
     description = one_line(services.redactor.text(transition.description), LONGEST_KEPT)
     columns: deployments.Columns = {
         **more,
@@ -411,7 +459,7 @@ async def _change(
         columns["ended_at"] = row.ended_at or services.clock()
         if row.blockers:
             columns["blockers"] = ()
-    return await deployments.change(connection, row, **columns)
+    return columns
 
 
 async def _after(

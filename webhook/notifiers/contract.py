@@ -15,7 +15,7 @@ The text of errors is shown to people and stored: no secrets, and no address tha
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, ClassVar, Literal, Protocol, Self
+from typing import Any, ClassVar, Literal, Protocol, Self, runtime_checkable
 
 import aiohttp
 
@@ -122,4 +122,14 @@ class Notifier(Protocol):
 
     async def edit(self, ref: Ref, message: Message, key: str) -> None:
         """Only of a notifier that `edits`."""
+        ...
+
+
+@runtime_checkable
+class Shows(Protocol):
+    """A notifier that can show a message without sending it."""
+
+    def shown(self, message: Message) -> str:
+        """As text for a terminal, of what `send` would send; no secrets, and no address that is
+        one. Nobody is asked: whom it would mention is as deploy.yml says it."""
         ...

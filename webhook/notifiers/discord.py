@@ -147,6 +147,14 @@ class Discord:
         thread = ref.fields.get("thread_id")
         await self._call("PATCH", message, path, thread, _document(message))
 
+    def shown(self, message: Message) -> str:
+        document = _document(message)
+        parts = [document["content"]]
+        for embed in document["embeds"]:
+            fields = (f"{one['name']}: {one['value']}" for one in embed["fields"])
+            parts += [embed["title"], embed.get("description", ""), *fields]
+        return "\n".join(part for part in parts if part)
+
     async def _call(
         self, method: str, message: Message, path: str, thread: str | None, document: Any
     ) -> Response:
@@ -257,6 +265,7 @@ def _fields(notice: DeploymentNotice) -> list[tuple[str, str, bool]]:
         (heading_of(notice.cause), _requested_by(notice), True),
         ("Tool", _link(_short(notice.tool), notice.run_url), True),
         ("Task", "" if notice.task == "deploy" else _short(notice.task), True),
+        ("Late", _short(notice.late), True),
         ("Environment", _link("Open", notice.environment_url, only=True), True),
         ("Changes", _changes(notice), False),
         ("Approvals", _newest(map(_answer, notice.approvals)), False),

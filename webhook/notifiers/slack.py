@@ -16,6 +16,7 @@ from webhook.notifiers.contract import Message, NotifierContext, Ref
 from webhook.slack.blocks import announcement as announcements
 from webhook.slack.blocks import message as blocks
 from webhook.slack.blocks.mrkdwn import BlockMessage
+from webhook.slack.blocks.terminal import mentioned, plain_text
 from webhook.slack.client import Posted, Slack, is_channel_id
 from webhook.slack.destination import Destination as SlackDestination
 from webhook.slack.identity import Mention, People, mention, mentions
@@ -103,6 +104,11 @@ class SlackNotifier:
         posted = Posted(ref["team"], ref["channel_id"], ref["ts"])
         content = self._blocks(message, "")
         await self._using(message, ref, "edit", lambda slack: slack.edit(posted, content, key=key))
+
+    def shown(self, message: Message) -> str:
+        mentions = message.purpose == "alert" or message.urgent
+        mention = mentioned(self._destination, message.notice) if mentions else ""
+        return plain_text(_content(message, mention).blocks)
 
     async def _mention_for(self, message: Message) -> Mention:
         room, about = self._room, message.about

@@ -128,6 +128,10 @@ class Webhook:
             raise Rejected(_reason(response.status, address), response.status)
         return Ref({"id": event_id})
 
+    def shown(self, message: Message) -> str:
+        event = _event(message, "ID", self._context.server_url)
+        return json.dumps(event, indent=2, ensure_ascii=False)
+
     async def edit(self, ref: Ref, message: Message, key: str) -> None:
         raise NotImplementedError
 

@@ -37,8 +37,9 @@ def _liveness(timing: Timing) -> dict[str, Any]:
     return {**_LIVENESS, "deadlines": deadlines}
 
 
-def _connection(timing: Timing) -> dict[str, Any]:
-    """Locks of rows are short; waiting for one fails rather than hangs."""
+def _connection(timing: Timing, *, read_only: bool = False) -> dict[str, Any]:
+    """Locks of rows are short; waiting for one fails rather than hangs. `read_only`: PostgreSQL
+    refuses to write anything."""
     statement, lock = (
         int(span.total_seconds() * 1000) for span in (timing.statement_within, timing.lock_within)
     )
@@ -46,7 +47,8 @@ def _connection(timing: Timing) -> dict[str, Any]:
         **_liveness(timing),
         "autocommit": True,
         "row_factory": dict_row,
-        "options": f"-c statement_timeout={statement} -c lock_timeout={lock} -c timezone=UTC",
+        "options": f"-c statement_timeout={statement} -c lock_timeout={lock} -c timezone=UTC"
+        + (" -c default_transaction_read_only=on" if read_only else ""),
     }
 
 
@@ -72,11 +74,13 @@ def sync_pool(url: str, size: int, timing: Timing = DEFAULT_TIMING) -> SyncPool:
     )
 
 
-def async_pool(url: str, size: int, timing: Timing = DEFAULT_TIMING) -> AsyncPool:
+def async_pool(
+    url: str, size: int, timing: Timing = DEFAULT_TIMING, *, read_only: bool = False
+) -> AsyncPool:
     return AsyncConnectionPool(
         url,
         connection_class=BoundedAsyncConnection,
-        kwargs=_connection(timing),
+        kwargs=_connection(timing, read_only=read_only),
         min_size=1,
         max_size=size,
         timeout=timing.connection_within.total_seconds(),

@@ -1,9 +1,10 @@
 """Deployments: one row each; every decision is made from this row."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timedelta
-from functools import cache
+from functools import cache, partial
 from typing import Any, TypedDict, Unpack
 
 from psycopg import sql
@@ -13,6 +14,7 @@ from psycopg.types.json import Jsonb
 from handlers.contract import Run, State
 from webhook.deployments.blockers import Blocker
 from webhook.deployments.changelog import Changelog
+from webhook.deployments.lateness import Lateness
 from webhook.deployments.models import GitHubDeployment, Repository, is_production, person_id
 from webhook.deployments.phases import Phase
 from webhook.errors import Conflict
@@ -40,10 +42,12 @@ class DeploymentRow:
     requested this commit in Slack; GitHub knows only the commit then. `has_reports`: of its tool,
     that are not judged yet. `creator_id`: the account of the person who created it, 0 if that was
     nobody known. `blockers`: what kept it from starting when its gates were asked last.
-    `superseded_by`: the newer deployment that went instead, 0 if there is none. `rule_run_id`: the
-    workflow run that waits on GitHub for the relay's answer to its protection rule, or has waited;
+    `superseded_by`: the newer deployment that went instead, 0 if there is none. `lateness`: what
+    was done about it because the relay learned of it late. `rule_run_id`: the workflow run that
+    waits on GitHub for the relay's answer to its protection rule, or has waited;
     0: none. `rule_check_at`: when GitHub is asked what became of that run. `asker`: login of the
-    person who started that run, `asker_id` the account.
+    person who started that run, `asker_id` the account. `config_digest`: of the deploy.yml with
+    which it began; "" where that is not known.
     """
 
     id: int
@@ -78,6 +82,7 @@ class DeploymentRow:
     environment_url: str
     started_at: datetime | None
     started_on: str | None
+    config_digest: str
     deadline: datetime | None
     ended_at: datetime | None
     start_claimed_until: datetime | None
@@ -95,6 +100,7 @@ class DeploymentRow:
     cancel_requested_by: str | None
     blockers: tuple[Blocker, ...]
     superseded_by: int
+    lateness: Lateness
     version: int
     ref_name: str
     has_reports: bool
@@ -157,8 +163,10 @@ class Columns(TypedDict, total=False):
     run: Run
     blockers: tuple[Blocker, ...]
     superseded_by: int
+    lateness: Lateness
     started_at: datetime | None
     started_on: str | None
+    config_digest: str
     starting: bool
     deadline: datetime | None
     start_claimed_until: datetime | None
@@ -178,10 +186,72 @@ def _row(values: DictRow) -> DeploymentRow:
     run = values["run"]
     typed = {
         "phase": Phase(values["phase"]),
+        "lateness": Lateness(values["lateness"]),
         "run": None if run is None else Run(**{**run, "state": State(run["state"])}),
         "blockers": tuple(Blocker.from_json(one) for one in values["blockers"]),
     }
     return DeploymentRow(**{**values, **typed})
+
+
+def new_row(
+    deployment: GitHubDeployment, repository: Repository, installation_id: int
+) -> DeploymentRow:
+    """As it is inserted."""
+    production = is_production(deployment.environment, deployment.production_environment)
+    return DeploymentRow(
+        id=deployment.id,
+        repo=repository.full_name,
+        repo_id=repository.id,
+        repo_url=repository.html_url,
+        installation_id=installation_id,
+        environment=deployment.environment,
+        ref=deployment.ref,
+        sha=deployment.sha,
+        task=deployment.task,
+        payload=deployment.payload,
+        description=deployment.description,
+        creator=deployment.creator,
+        creator_id=person_id(deployment),
+        production=production,
+        production_on_github=production,
+        transient=bool(deployment.transient_environment),
+        created_at=deployment.created_at,
+        phase=Phase.SEEN,
+        phase_at=deployment.created_at,
+        **_NOTHING_YET,
+    )
+
+
+_NOTHING_YET: dict[str, Any] = {
+    **dict.fromkeys(
+        (
+            *("requested_at", "rule_check_at", "run", "started_at", "started_on", "deadline"),
+            *("ended_at", "start_claimed_until", "reported_at", "polled_at", "tool_error_since"),
+            *("rejected_since", "rejected_at", "changelog", "cancel_requested_by"),
+        )
+    ),
+    **dict.fromkeys(
+        (
+            *("delivery", "asker", "status_description", "handler", "environment_url", "ref_name"),
+            *("polled_events", "tool_error", "rejected_call", "config_digest"),
+        ),
+        "",
+    ),
+    **dict.fromkeys(("rule_run_id", "asker_id", "possible_starts", "superseded_by", "version"), 0),
+    **dict.fromkeys(("watched", "outage_announced", "has_reports"), False),
+    "blockers": (),
+}
+# In the place of the table: one row alone, which need not be there.
+IMAGINED = "jsonb_populate_record(null::deployments, %(row)s) deployments"
+
+
+def imagined(row: DeploymentRow) -> Jsonb:
+    """What `IMAGINED` takes as `row`."""
+    own = (field.name for field in fields(DeploymentRow) if field.name not in _COMPUTED)
+    document = {name: getattr(row, name) for name in own}
+    document["run"] = row.run and asdict(row.run)
+    document["blockers"] = [one.to_json() for one in row.blockers]
+    return Jsonb(document, dumps=partial(json.dumps, default=datetime.isoformat))
 
 
 async def get_or_create(
@@ -207,7 +277,7 @@ async def _insert(
     connection: Async, deployment: GitHubDeployment, repository: Repository, installation_id: int
 ) -> DeploymentRow | None:
     """None where it is there already, or its repository's name is not the newest that is known."""
-    production = is_production(deployment.environment, deployment.production_environment)
+    new = new_row(deployment, repository, installation_id)
     cursor = await connection.execute(
         "insert into deployments (id, repo, repo_id, repo_url, installation_id, environment, ref,"
         " sha, task, payload, description, creator, creator_id, production, production_on_github,"
@@ -216,27 +286,27 @@ async def _insert(
         f" from ({repository_names.NEWEST}) newest where full_name = %s and html_url = %s"
         f" on conflict (id) do nothing returning {_COLUMNS}",
         [
-            deployment.id,
-            repository.full_name,
-            repository.id,
-            repository.html_url,
-            installation_id,
-            deployment.environment,
-            deployment.ref,
-            deployment.sha,
-            deployment.task,
-            Jsonb(deployment.payload),
-            deployment.description,
-            deployment.creator,
-            person_id(deployment),
-            production,
-            production,
-            bool(deployment.transient_environment),
-            deployment.created_at,
-            Phase.SEEN,
-            repository.id,
-            repository.full_name,
-            repository.html_url,
+            new.id,
+            new.repo,
+            new.repo_id,
+            new.repo_url,
+            new.installation_id,
+            new.environment,
+            new.ref,
+            new.sha,
+            new.task,
+            Jsonb(new.payload),
+            new.description,
+            new.creator,
+            new.creator_id,
+            new.production,
+            new.production_on_github,
+            new.transient,
+            new.created_at,
+            new.phase,
+            new.repo_id,
+            new.repo,
+            new.repo_url,
         ],
     )
     values = await cursor.fetchone()
@@ -257,6 +327,12 @@ async def read_where(
 ) -> list[DeploymentRow]:
     cursor = await connection.execute(f"{_SELECT} where {condition}", values)
     return [_row(found) async for found in cursor]
+
+
+def read_where_sync(
+    connection: Sync, condition: str, values: Mapping[str, object]
+) -> list[DeploymentRow]:
+    return [_row(found) for found in connection.execute(f"{_SELECT} where {condition}", values)]
 
 
 async def wait_for_changes(connection: Async, deployment_id: int) -> None:
@@ -426,12 +502,22 @@ async def newest(connection: Async) -> DeploymentRow | None:
 
 async def is_newest(connection: Async, row: DeploymentRow) -> bool:
     """Whether none was requested after it in the same environment that does not wait for its
-    gates."""
+    gates. Of one that was missed, the one that went instead does not count."""
+    last = max(row.id, row.superseded_by) if row.lateness is Lateness.MISSED else row.id
+    return await requested_after(connection, row.repo_id, row.environment, last) == 0
+
+
+async def requested_after(
+    connection: Async, repo_id: int, environment: str, deployment_id: int
+) -> int:
+    """The newest there after that one that does not wait for its gates; 0 if there is none."""
     cursor = await connection.execute(
-        f"select 1 from deployments where {_ENVIRONMENT} and id > %s and {_COUNTS} limit 1",
-        [row.repo_id, row.environment, row.id],
+        f"select id from deployments where {_ENVIRONMENT} and id > %s and {_COUNTS}"
+        " order by id desc limit 1",
+        [repo_id, environment, deployment_id],
     )
-    return await cursor.fetchone() is None
+    values = await cursor.fetchone()
+    return values["id"] if values else 0
 
 
 async def copy_changelog(

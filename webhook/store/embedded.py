@@ -20,7 +20,7 @@ from webhook.store.unavailable import start_explained
 LINES_OF_PID_FILE = 8
 
 
-def _is_running(pid: int) -> bool:
+def is_running(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -80,7 +80,7 @@ class EmbeddedPostgres:
         file = self._path / "postmaster.pid"
         try:
             lines = file.read_text().splitlines()
-            if len(lines) < LINES_OF_PID_FILE and not _is_running(int(lines[0])):
+            if len(lines) < LINES_OF_PID_FILE and not is_running(int(lines[0])):
                 file.unlink()
         except (FileNotFoundError, ValueError, IndexError):
             return

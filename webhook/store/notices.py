@@ -1,7 +1,7 @@
 """What messages about a deployment need, at one moment and by one statement: the deployment, what
 other rows say of it, the messages that were sent, and what has happened since."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
@@ -33,7 +33,8 @@ class News:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
     """Of a deployment, what other rows say. `held`: it waits for a person. `newest`: none was
-    requested after it in its environment, not counting those that wait for their gates.
+    requested after it in its environment, not counting those that wait for their gates; `missed`:
+    it was missed, and none was requested after it, or after the one that went instead.
     `previous_sha`: the commit of the last success before it there, "" if there was none. `before`:
     how the one before it there ended, not counting those that were superseded; known of a success.
     `back_*`: the one to which a rollback returns, 0 if there is none. `action`: the one that
@@ -45,6 +46,7 @@ class Context:
 
     held: bool
     newest: bool
+    missed: bool
     previous_sha: str
     before: Phase | None
     back_id: int
@@ -78,6 +80,9 @@ _COLUMNS = f"""
         order by timeline.position desc limit 1), false) as held,
     not exists (select from deployments other where {_AFTER} and other.requested_at is not null
         and not other.waiting and other.phase <> 'superseded') as newest,
+    deployments.lateness = 'missed' and not exists (select from deployments other where {_AFTER}
+        and other.id > deployments.superseded_by and other.requested_at is not null
+        and not other.waiting and other.phase <> 'superseded') as missed,
     coalesce((select other.sha from deployments other
         where {_BEFORE} and other.succeeded {_NEWEST}), '') as previous_sha,
     case when phase = 'success' then (select other.phase from deployments other
@@ -124,6 +129,19 @@ async def read(
     if found is None:
         return None
     row, other = found
+    return row, _context(other)
+
+
+async def imagine(connection: Async, row: DeploymentRow) -> Context:
+    """As `read`, of a row that need not be in the store, of which nothing was sent."""
+    values = {"row": deployments.imagined(row), "destination": "", "purpose": ""}
+    query = f"select {_COLUMNS} from {deployments.IMAGINED} {_JOINS}"
+    other = await (await connection.execute(query, values)).fetchone()
+    assert other is not None
+    return _context(other)
+
+
+def _context(other: Mapping[str, Any]) -> Context:
     typed = {
         "before": Phase(other["before"]) if other["before"] else None,
         "approvals": approvals.from_json(other["approvals"]),
@@ -131,7 +149,7 @@ async def read(
         "sent": [outbox.from_json(document) for document in other["sent"]],
         "news": [_news(document) for document in other["news"]],
     }
-    return row, Context(**{**other, **typed})
+    return Context(**{**other, **typed})
 
 
 def _news(document: dict[str, Any]) -> News:

@@ -39,6 +39,17 @@ async def current(connection: Async, repository: Repository, at: datetime) -> Re
     return newest
 
 
+async def known(connection: Async, repository: Repository, at: datetime) -> Repository:
+    """As `current` would return it; nothing is recorded."""
+    cursor = await connection.execute(
+        "select full_name, html_url from repository_names where repo_id = %s and seen_at > %s"
+        " order by seen_at desc, recorded_at desc limit 1",
+        [repository.id, at],
+    )
+    values = await cursor.fetchone()
+    return Repository(repository.id, **values) if values else repository
+
+
 async def rename(connection: Async, repository: Repository, deployment_id: int = 0) -> None:
     """Its deployments, but for those that are under way: the newest, and that one. All others have
     the name of their time, with which their links are valid too."""

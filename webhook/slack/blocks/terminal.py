@@ -157,7 +157,9 @@ def _previews(
     target: Target, notice: DeploymentNotice, entries: Sequence[NoticeEntry]
 ) -> Iterator[Preview]:
     failed = notice.phase in (Phase.FAILURE, Phase.ERROR)
-    mention = _mention(target, notice)
+    destination = target.destination
+    assert isinstance(destination, Destination)
+    mention = mentioned(destination, notice)
     if not target.main:
         if failed:
             alert = messages.alert(notice, mention)
@@ -181,9 +183,8 @@ def _is_included(target: Target, notice: DeploymentNotice, entry: NoticeEntry) -
     return phase is None or target.destination.accepts(phase)
 
 
-def _mention(target: Target, notice: DeploymentNotice) -> str:
-    destination = target.destination
-    assert isinstance(destination, Destination)
+def mentioned(destination: Destination, notice: DeploymentNotice) -> str:
+    """By their names on GitHub, whoever they are in Slack."""
     included = destination.mentions or "author"
     if included != "none" and notice.held and notice.asks:
         return " ".join(f"@{who}" for who in notice.asks)

@@ -1,0 +1,268 @@
+"""The parts of which a simulation is made: routes, gates, calls of tools, messages.
+
+Each is what the function says that would do it (see `webhook.engine.simulate`).
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from handlers import errors as tool_errors
+from handlers.contract import Previews
+from handlers.preview import CommandPreview, HttpPreview
+from webhook.config.destinations import targets_of
+from webhook.config.environments import Environment
+from webhook.config.routing import matches_any, route
+from webhook.deployments.blockers import Blocker
+from webhook.deployments.simulation import (
+    SimulatedCall,
+    SimulatedGate,
+    SimulatedMessage,
+    SimulatedRoute,
+    SimulatedStatus,
+    Simulation,
+)
+from webhook.engine import transitions
+from webhook.engine.notify import Notification, build_notice
+from webhook.engine.policy import FilePolicy, kept_policy
+from webhook.engine.services import Services, scope
+from webhook.engine.transitions import Transition
+from webhook.gates.contract import Policy
+from webhook.gates.repository_file import tightens
+from webhook.github.events import (
+    DeploymentCreated,
+)
+from webhook.logs import HIDDEN
+from webhook.notifiers.contract import Shows
+from webhook.store import deployments, gates, notices, repository_names
+from webhook.store.database import Async
+from webhook.store.deployments import DeploymentRow
+from webhook.store.notices import News
+from webhook.store.repository_files import HEAD
+from webhook.store.timeline import NewEntry
+from webhook.text import one_line
+
+LONGEST = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Simulated:
+    """One delivery. `start`: what is known of it so far."""
+
+    services: Services
+    connection: Async
+    start: Simulation
+
+    def ended(self, outcome: str, reason: str) -> Simulation:
+        return replace(self.start, outcome=outcome, reason=reason)
+
+    def route_of(self, repo: str, name: str) -> SimulatedRoute:
+        config = self.services.config
+        environment = route(config, repo, name)
+        known = (env.name for env in config.envs if matches_any(env.repos, repo))
+        lines = config.lines_of(environment) if environment else {}
+        return SimulatedRoute(
+            asked=one_line(name, 140),
+            environment=environment.name if environment else "",
+            source=config.source,
+            line=lines.get("name", 0),
+            handler=environment.handler if environment else "",
+            known=tuple(dict.fromkeys(known)),
+        )
+
+    async def row_of(self, event: DeploymentCreated) -> tuple[DeploymentRow, DeploymentRow | None]:
+        """As it would be at first; and as it is in the store. Statuses that came before its request
+        count."""
+        known = await deployments.read(self.connection, event.deployment.id)
+        if known is not None and known.requested_at is None:
+            return known, known
+        repository = await repository_names.known(
+            self.connection, event.repository, event.deployment.created_at
+        )
+        new = deployments.new_row(event.deployment, repository, event.installation_id)
+        if known is not None:
+            new = replace(new, changelog=known.changelog, ref_name=known.ref_name)
+        return new, known
+
+    def known(self, row: DeploymentRow | None) -> dict[str, Any]:
+        if row is None or row.requested_at is None:
+            return {}
+        says = f": {row.status_description}" if row.status_description else ""
+        text = f"The relay has deployment {row.id} already: it is {row.phase}{says}"
+        again = "Delivered again, it is ignored, as it was requested before"
+        return {"known": one_line(f"{text}. {again}", LONGEST * 2)}
+
+    async def policy_of(
+        self, row: DeploymentRow, environment: Environment
+    ) -> tuple[FilePolicy, tuple[str, ...]]:
+        """By the kept file of the repository, and what is to be said of that."""
+        if not tightens(environment):
+            return FilePolicy(environment), ()
+        situation = await gates.imagine(
+            self.connection, row, Policy(environment), self.services.clock()
+        )
+        policy = await kept_policy(
+            self.services,
+            self.connection,
+            row,
+            environment,
+            rollback=situation.snapshot.candidate.rolls_back,
+        )
+        head = policy.kept.get(HEAD)
+        if head is None:
+            text = "The repository's own deploy.yml was never read: GitHub is asked for it first"
+        else:
+            text = f"The repository's own deploy.yml counts as it was at {head.read_at:%F %T} UTC"
+        return policy, (text,)
+
+    def entry(self, row: DeploymentRow, transition: Transition | None = None) -> NewEntry:
+        held = transition.held if transition else False
+        before = transition.asked_before if transition else False
+        return transitions.own_entry(row, held=held, asked_before=before)
+
+    def gates_of(self, blockers: Sequence[Blocker]) -> tuple[SimulatedGate, ...]:
+        held = {one.gate for one in blockers}
+        shown = [
+            SimulatedGate(
+                gate=one.gate,
+                verdict="refuses" if one.denies else "waits",
+                until=one.until,
+                reason=shown(self.services, one.reason),
+                way_out=shown(self.services, one.way_out),
+            )
+            for one in blockers
+        ]
+        names = (name for name in self.services.gates if name not in held)
+        return (*shown, *(SimulatedGate(gate=name, verdict="allows") for name in names))
+
+    # -- its tool -----------------------------------------------------------------------------
+
+    def calls_of(self, row: DeploymentRow, environment: Environment) -> dict[str, Any]:
+        handler = self.services.handler(environment)
+        if not isinstance(handler, Previews):
+            return {"notes": (f"{environment.handler} does not say what it would send",)}
+        deployment = self.services.as_contract(row, environment)
+        report = replace(deployment.report, token=HIDDEN)
+        try:
+            preview = handler.preview(replace(deployment, report=report))
+        except tool_errors.HandlerError as error:
+            text = shown(self.services, f"It would end as an error: {error}")
+            return {"notes": (text,)}
+        calls = tuple(self._call(one, row) for one in preview.calls)
+        return {"calls": calls, "notes": tuple(shown(self.services, n) for n in preview.notes)}
+
+    def _call(self, one: HttpPreview | CommandPreview, row: DeploymentRow) -> SimulatedCall:
+        hide = self.services.redactor.text
+        if isinstance(one, CommandPreview):
+            argv = tuple(hide(argument) for argument in one.argv)
+            return SimulatedCall(headers={}, argv=argv, cwd=one.cwd, variables=one.variables)
+        url = one.url
+        if url.startswith("/"):
+            url = f"{self.services.github.api_url}{scope(row).address(url)}"
+        return SimulatedCall(
+            method=one.method,
+            url=hide(url),
+            headers={name: hide(value) for name, value in one.headers.items()},
+            hidden=one.hidden,
+            body=_hidden_in(self.services, one.body),
+        )
+
+    # -- who hears of it ----------------------------------------------------------------------
+
+    async def notified(
+        self,
+        done: Simulation,
+        row: DeploymentRow,
+        entries: Sequence[NewEntry],
+        transition: Transition | None = None,
+    ) -> Simulation:
+        services = self.services
+        # So that nobody asks GitHub what has changed since the last success.
+        services.comparisons.failed[row.repo_id] = True
+        context = await notices.imagine(self.connection, row)
+        held = transition.held if transition else False
+        context = replace(context, held=held, news=[_news(services, e) for e in entries])
+        notice = await build_notice(services, row, context)
+        found: list[SimulatedMessage] = []
+        for target in await services.targets(self.connection, row):
+            notifier = services.notifier(target)
+            notification = Notification(services, row, target, notifier, notice, context)
+            messages = list(notification.foreseen())
+            for message in messages:
+                shown = notifier.shown(message) if isinstance(notifier, Shows) else ""
+                found.append(
+                    SimulatedMessage(
+                        destination=target.name,
+                        notifier=notifier.title,
+                        purpose=message.purpose,
+                        when="now",
+                        text=services.redactor.text(shown),
+                    )
+                )
+            if not messages:
+                when = "if it fails" if not target.main else f"not while it is {row.phase}"
+                purpose = "main" if target.main else "alert"
+                found.append(
+                    SimulatedMessage(
+                        destination=target.name,
+                        notifier=notifier.title,
+                        purpose=purpose,
+                        when=when,
+                    )
+                )
+        unknown = (*done.unknown, *self._silent(row))
+        return replace(done, messages=tuple(found), unknown=unknown, phase=row.phase.value)
+
+    def _silent(self, row: DeploymentRow) -> Iterator[str]:
+        """Destinations of which the settings let nobody hear."""
+        environment = route(self.services.config, row.repo, row.environment)
+        targets = targets_of(environment.destinations(), row.repo) if environment else []
+        names = [one.name for one in targets if one.notifier not in self.services.notifiers]
+        if names:
+            yield f"{', '.join(names)} hear nothing: the settings name no Slack app"
+
+
+def status_of(entry: NewEntry) -> SimulatedStatus:
+    return SimulatedStatus(state=entry.state, description=one_line(entry.description))
+
+
+def _news(services: Services, entry: NewEntry) -> News:
+    return News(
+        position=0,
+        at=services.clock(),
+        actor=entry.actor,
+        state=entry.state,
+        description=entry.description,
+        log_url=entry.log_url,
+        held=entry.held,
+        asked_before=entry.asked_before,
+    )
+
+
+def shown(services: Services, text: str) -> str:
+    return one_line(services.redactor.text(text), LONGEST)
+
+
+def _hidden_in(services: Services, body: bytes | None) -> Any:
+    """As JSON where it is: secrets may be spelled in another way there."""
+    if body is None:
+        return None
+    text = body.decode(errors="replace")
+    try:
+        document = json.loads(text)
+    except ValueError:
+        return services.redactor.text(text)
+    return _each(services, document)
+
+
+def _each(services: Services, value: Any) -> Any:
+    match value:
+        case str():
+            return services.redactor.text(value)
+        case list():
+            return [_each(services, one) for one in value]
+        case dict():
+            hide = services.redactor.text
+            return {hide(key): _each(services, one) for key, one in value.items()}
+    return value
