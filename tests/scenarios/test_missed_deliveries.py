@@ -28,6 +28,13 @@ async def compare(world: World) -> None:
     await world.idle()
 
 
+def due_in(world: World) -> timedelta:
+    """Until the list is compared again."""
+    [row] = world.rows("select due_at - now() as span from schedule where task = 'recover'")
+    span: timedelta = row["span"]
+    return span
+
+
 def missed(world: World) -> list[dict[str, Any]]:
     return world.rows("select * from missed_deliveries order by delivered_at")
 
@@ -51,6 +58,7 @@ async def test_what_a_proxy_swallowed_with_a_200_is_found(store_url: str, tmp_pa
         assert (found["state"], found["github_id"] > 2**53) == ("recovered", True)
         await compare(world)
         assert len(missed(world)) == 1
+        assert timedelta(minutes=9) < due_in(world) < timedelta(minutes=10)
 
 
 async def test_in_pull_mode_deployments_run_and_nobody_calls_the_relay(

@@ -13,6 +13,7 @@ from webhook.cli.audit import audit
 from webhook.cli.automatic import automatic
 from webhook.cli.backup import backup_command, restore
 from webhook.cli.deliveries import deliveries
+from webhook.cli.deployments import deployments_group
 from webhook.cli.explain import explain_command
 from webhook.cli.github import github
 from webhook.cli.locks import lock, locks, unlock
@@ -66,6 +67,7 @@ for command in (
     show.check,
     show.schema,
     deliveries,
+    deployments_group,
     explain_command,
     automatic,
     audit,
