@@ -314,8 +314,10 @@ class World:
         await until(lambda: not self.rows(SOON) or None, within)
 
 
+# Comparing with GitHub goes on for ever.
 SOON = (
-    "select 1 from schedule where claimed_by is not null or due_at < now() + interval '45 seconds'"
+    "select 1 from schedule where claimed_by is not null or due_at < now() + case"
+    " when task in ('recover', 'list_deployments') then interval '0' else interval '45 seconds' end"
 )
 
 

@@ -44,7 +44,7 @@ def create_app(
     pool = sync_pool(store_url, POOL_SIZE, timing)
     app.register_blueprint(probes.blueprint(pool, timing))
     app.register_blueprint(home.blueprint(settings.server_url))
-    deliveries = webhook.blueprint(Inbox(store_url, timing), settings.webhook_secrets, timing)
+    deliveries = webhook.blueprint(Inbox(store_url, timing), settings.webhook_secrets or (), timing)
     http.serve(app, deliveries, http.JSON_ERRORS)
     reports = status_api.blueprint(pool, settings.server_url, keys, setup.secrets, clock)
     http.serve(app, reports, status_api.ERRORS)

@@ -250,11 +250,11 @@ class Retention(Variables):
 
 
 class Settings(GitHubAddress):
-    webhook_secrets: types.WebhookSecrets = variable(
+    webhook_secrets: types.WebhookSecrets | None = variable(
         "GITPLOY_WEBHOOK_SECRET",
         "The App's webhook secret, the same as in the GitHub App's settings, 16 characters or more"
-        " without comma and white space; several, comma-separated, while it is rotated",
-        required=True,
+        " without comma and white space; several, comma-separated, while it is rotated. Needed,"
+        " unless deliveries are pulled",
         secret=True,
         heroku={"generator": "secret"},
     )
@@ -345,6 +345,9 @@ class Settings(GitHubAddress):
 
     @classmethod
     def conflicts(cls, texts: Mapping[str, str]) -> Iterator[str]:
+        if "GITPLOY_WEBHOOK_SECRET" not in texts and texts.get("GITPLOY_DELIVERIES") != "pull":
+            about = next(one for one in VARIABLES if one.name == "GITPLOY_WEBHOOK_SECRET")
+            yield f"{about.name} is not set; set it: {about.description}"
         if not texts.keys() & {"GITPLOY_GITHUB_APP_ID", "GITPLOY_GITHUB_CLIENT_ID"}:
             yield "GITPLOY_GITHUB_CLIENT_ID is not set; set it or GITPLOY_GITHUB_APP_ID"
         slack_id, slack_secret = "GITPLOY_SLACK_CLIENT_ID", "GITPLOY_SLACK_CLIENT_SECRET"

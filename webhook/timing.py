@@ -132,6 +132,13 @@ class Timing:
     deliveries_compared_after_doubt: timedelta = timedelta(minutes=1)
     deliveries_silent_after: timedelta = timedelta(minutes=5)
     deliveries_pulled_every: timedelta = timedelta(seconds=4)
+    # GitHub lists some deliveries late: what is so old is compared once more. A comparison lasts
+    # so long at most, and goes on then.
+    deliveries_overlap: timedelta = timedelta(minutes=15)
+    deliveries_compared_for: timedelta = timedelta(minutes=2)
+    # Whether a delivery has arrived that GitHub was asked to send again is seen so long after it;
+    # then it is asked once more, or the delivery is given up.
+    redeliveries_checked_after: tuple[timedelta, ...] = _seconds(60, 300, 1800)
     # Deployments that GitHub has and the relay does not are looked for so often; one that is so
     # young may be on its way.
     deployments_listed_every: timedelta = timedelta(hours=1)

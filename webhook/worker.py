@@ -6,6 +6,7 @@ import secrets
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 from urllib.parse import quote, quote_plus
 
@@ -21,6 +22,7 @@ from webhook.deployments.actions import OfferedAction
 from webhook.engine import automatic
 from webhook.engine.advance import advance
 from webhook.engine.announcements import announce
+from webhook.engine.doubts import Doubts
 from webhook.engine.ends import check_ended
 from webhook.engine.file_checks import check_file
 from webhook.engine.freezes import FreezeAnnouncements
@@ -57,6 +59,7 @@ from webhook.slack.workspaces import Workspaces
 from webhook.startup import Setup
 from webhook.store import database, deployments
 from webhook.store.database import AsyncPool
+from webhook.store.recovery import RECOVER
 from webhook.store.schedule import Task
 from webhook.store.workers import WorkerProcess
 from webhook.timing import DEFAULT_TIMING, Clock, Timing, utc_now
@@ -84,7 +87,9 @@ class _Parts:
     ) -> ActionServices:
         setup, timing, clock = self.setup, self.timing, self.clock
         settings, keys = setup.settings, setup.secret_keys
-        github = GitHub(settings, self.http, clock, self._set_installation)
+        doubts = Doubts(self.pool, timing)
+        on_unreachable = partial(doubts.add, "GitHub could not be reached")
+        github = GitHub(settings, self.http, clock, self._set_installation, on_unreachable)
         people = self._people(github)
         return ActionServices(
             config=setup.config,
@@ -115,6 +120,8 @@ class _Parts:
             gates=gates,
             comparisons=Comparisons.none_failed(timing, clock),
             pacing=Pacing(timing),
+            pulls=settings.deliveries == "pull",
+            doubts=doubts,
         )
 
     async def _set_installation(self, repo_id: int, installation_id: int) -> None:
@@ -239,6 +246,14 @@ async def _ask_all(services: Services) -> None:
         log.warning("what waits was not asked at once", error=str(error))
 
 
+async def _recover(services: Services, dispatcher: Dispatcher) -> None:
+    """Whatever was sent while no worker ran."""
+    try:
+        await dispatcher.request([RECOVER])
+    except (psycopg.Error, OSError):
+        services.doubts.add("a worker could not reach the store")
+
+
 async def work(services: ActionServices, url: str, stop: asyncio.Event) -> None:
     """Work until `stop` is set. What is under way is finished then; runs of tools continue. `url`:
     of the store."""
@@ -256,6 +271,7 @@ async def work(services: ActionServices, url: str, stop: asyncio.Event) -> None:
         pool=services.pool,
         timing=services.timing,
         clock=services.clock,
+        on_store_away=partial(services.doubts.add, "a worker could not reach the store"),
     )
     dispatching = asyncio.create_task(dispatcher.run())
     beside = [
@@ -263,8 +279,10 @@ async def work(services: ActionServices, url: str, stop: asyncio.Event) -> None:
         asyncio.create_task(Retention(services).run_forever()),
         asyncio.create_task(FreezeAnnouncements(services).run_forever()),
         asyncio.create_task(check_ended(services, dispatcher.request)),
+        asyncio.create_task(services.doubts.run_forever()),
     ]
     await _ask_all(services)
+    await _recover(services, dispatcher)
     stopped = asyncio.create_task(stop.wait())
     try:
         await asyncio.wait([stopped, dispatching], return_when=asyncio.FIRST_COMPLETED)

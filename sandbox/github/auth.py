@@ -4,6 +4,7 @@ Source: https://docs.github.com/apps/creating-github-apps/authenticating-with-a-
 """
 
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -57,10 +58,17 @@ class Auth:
         self.claims: list[Json] = []
         self._world = world
         self._documents = documents
+        self._public_keys: dict[str, Any] = {}
+        self.add_key(world.app.private_key_pem)
+
+    def add_key(self, pem: str) -> None:
+        """One more of the App's private keys; it may have several."""
         # Validating the key takes longer than the rest of the start, and the key is our own.
-        pem = world.app.private_key_pem.encode()
-        key = load_pem_private_key(pem, None, unsafe_skip_rsa_key_validation=True)
-        self._public_key: Any = key.public_key()
+        key = load_pem_private_key(pem.encode(), None, unsafe_skip_rsa_key_validation=True)
+        self._public_keys[pem] = key.public_key()
+
+    def remove_key(self, pem: str) -> None:
+        del self._public_keys[pem]
 
     def routes(self) -> list[web.RouteDef]:
         return [
@@ -143,10 +151,10 @@ class Auth:
         unchecked = {"verify_exp": False, "verify_iat": False, "verify_nbf": False}
         # The type of `iss` is not checked here: GitHub accepts a number as well.
         options: Any = {**unchecked, "verify_iss": False, "verify_aud": False}
-        try:
-            return jwt.decode(credential, self._public_key, algorithms=["RS256"], options=options)
-        except jwt.PyJWTError:
-            raise ErrorResponse(401, UNDECODABLE) from None
+        for key in self._public_keys.values():
+            with suppress(jwt.PyJWTError):
+                return jwt.decode(credential, key, algorithms=["RS256"], options=options)
+        raise ErrorResponse(401, UNDECODABLE)
 
     async def _app(self, request: web.Request) -> web.Response:
         self.check_jwt(request)

@@ -4,7 +4,6 @@ Source: the shapes that githubkit generates from GitHub's OpenAPI description; t
 """
 
 import base64
-import json
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -240,7 +239,9 @@ class Documents:
         }
 
     def delivery_in_full(self, delivery: Delivery, url: str) -> Json:
-        request: Json = {"headers": delivery.headers, "payload": json.loads(delivery.body)}
+        request: Json = {"headers": delivery.headers, "payload": delivery.payload}
+        if delivery.forgotten:
+            request = {"headers": None, "payload": None}
         response: Json = {
             "headers": delivery.response_headers,
             "payload": delivery.response_body,

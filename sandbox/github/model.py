@@ -2,11 +2,13 @@
 
 import hashlib
 import itertools
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, Self
+from urllib.parse import parse_qs
 
 from sandbox.github.git import FULL_SHA, NO_FILES, Commit, File, Files, Git
 
@@ -350,7 +352,8 @@ class Deployment:
 
 @dataclass(slots=True)
 class Delivery:
-    """One attempt to deliver an event; all attempts of one event have the same guid."""
+    """One attempt to deliver an event; all attempts of one event have the same guid. `listed_at`:
+    when it appears in the list. `forgotten`: GitHub has neither its payload nor its headers."""
 
     id: int
     guid: str
@@ -367,6 +370,15 @@ class Delivery:
     status_code: int = 0
     response_headers: dict[str, str] = field(default_factory=dict)
     response_body: str = ""
+    listed_at: datetime | None = None
+    forgotten: bool = False
+
+    @property
+    def payload(self) -> Json:
+        """As GitHub shows it, however it was sent."""
+        if self.headers["Content-Type"] == "application/json":
+            return dict(json.loads(self.body))
+        return dict(json.loads(parse_qs(self.body.decode())["payload"][0]))
 
 
 @dataclass(slots=True)

@@ -86,7 +86,7 @@ class GitHub(Server):
             id=app_id,
             client_id=client_id,
             slug=slug,
-            private_key_pem=private_key_pem or _new_key(),
+            private_key_pem=private_key_pem or _shared_key(),
             webhook_secret=webhook_secret,
             permissions=dict(permissions or PERMISSIONS),
             events=list(events),
@@ -448,8 +448,13 @@ def _redirect(request: web.Request, repository: Repository) -> web.Response:
 
 
 @cache
-def _new_key() -> str:
+def _shared_key() -> str:
     """One for the whole process: a key takes 0.1 s, and tests start many stand-ins."""
+    return new_private_key()
+
+
+def new_private_key() -> str:
+    """In PEM, as GitHub generates one."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
     return pem.decode()

@@ -1,7 +1,8 @@
 """Webhooks: signed, sent in the background, timed out after ten seconds, and recorded.
 
 Source: https://docs.github.com/webhooks/webhook-events-and-payloads#delivery-headers
-GitHub never redelivers by itself; `redeliver` is the button, or the API's `attempts`.
+GitHub never redelivers by itself; `redeliver` is the button, or the API's `attempts`. It keeps a
+delivery for three days. Without a URL it is assumed to send and to record nothing.
 Units: seconds.
 """
 
@@ -11,8 +12,9 @@ import hmac
 import json
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from datetime import timedelta
 from urllib.parse import urlencode
 
 import aiohttp
@@ -21,10 +23,14 @@ from aiohttp import web
 from sandbox.faults import without_api_prefix
 from sandbox.github.auth import Auth
 from sandbox.github.documents import Documents
-from sandbox.github.model import Delivery, ErrorResponse, Json, World, covers, now
-from sandbox.github.request import number
+from sandbox.github.model import Delivery, ErrorResponse, Json, World, covers
+from sandbox.github.request import body_of, field, invalid, number, url_field
 
 TIMEOUT = 10.0
+KEPT = timedelta(days=3)
+# IDs grew beyond what a double holds in February 2026.
+FIRST_LARGE_ID = 3_804_004_623_172_239_366
+CONTENT_TYPES = {"json": "application/json", "form": "application/x-www-form-urlencoded"}
 HOOK_ID = 4201
 # GitHub lets an App subscribe to these only with that permission.
 PERMISSION_OF = {
@@ -59,11 +65,12 @@ def delivery_headers(
     guid: str | None = None,
     hook_id: int = HOOK_ID,
     app_id: int = 1,
+    content_type: str = "json",
 ) -> dict[str, str]:
     """All headers of a delivery."""
     return {
         "Accept": "*/*",
-        "Content-Type": "application/json",
+        "Content-Type": CONTENT_TYPES[content_type],
         "User-Agent": f"GitHub-Hookshot/{hashlib.sha1(secret.encode()).hexdigest()[:7]}",
         "X-GitHub-Delivery": guid or str(uuid.uuid4()),
         "X-GitHub-Event": event,
@@ -79,11 +86,19 @@ def encoded(body: Mapping[str, object]) -> bytes:
 
 
 class Webhooks:
-    """`url` is where the App's events go; nothing is sent while it is empty."""
+    """`url` is where the App's events go; nothing is sent while it is empty. What `swallows` says
+    is answered with a 200 on its way, and does not arrive. Deliveries have `large_ids`, and are
+    listed only `listed_after` a while, if a test wants so."""
 
     def __init__(self, world: World, documents: Documents, auth: Auth, url: str) -> None:
         self.url = url
+        self.content_type = "json"
+        self.insecure_ssl = "0"
         self.timeout = TIMEOUT
+        self.swallows: Callable[[Delivery], bool] = lambda _: False
+        self.large_ids = False
+        self.listed_after = timedelta(0)
+        self._cursors = 1
         self._world = world
         self._documents = documents
         self._auth = auth
@@ -96,6 +111,8 @@ class Webhooks:
             web.get("/app/hook/deliveries", self._list),
             web.get(one, self._read),
             web.post(one + "/attempts", self._attempt),
+            web.get("/app/hook/config", self._config),
+            web.patch("/app/hook/config", self._configure),
         ]
 
     async def close(self) -> None:
@@ -125,9 +142,13 @@ class Webhooks:
         if not self.url:
             return None
         raw, app = encoded(body), self._world.app
-        headers = delivery_headers(event, raw, app.webhook_secret, app_id=app.id)
+        if self.content_type == "form":
+            raw = urlencode({"payload": raw}).encode()
+        headers = delivery_headers(
+            event, raw, app.webhook_secret, app_id=app.id, content_type=self.content_type
+        )
         delivery = Delivery(
-            id=self._world.id(),
+            id=self._id(),
             guid=headers["X-GitHub-Delivery"],
             event=event,
             action=body.get("action"),
@@ -135,16 +156,26 @@ class Webhooks:
             repository_id=body.get("repository", {}).get("id"),
             body=raw,
             headers=headers,
+            delivered_at=self._world.now(),
         )
         self._start(delivery)
         return delivery.guid
 
+    def _id(self) -> int:
+        return self._world.id() + (FIRST_LARGE_ID if self.large_ids else 0)
+
+    def forget_cursors(self) -> None:
+        """Those that were given out are stale."""
+        self._cursors += 1
+
     def redeliver(self, earlier: Delivery) -> None:
+        """Signed with the secret of now."""
         repeated = replace(
             earlier,
-            id=self._world.id(),
+            id=self._id(),
             redelivery=True,
-            delivered_at=now(),
+            delivered_at=self._world.now(),
+            headers={**earlier.headers, **sign(earlier.body, self._world.app.webhook_secret)},
             duration=0,
             status="pending",
             status_code=0,
@@ -174,9 +205,13 @@ class Webhooks:
         except aiohttp.ClientError:
             delivery.status = "failed to connect to host"
         delivery.duration = time.monotonic() - started
+        delivery.listed_at = delivery.delivered_at + self.listed_after
         self._world.deliveries.append(delivery)
 
     async def _exchange(self, session: aiohttp.ClientSession, delivery: Delivery) -> None:
+        if self.swallows(delivery):
+            delivery.status, delivery.status_code = "OK", 200
+            return
         async with session.post(
             self.url,
             data=delivery.body,
@@ -195,23 +230,32 @@ class Webhooks:
         size = min(number(request, "per_page", 30), 100)
         headers = {}
         if len(deliveries) > size:
-            query = urlencode({**request.query, "cursor": f"v1_{deliveries[size].id}"})
+            cursor = f"v{self._cursors}_{deliveries[size].id}"
+            query = urlencode({**request.query, "cursor": cursor})
             target = f"{self._documents.api}{without_api_prefix(request.path)}?{query}"
             headers["Link"] = f'<{target}>; rel="next"'
         found = [self._documents.delivery(d) for d in deliveries[:size]]
         return web.json_response(found, headers=headers)
 
     def _filtered(self, request: web.Request) -> list[Delivery]:
-        """Newest first, from the cursor on. A timeout has no status code and is no `failure`."""
-        found = sorted(self._world.deliveries, key=lambda d: d.id, reverse=True)
+        """Newest first, from the cursor on; a page's number means nothing. A timeout has no status
+        code and is no `failure`."""
+        at = self._world.now()
+        found = sorted(self._kept(), key=lambda d: d.delivered_at, reverse=True)
+        found = [d for d in found if d.listed_at is None or d.listed_at <= at]
         if codes := CODES.get(request.query.get("status", "")):
             found = [d for d in found if d.status_code in codes]
-        cursor = request.query.get("cursor", "").removeprefix("v1_")
-        if not cursor:
+        if not (cursor := request.query.get("cursor", "")):
             return found
-        if not cursor.isdecimal():
+        version, _, first = cursor.partition("_")
+        ids = [str(d.id) for d in found]
+        if version != f"v{self._cursors}" or first not in ids:
             raise ErrorResponse(422, "Invalid cursor")
-        return [d for d in found if d.id <= int(cursor)]
+        return found[ids.index(first) :]
+
+    def _kept(self) -> list[Delivery]:
+        oldest = self._world.now() - KEPT
+        return [d for d in self._world.deliveries if d.delivered_at > oldest]
 
     async def _read(self, request: web.Request) -> web.Response:
         self._auth.check_jwt(request)
@@ -225,7 +269,32 @@ class Webhooks:
         return web.json_response({}, status=202)
 
     def _from_path(self, request: web.Request) -> Delivery:
-        for delivery in self._world.deliveries:
+        for delivery in self._kept():
             if delivery.id == int(request.match_info["id"]):
                 return delivery
         raise ErrorResponse(404, "Not Found")
+
+    async def _config(self, request: web.Request) -> web.Response:
+        self._auth.check_jwt(request)
+        return web.json_response(self._hook())
+
+    async def _configure(self, request: web.Request) -> web.Response:
+        self._auth.check_jwt(request)
+        body = await body_of(request)
+        content_type = field(body, "content_type", self.content_type, str)
+        if content_type not in CONTENT_TYPES:
+            invalid("Hook", "content_type", "content_type is not a valid value")
+        self.url = url_field({"url": self.url, **body}, "url", "Hook")
+        self.content_type = content_type
+        self.insecure_ssl = str(body.get("insecure_ssl", self.insecure_ssl))
+        app = self._world.app
+        app.webhook_secret = field(body, "secret", app.webhook_secret, str)
+        return web.json_response(self._hook())
+
+    def _hook(self) -> Json:
+        return {
+            "url": self.url,
+            "content_type": self.content_type,
+            "insecure_ssl": self.insecure_ssl,
+            "secret": "********",
+        }

@@ -39,6 +39,8 @@ STORMS = {
     "load": Storm(
         "tests.chaos.intake_storm", [["--deliveries=400", "--kills=2", "--connections=8"]]
     ),
+    "fuzz": Storm("tests.chaos.fuzz", [["--requests=20000"]]),
+    "rotation": Storm("tests.chaos.rotation", [["--pause=0.3"]]),
 }
 
 

@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -277,22 +277,21 @@ def report(found: Found) -> dict[str, Any]:
         "requests": found.kinds.total(),
         "kinds": dict(found.kinds.most_common()),
         "responses": dict(found.responses.most_common()),
-        "web process, MiB": found.memory,
+        "web process MiB": [found.memory[0], *found.memory[-1:]] if found.memory else [],
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="script/storm --fuzz", description=__doc__)
     parser.add_argument("--requests", type=int, default=20_000)
     parser.add_argument("--seed", type=int, default=random.randrange(10_000))
-    arguments = parser.parse_args()
-    began = time.monotonic()
-    found = asyncio.run(run_fuzz(**vars(arguments)))
-    sys.stdout.write(f"seed {arguments.seed}, {time.monotonic() - began:.0f} s\n")
-    sys.stdout.writelines(f"{name}: {value}\n" for name, value in report(found).items())
-    sys.stdout.writelines(f"WRONG {what}: {how}\n" for what, how in found.wrong.items())
-    sys.exit(1 if found.wrong else 0)
+    parsed = parser.parse_args(arguments)
+    found = asyncio.run(run_fuzz(requests=parsed.requests, seed=parsed.seed))
+    sys.stdout.writelines(f"{what}: {how}\n" for what, how in found.wrong.items())
+    shown = ", ".join(f"{name} {value}" for name, value in report(found).items())
+    sys.stdout.write(f"seed {parsed.seed}: {shown}\n")
+    return 1 if found.wrong else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main(sys.argv[1:]))

@@ -100,6 +100,53 @@ async def test_what_is_about_no_deployment_is_listed_with_all(
         assert len(await listed(world, "--all", "--json")) == len(UNREADABLE)
 
 
+async def test_a_delivery_is_shown_with_what_became_of_it_and_why(
+    store_url: str, tmp_path: Path
+) -> None:
+    async with live(store_url, tmp_path) as world:
+        secret = world.setup.settings.webhook_secrets[0]
+        payload = {"note": f"a\x9b31m\u202e {secret}"}
+        deployment = await world.deployed("broken", payload=payload)
+        [row] = [json.loads(one) for one in await listed(world, "--json", "--event", "deployment")]
+        guid = row["delivery"]
+        [line] = await listed(world, "show", guid[:8], "--json")
+        assert secret not in line
+        shown = json.loads(line)
+        hook = shown["headers"]["X-GitHub-Hook-ID"]
+        assert shown["headers"] == {
+            "X-GitHub-Event": "deployment",
+            "X-GitHub-Delivery": guid,
+            "X-GitHub-Hook-ID": str(int(hook)),
+        }
+        assert (shown["result"], shown["way"], shown["arrivals"]) == ("processed", "webhook", 1)
+        about = shown["deployment"]
+        assert (about["id"], about["phase"]) == (str(deployment.id), "failure")
+        assert [(one["state"], one["on_github"]) for one in about["timeline"]] == [
+            ("queued", "written"),
+            ("in_progress", "written"),
+            ("failure", "written"),
+        ]
+        assert {one["where"] for one in about["messages"]} == {"Slack #deploys", "Slack #oncall"}
+        assert shown["body"]["deployment"]["id"] == deployment.id
+        assert shown["body"]["deployment"]["payload"]["note"] == "a\x9b31m\u202e ***"
+
+        text = "\n".join(await listed(world, "show", guid))
+        assert secret not in text
+        assert "\x9b" not in text
+        assert f"Deployment {deployment.id}: acme/site to broken, failure" in text
+        assert "the disk is full" in text
+        [raw] = await listed(world, "show", guid, "--body", "raw")
+        assert raw.startswith('{"')
+        assert json.loads(raw) == shown["body"]
+
+        raw = '{"x" : 1,\n "y":"\\u00e9\u00e9"}'
+        world.execute("update deliveries set body = %s, way = 'pulled'", raw.encode())
+        assert "\n".join(await listed(world, "show", guid, "--body", "raw")) == raw
+        text = "\n".join(await listed(world, "show", guid, "--body", "none"))
+        assert "the relay fetched it from GitHub's list of deliveries" in text
+        assert "Body" not in text
+
+
 async def test_deliveries_are_chosen_by_what_they_are_and_how_old(
     store_url: str, tmp_path: Path
 ) -> None:
@@ -117,6 +164,11 @@ async def test_deliveries_are_chosen_by_what_they_are_and_how_old(
                 *(guid, event, b'{"repository": {"full_name": "Acme/site"}}', outcome, way, late),
                 hours,
             )
+
+        world.execute(
+            "insert into schedule (subject, task) select id, 'receive' from deliveries"
+            " where outcome is null"
+        )
 
         async def guids(*options: str) -> list[str]:
             return [json.loads(one)["delivery"] for one in await listed(world, "--json", *options)]

@@ -26,7 +26,8 @@ async def test_a_relay_with_a_worker_is_ready_and_works(store_url: str, tmp_path
         ready = {"store": "ok", "migrations": "ok"}
         work = {"worker": "ok", "queue": "ok", "github": "ok"}
         assert await get(world, "/readyz") == (200, {"ready": True, **ready})
-        assert await get(world, "/readyz?verbose") == (200, {"ready": True, **ready, **work})
+        shown = {**ready, **work, "dead_letters": "ok"}
+        assert await get(world, "/readyz?verbose") == (200, {"ready": True, **shown})
         assert await get(world, "/workz") == (200, {"working": True, **ready, **work})
         assert await get(world, "/healthz") == (200, {"status": "ok"})
 

@@ -19,6 +19,8 @@ from webhook.store.slack_installations import Installation
 from webhook.store.unavailable import first_line, store_reason
 from webhook.store.workers import RunningWorker
 
+# Dead letters are counted up to so many.
+_MOST_COUNTED = 1000
 _RESTART = "it is read again at a restart, or when `up` gets SIGHUP (kill -HUP)"
 
 
@@ -36,6 +38,7 @@ def check_store(
             yield _writable(settings, connection)
             yield from _workers(connection, config)
             installed += slack_installations.every_sync(connection)
+            yield from _dead_letters(connection)
             yield from _unsent(connection)
             yield from _messages(connection, config)
     except psycopg.Error as error:
@@ -56,6 +59,14 @@ def _writable(settings: Settings, connection: Sync) -> Finding:
         return Finding("error", "store", f"takes no deliveries: {store_reason(error)}")
     kind = "PostgreSQL" if settings.store_source else "the embedded PostgreSQL"
     return Finding("ok", "store", f"{kind} responds, its tables are up to date")
+
+
+def _dead_letters(connection: Sync) -> Iterator[Finding]:
+    count = deliveries.dead_letters(connection, _MOST_COUNTED)
+    if count:
+        number = str(count) if count < _MOST_COUNTED else f"{_MOST_COUNTED} or more"
+        see = f"{COMMAND} deliveries --outcome failed says why, deliveries replay tries again"
+        yield Finding("note", "deliveries", f"{number} could not be processed; {see}")
 
 
 def _unsent(connection: Sync) -> Iterator[Finding]:

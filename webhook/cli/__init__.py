@@ -12,9 +12,13 @@ from webhook.cli import demo, server, show
 from webhook.cli.audit import audit
 from webhook.cli.automatic import automatic
 from webhook.cli.deliveries import deliveries
+from webhook.cli.exit_codes import code_of_errors
 from webhook.cli.explain import explain_command
 from webhook.cli.github import github
 from webhook.cli.locks import lock, locks, unlock
+from webhook.cli.replay import replay
+from webhook.cli.show_delivery import show_delivery
+from webhook.cli.simulate import simulate_command
 from webhook.cli.slack import slack
 from webhook.errors import UserError
 from webhook.logs import Redactor
@@ -44,7 +48,7 @@ class ReadableErrors(click.Group):
             reason = redact(first_line(error))
             variables = "GITPLOY_STORE_SOURCE or DATABASE_URL"
             click.echo(f"The store does not respond: {reason}; check {variables}", err=True)
-        sys.exit(1)
+        sys.exit(code_of_errors(ctx))
 
 
 @click.group(cls=ReadableErrors, context_settings={"help_option_names": ["-h", "--help"]})
@@ -53,6 +57,8 @@ def main() -> None:
     """Gitploy Relay: receives GitHub deployments, runs their tools, reports back."""
 
 
+for command in (show_delivery, replay, simulate_command):
+    deliveries.add_command(command)
 for command in (
     server.up,
     server.web,

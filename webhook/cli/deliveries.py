@@ -82,7 +82,7 @@ def list_deliveries(
 
 
 def _columns(found: Sequence[DeliverySummary]) -> dict[str, str]:
-    unusual = any(one.way != "webhook" or _lateness(one) for one in found)
+    unusual = any(one.way != "webhook" or lateness_of(one) for one in found)
     return {**_COLUMNS, **(_UNUSUAL if unusual else {}), **_REASON}
 
 
@@ -100,12 +100,12 @@ def row_of(one: DeliverySummary) -> dict[str, Any]:
         "sha": one.sha,
         "state": one.phase,
         "way": one.way,
-        "late": _lateness(one),
+        "late": lateness_of(one),
         "reason": reason_of(one),
     }
 
 
-def _lateness(one: DeliverySummary) -> str | None:
+def lateness_of(one: DeliverySummary) -> str | None:
     """How long after GitHub had sent it first it arrived; None where that is as usual."""
     late = one.received_at - (one.delivered_at or one.received_at)
     return durations.write(late.total_seconds()) if late >= _LATE else None

@@ -2,9 +2,10 @@
 too narrow; a line for each row where another program reads it; or JSON, an object a line."""
 
 import json
+import re
 import sys
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import click
@@ -13,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from handlers import durations
 from webhook.text import one_line
 
 Row = Mapping[str, Any]
@@ -39,11 +41,25 @@ class ListingGroup(click.Group):
         return super().parse_args(ctx, args)
 
 
+class Seconds(click.ParamType[timedelta]):
+    """How long something may take."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> timedelta:
+        if isinstance(value, timedelta):
+            return value
+        try:
+            return durations.parse(value)
+        except ValueError as error:
+            self.fail(f"'{value}' {error}", param, ctx)
+
+
 def print_rows(columns: Mapping[str, str], rows: Sequence[Row], *, as_json: bool) -> None:
     """`columns`: the header of each key that is shown; JSON has all keys of the rows."""
     if as_json:
         for row in rows:
-            click.echo(json.dumps(row, default=_text, ensure_ascii=False))
+            click.echo(escaped(json.dumps(row, default=_text, ensure_ascii=False)))
         return
     cells = [[_cell(row[key]) for key in columns] for row in rows]
     if sys.stdout.isatty():
@@ -54,6 +70,14 @@ def print_rows(columns: Mapping[str, str], rows: Sequence[Row], *, as_json: bool
     for line in lines:
         padded = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
         click.echo(_GAP.join(padded).rstrip())
+
+
+_CONTROL = re.compile(r"[\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def escaped(document: str) -> str:
+    """The same JSON, in which nothing controls the terminal."""
+    return _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", document)
 
 
 def _widths(lines: Sequence[Sequence[str]]) -> list[int]:

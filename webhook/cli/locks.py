@@ -1,17 +1,14 @@
 """`python -m webhook lock`, `unlock` and `locks`: hold deployments back, and let them go on."""
 
 import asyncio
-import getpass
-import os
-import socket
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
 import click
 
 from webhook.cli.listing import print_rows
+from webhook.cli.operator import operator
 from webhook.config.locks import lock_error
 from webhook.deployments.locks import (
     EVERYTHING,
@@ -242,15 +239,11 @@ def _names(repo: str | None, environment: str | None, *, everything: bool) -> tu
 
 
 def _person(login: str | None) -> str:
-    """Who is at the command line: an @ tells that from a GitHub login."""
     if login is not None:
         if not is_login(login):
             raise UserError(f"'{login}' is not a GitHub login; write it without @, as in octocat")
         return login
-    user = f"user {os.getuid()}"
-    with suppress(KeyError, OSError):  # of a container, which knows no names
-        user = getpass.getuser()
-    return f"{user}@{socket.gethostname()}"
+    return operator()
 
 
 async def _repository(services: Services, repo: str) -> tuple[int, str]:

@@ -192,7 +192,7 @@ def _gates(found: Simulation) -> Iterator[str]:
 def _call(call: SimulatedCall) -> Iterator[str]:
     if call.argv:
         yield _fact("runs", json.dumps(call.argv, ensure_ascii=False))
-        yield _fact("", f"in {call.cwd or 'the relay’s own directory'}")
+        yield _fact("", f"in {call.cwd or 'the directory of the relay'}")
         yield _fact("", f"with the variables {', '.join(call.variables)}")
         return
     yield _fact("sends", f"{call.method} {call.url}")
@@ -269,11 +269,13 @@ def _print_differences(
     differ = len(found.compared) - sum(same.values())
     limited = "; older ones are left out, by --limit" if found.limited else ""
     click.echo(f"{len(found.compared):,} deliveries, by {before} and by {after}{limited}:")
-    click.echo(f"{sum(same.values()):,} the same{f' ({counts})' if counts else ''}, {differ:,} differ.")
+    click.echo(
+        f"{sum(same.values()):,} the same{f' ({counts})' if counts else ''}, {differ:,} differ."
+    )
     for one in differences:
         where = f" of {one.repository}" if one.repository else ""
         to = f" to {one.environment}" if one.environment else ""
-        click.echo(f"\n{len(one.deliveries):,} × {one_line(f'{one.event}{where}{to}', _LONGEST)}")
+        click.echo(f"\n{len(one.deliveries):,} x {one_line(f'{one.event}{where}{to}', _LONGEST)}")
         for change in one.changes:
             before_, after_ = (one_line(text, _LONGEST) for text in (change.before, change.after))
             click.echo(f"  {change.aspect}: {before_}")

@@ -1,6 +1,13 @@
-"""Process stored deliveries: deployments created, statuses reported, installations changed."""
+"""Process stored deliveries: deployments created, statuses reported, installations changed.
 
+One that cannot be understood, or whose processing fails again and again, is a dead letter: it is
+kept as `failed` with the reason, until somebody replays it. What is not the delivery's own (the
+store or GitHub is away, another process was quicker) is retried for as long as it lasts.
+"""
+
+import psycopg
 import structlog
+from psycopg.errors import ReadOnlySqlTransaction
 
 from webhook.config.routing import matches_any
 from webhook.deployments.phases import follows
@@ -21,7 +28,7 @@ from webhook.engine.policy import kept_policy
 from webhook.engine.promotions import chained_in, promote_next, promoted_from
 from webhook.engine.services import Services
 from webhook.engine.transitions import Transition
-from webhook.errors import UserError
+from webhook.errors import Conflict, RetryAt, UnknownOutcome, UserError
 from webhook.github import events
 from webhook.github.commit_events import CommitReported, Pushed
 from webhook.github.events import (
@@ -47,9 +54,41 @@ log = structlog.get_logger()
 HELD_ON_GITHUB = "waiting"
 # So often the relay repeats what it says of one that waits: another bot may do the same.
 MOST_CONTRADICTED = 5
+# After so many unexpected errors a delivery is given up: with the pauses of its job, some minutes.
+MOST_FAILURES = 8
+_NOT_OF_THE_DELIVERY = (
+    *(RetryAt, Conflict, UnknownOutcome),
+    *(psycopg.OperationalError, psycopg.InterfaceError, ReadOnlySqlTransaction, OSError),
+)
+_LONGEST_ERROR = 300
 
 
 async def receive(services: Services, delivery_id: int) -> None:
+    try:
+        await _receive(services, delivery_id)
+    except _NOT_OF_THE_DELIVERY:
+        raise
+    except Exception as error:
+        if not await _is_given_up(services, delivery_id, error):
+            raise
+        log.exception("delivery given up")
+
+
+async def _is_given_up(services: Services, delivery_id: int, error: Exception) -> bool:
+    """It is tried again before."""
+    first_line = next(iter(str(error).splitlines()), "")
+    text = services.redactor.text(f"{type(error).__name__}: {first_line}")
+    reason = one_line(f"the relay failed to process it: {text}", _LONGEST_ERROR)
+    async with services.pool.connection() as connection, connection.transaction():
+        failures = await deliveries.failed(connection, delivery_id, reason)
+        if failures < MOST_FAILURES:
+            return False
+        advice = f"given up after {failures} attempts; replay it after an upgrade"
+        await deliveries.finish(connection, delivery_id, "failed", f"{reason} ({advice})")
+    return True
+
+
+async def _receive(services: Services, delivery_id: int) -> None:
     async with services.pool.connection() as connection:
         delivery = await deliveries.read(connection, delivery_id)
         if delivery is None or delivery.outcome is not None:
@@ -66,14 +105,16 @@ async def _process(services: Services, connection: Async, delivery: Delivery) ->
     except UserError as error:
         known: Result | None = ("failed", str(error), None)
     else:
-        known = without_effect(services, event)
+        known = without_effect(services, event, done_before=delivery.done_before)
     if known is not None:
         await deliveries.finish(connection, delivery.id, *known)
         return known
     async with connection.transaction():
-        result = await _act(services, connection, event, delivery)
-        await deliveries.finish(connection, delivery.id, *result)
-    return result
+        outcome, reason, deployment_id = await _act(services, connection, event, delivery)
+        if delivery.done_before and outcome == "ignored":
+            outcome = "done"  # what it had to do was done then
+        await deliveries.finish(connection, delivery.id, outcome, reason, deployment_id)
+    return outcome, reason, deployment_id
 
 
 async def _act(  # noqa: PLR0911 - one for each event

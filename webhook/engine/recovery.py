@@ -1,11 +1,303 @@
-"""Missed deliveries come back by themselves."""
+"""Missed deliveries come back by themselves: GitHub's list is compared with what has arrived.
 
+What has arrived is known by the relay's own table alone: GitHub calls OK what a proxy swallowed,
+and failed what arrived when its time was over. The list is compared first, page by page, back to
+the watermark; then what is missing is fetched, newest first, into the table in which deliveries
+arrive.
+A worker may be killed at each line of this; the next one goes on from the store.
+"""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from http import HTTPStatus
+
+import structlog
+
+from webhook.config.environments import Config
+from webhook.config.routing import matches_any
 from webhook.engine.services import Services
+from webhook.errors import Rejected, RetryAt, UnknownOutcome
+from webhook.github import deliveries as github
+from webhook.github.deliveries import FullDelivery, ListedDelivery, Page
+from webhook.github.events import may_act_on
+from webhook.store import recovery, repository_names
+from webhook.store.database import Async
+from webhook.store.deliveries import Received, compressed
+from webhook.store.recovery import Doubts, Missed, Scan
+from webhook.timing import growing_pause
+
+log = structlog.get_logger()
+
+# Of one run; what is left is for the next, which follows at once.
+MOST_PAGES = 100
+# Fetched at once, of the nine hundred a minute that GitHub allows.
+AT_ONCE = 4
+# GitHub does not have the delivery itself, or not any more. Else it is the App that is rejected.
+_GONE = (
+    HTTPStatus.NOT_FOUND,
+    HTTPStatus.GONE,
+    HTTPStatus.BAD_REQUEST,
+    HTTPStatus.UNPROCESSABLE_ENTITY,
+)
+_DEPLOYMENT = "deployment"
+
+
+@dataclass(frozen=True, slots=True)
+class _Compared:
+    """`at`: GitHub's time. `more`: there is something to go on with at once."""
+
+    at: datetime
+    pace: timedelta
+    more: bool
 
 
 async def recover(services: Services) -> None:
     """Compare GitHub's list of deliveries with the store's; raises `RetryAt` for the next time."""
+    until = (
+        asyncio.get_running_loop().time() + services.timing.deliveries_compared_for.total_seconds()
+    )
+    async with services.pool.connection() as connection:
+        was = await recovery.scan(connection)
+    if was.paused:
+        raise RetryAt("GitHub wants no call yet", services.clock() + was.paused)
+    try:
+        compared = await _compare(services, was, until)
+        left = await _fetch_missing(services, compared.at, until)
+    except RetryAt as error:
+        await _failed(services, error, error.at - services.clock())
+        raise
+    except (UnknownOutcome, Rejected) as error:
+        await _failed(services, error)
+        raise RetryAt(str(error), services.clock() + _after_failure(services, was)) from error
+    async with services.pool.connection() as connection:
+        await recovery.works(connection)
+        doubts = await recovery.doubts(connection)
+    pause = timedelta(0) if compared.more or left else next_after(services, doubts)
+    raise RetryAt("compared again later", services.clock() + max(pause, compared.pace))
 
 
 async def list_deployments(services: Services) -> None:
     """Look for deployments that GitHub has and nobody delivered; raises `RetryAt`."""
+
+
+def next_after(services: Services, doubts: Doubts) -> timedelta:
+    """How long until the list is compared again, where nothing is left to do."""
+    timing = services.timing
+    pauses = [] if doubts.next_try_in is None else [doubts.next_try_in]
+    if services.pulls:
+        return min(timing.deliveries_pulled_every, *pauses)
+    doubted = timing.deliveries_compared_after_doubt
+    silent = doubts.silent_for or timing.deliveries_silent_after
+    pauses.append(max(timing.deliveries_silent_after - silent, timedelta(0)) + doubted)
+    if doubts.doubted_for is not None and doubts.doubted_for < doubted:
+        pauses.append(doubted - doubts.doubted_for)
+    return min(timing.deliveries_compared_every, *pauses)
+
+
+async def _failed(services: Services, error: Exception, paused: timedelta | None = None) -> None:
+    log.warning("deliveries could not be compared with GitHub's list", error=str(error))
+    async with services.pool.connection() as connection:
+        await recovery.failed(connection, str(error), paused)
+
+
+def _after_failure(services: Services, was: Scan) -> timedelta:
+    timing = services.timing
+    most = timing.deliveries_compared_after_doubt
+    least = timing.deliveries_pulled_every if services.pulls else most
+    return growing_pause(was.failing_for, least, most)
+
+
+async def _compare(services: Services, was: Scan, until: float) -> _Compared:
+    """Page by page; each is recorded before the next. One that was interrupted goes on, and what
+    came since is for the next run."""
+    interrupted = bool(was.cursor)
+    pages = 0
+    while True:
+        page = await _page(services, was)
+        if page is None:
+            async with services.pool.connection() as connection:
+                was = await recovery.begin_again(connection, was)
+            continue
+        pages += 1
+        begins = was.begins or _begins(services, was, page.at)
+        ended = not page.cursor or (page.oldest or begins) < begins
+        was = await _keep(services, was, page, begins, ended=ended)
+        over = pages >= MOST_PAGES or _now() >= until
+        if ended or over:
+            return _Compared(page.at, page.pace, more=interrupted or not ended)
+
+
+async def _page(services: Services, was: Scan) -> Page | None:
+    """None: GitHub does not know the cursor any more."""
+    try:
+        return await github.page(services.github, was.cursor)
+    except Rejected as error:
+        if was.cursor and github.is_stale(error):
+            log.info("GitHub's list of deliveries is read from its begin again", error=str(error))
+            return None
+        raise
+
+
+def _begins(services: Services, was: Scan, at: datetime) -> datetime:
+    """What is older was compared before, or GitHub does not have it."""
+    oldest = at - github.kept_for(services.github)
+    if was.watermark is None:
+        return oldest
+    return max(oldest, was.watermark - services.timing.deliveries_overlap)
+
+
+async def _keep(
+    services: Services, was: Scan, page: Page, begins: datetime, *, ended: bool
+) -> Scan:
+    inside = [one for one in page.deliveries if one.delivered_at >= begins]
+    newest = max(
+        [one.delivered_at for one in inside] + ([was.newest] if was.newest else []), default=None
+    )
+    async with services.pool.connection() as connection:
+        missed = await _missing(services.config, connection, inside)
+        async with connection.transaction():
+            if ended:
+                await recovery.keep_last_page(connection, was, missed, newest=newest)
+            else:
+                was = await recovery.keep_page(
+                    connection, was, missed, begins=begins, newest=newest, cursor=page.cursor
+                )
+    if missed:
+        log.info("deliveries are missing", count=len(missed))
+    return was
+
+
+async def _missing(
+    config: Config, connection: Async, listed: Sequence[ListedDelivery]
+) -> list[Missed]:
+    used = [one for one in listed if may_act_on(one.event, one.action)]
+    ids = {one.repository_id for one in used if one.repository_id}
+    names = await repository_names.names_of(connection, ids) if ids else {}
+    used = [one for one in used if _may_be_routed(config, one, names.get(one.repository_id))]
+    guids = {one.guid for one in used}
+    missing = await recovery.not_arrived(connection, guids) if guids else set()
+    return _grouped(one for one in used if one.guid in missing)
+
+
+def _may_be_routed(config: Config, one: ListedDelivery, name: str | None) -> bool:
+    """A deployment that has no route gets an answer, unless deploy.yml says otherwise."""
+    if name is None or (one.event == _DEPLOYMENT and config.unrouted != "ignore"):
+        return True
+    return any(matches_any(env.repos, name) for env in config.envs)
+
+
+def _grouped(attempts: Iterable[ListedDelivery]) -> list[Missed]:
+    """One for each GUID, by its newest attempt."""
+    found: dict[str, Missed] = {}
+    for one in attempts:
+        known = found.get(one.guid)
+        newest = known is None or one.delivered_at > known.attempted_at
+        first = one.delivered_at if known is None else min(known.delivered_at, one.delivered_at)
+        found[one.guid] = Missed(
+            guid=one.guid,
+            event=one.event,
+            github_id=one.id if newest or known is None else known.github_id,
+            attempted_at=one.delivered_at if newest or known is None else known.attempted_at,
+            delivered_at=first,
+        )
+    return list(found.values())
+
+
+async def _fetch_missing(services: Services, at: datetime, until: float) -> bool:
+    """Whether something is left that may be fetched at once."""
+    while True:
+        async with services.pool.connection() as connection:
+            due = await recovery.due(connection, AT_ONCE)
+        if not due or _now() >= until:
+            return bool(due)
+        results = await asyncio.gather(
+            *(github.read(services.github, missed.github_id) for missed in due),
+            return_exceptions=True,
+        )
+        for missed, result in zip(due, results, strict=True):
+            await _settle(services, missed, result, at)
+        _stop_if_away(results)
+
+
+async def _settle(
+    services: Services, missed: Missed, result: FullDelivery | BaseException | None, at: datetime
+) -> None:
+    match result:
+        case FullDelivery():
+            await _hand_over(services, missed, result)
+        case None:
+            await _redeliver(services, missed, "GitHub has no payload of it")
+        case RetryAt():
+            pass
+        case Rejected() if result.status in _GONE:
+            await _redeliver(services, missed, str(result))
+        case UnknownOutcome() | Rejected():
+            await _try_later(services, missed, str(result), at)
+        case _:
+            raise result
+
+
+def _stop_if_away(results: Sequence[FullDelivery | BaseException | None]) -> None:
+    """A limit counts at once; GitHub is away where nothing at all came back."""
+    for result in results:
+        if isinstance(result, RetryAt):
+            raise result
+    unclear = [one for one in results if isinstance(one, UnknownOutcome)]
+    if len(unclear) == len(results) > 1:
+        raise unclear[0]
+
+
+async def _hand_over(services: Services, missed: Missed, found: FullDelivery) -> None:
+    received = Received(found.hook_id, missed.guid, found.event, compressed(found.body))
+    async with services.pool.connection() as connection, connection.transaction():
+        await recovery.hand_over(connection, missed, received)
+    log.info("a missed delivery was recovered", delivery=missed.guid, github_event=missed.event)
+
+
+async def _try_later(services: Services, missed: Missed, reason: str, at: datetime) -> None:
+    """It is not the delivery's fault, as far as anybody knows: it counts as no try."""
+    if missed.attempted_at < at - github.kept_for(services.github):
+        await _give_up(services, missed, f"{reason}, as long as GitHub kept it")
+        return
+    timing = services.timing
+    pause = growing_pause(
+        at - missed.attempted_at,
+        timing.deliveries_pulled_every,
+        timing.deliveries_compared_after_doubt,
+    )
+    async with services.pool.connection() as connection:
+        await recovery.try_later(connection, missed.guid, pause, reason, tries=missed.tries)
+
+
+async def _redeliver(services: Services, missed: Missed, reason: str) -> None:
+    """GitHub says only that it will; whether it arrives is seen later. A try counts before it."""
+    pauses = services.timing.redeliveries_checked_after
+    if missed.tries >= len(pauses):
+        await _give_up(services, missed, f"{reason}, and it did not arrive when it was sent again")
+        return
+    async with services.pool.connection() as connection:
+        await recovery.try_later(
+            connection, missed.guid, pauses[missed.tries], reason, tries=missed.tries + 1
+        )
+    try:
+        await github.redeliver(services.github, missed.github_id)
+    except RetryAt:
+        async with services.pool.connection() as connection:
+            await recovery.try_later(connection, missed.guid, pauses[0], reason, tries=missed.tries)
+        raise
+    except (UnknownOutcome, Rejected) as error:
+        log.info("GitHub does not send it again", delivery=missed.guid, error=str(error))
+    else:
+        log.info("GitHub was asked to send it again", delivery=missed.guid, reason=reason)
+
+
+async def _give_up(services: Services, missed: Missed, reason: str) -> None:
+    log.warning("a missed delivery is given up", delivery=missed.guid, reason=reason)
+    async with services.pool.connection() as connection:
+        await recovery.give_up(connection, missed.guid, reason)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -16,6 +16,7 @@ from webhook.config.routing import route
 from webhook.deployments.actions import OfferedAction
 from webhook.deployments.changelog import Changelog
 from webhook.deployments.phases import FAILED
+from webhook.engine.doubts import Doubts
 from webhook.gates.contract import Gates
 from webhook.github.client import GitHub
 from webhook.github.tokens import Scope
@@ -66,7 +67,8 @@ class Comparisons:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
     """`machine_id` names this machine's data directory, on which commands run. `actions_enabled`:
-    people can request `actions` in Slack. `notifiers`: those that the settings let work."""
+    people can request `actions` in Slack. `notifiers`: those that the settings let work. `pulls`:
+    deliveries are fetched, as GitHub cannot reach the relay."""
 
     config: Config
     keep: Retention
@@ -88,6 +90,8 @@ class Services:
     gates: Gates
     comparisons: Comparisons
     pacing: Pacing
+    pulls: bool
+    doubts: Doubts
     commit_files: LRUCache[tuple[int, str], RepositoryFile] = field(
         default_factory=lambda: LRUCache(_MOST_FILES)
     )

@@ -27,6 +27,7 @@ from webhook.errors import BUSY, NOT_INSTALLED, Forbidden, Rejected, RetryAt, Un
 from webhook.github.app_jwt import AppJwt
 from webhook.github.responses import (
     UNCLEAR_RESPONSE,
+    UNREACHABLE,
     bad_app_key,
     from_response,
     may_have_moved,
@@ -34,7 +35,7 @@ from webhook.github.responses import (
     unclear,
 )
 from webhook.github.tokens import AppTokens, Scope
-from webhook.github.transport import Transport
+from webhook.github.transport import Response, Transport
 from webhook.setting_types import load_private_key
 from webhook.settings import Settings
 from webhook.timing import Clock, utc_now
@@ -99,9 +100,14 @@ async def _forget(_repo_id: int, _installation_id: int) -> None:
     """Where nothing is kept, GitHub is asked again by the next process."""
 
 
+def _ignore() -> None:
+    """Where nobody wants to know."""
+
+
 class GitHub:
     """`on_moved`: a repository is in another installation than a scope says: the App was installed
-    again, or the repository has another owner."""
+    again, or the repository has another owner. `on_unreachable`: no connection to GitHub, or no
+    response in time."""
 
     def __init__(
         self,
@@ -109,9 +115,11 @@ class GitHub:
         session: aiohttp.ClientSession,
         clock: Clock = utc_now,
         on_moved: OnMoved = _forget,
+        on_unreachable: Callable[[], None] = _ignore,
     ) -> None:
         self._clock = clock
         self._on_moved = on_moved
+        self._on_unreachable = on_unreachable
         self._api = Transport(session, f"gitploy-relay/{__version__}", settings.github_base_url)
         # PyJWT takes it as text too, and would load it for every token.
         key = cast("RSAPrivateKey", load_private_key(settings.github_private_key))
@@ -129,6 +137,14 @@ class GitHub:
         """GitHub's description of the App: id, client_id, permissions, events, ..."""
         app: dict[str, Any] = await self._as_app(lambda jwt: self._api.getitem("/app", jwt=jwt))
         return app
+
+    async def as_app(self, method: str, path: str) -> Response:
+        """A call as the App itself, which needs no installation."""
+        return await self._as_app(lambda jwt: self._api.send(method, path, jwt=jwt))
+
+    def now(self) -> datetime:
+        """By GitHub's clock, as far as that is known."""
+        return self._jwt.now()
 
     @property
     def api_url(self) -> str:
@@ -308,7 +324,7 @@ class GitHub:
                 raise bad_app_key(error, self.clock_error) from error
             raise from_response(error, self._clock()) from error
         except UNCLEAR_RESPONSE as error:
-            raise unclear(error) from error
+            raise self._unclear(error) from error
 
     async def _as_installation(
         self, scope: Scope, call: Callable[[str], Awaitable[T]], limit: str, *, exists: bool
@@ -337,7 +353,7 @@ class GitHub:
                 self._retry_at[scope.installation_id, limit] = ours.at
             raise ours from error
         except UNCLEAR_RESPONSE as error:
-            raise unclear(error) from error
+            raise self._unclear(error) from error
 
     def _slot(self) -> asyncio.Semaphore:
         """One of the calls that may run at once; fetching its token is part of it."""
@@ -346,6 +362,11 @@ class GitHub:
                 "too many calls to GitHub at once", 0.5, self._clock(), code=BUSY
             )
         return self._calls
+
+    def _unclear(self, error: Exception) -> UnknownOutcome:
+        if isinstance(error, UNREACHABLE):
+            self._on_unreachable()
+        return unclear(error)
 
     def _check_limit(self, scope: Scope, limit: str = "core") -> None:
         until = self._retry_at.get((scope.installation_id, limit))

@@ -327,6 +327,12 @@ SHAPES: dict[str, TypeAdapter[Event]] = {
 }
 
 
+def may_act_on(event: str, action: str) -> bool:
+    """Whether the relay may act on such an event. An event without an action may have any."""
+    known = _ACTIONS.get(event)
+    return known is not None and event != "ping" and (not action or not known or action in known)
+
+
 def parse(event: str, body: bytes) -> Event:
     """`event` is the X-GitHub-Event header, `body` the JSON that came with it."""
     if event not in _ACTIONS:

@@ -37,6 +37,8 @@ SECONDARY_LIMIT_MESSAGES = ("secondary rate limit", "abuse detection mechanism")
 # A 422 without a list of errors that is about the request itself nevertheless.
 UNKNOWN_REF = "No ref found"
 
+# No connection, or none that lasted: GitHub may be unable to reach the relay, too.
+UNREACHABLE = (aiohttp.ClientConnectionError, TimeoutError)
 # The last four: a response that is not GitHub's, a proxy's page for example.
 UNCLEAR_RESPONSE = (
     GitHubBroken,

@@ -5,6 +5,7 @@ older than API versions ignores the header.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
@@ -15,6 +16,15 @@ from gidgethub.aiohttp import GitHubAPI
 API_VERSION = "2022-11-28"
 # In place of a document that is as it was.
 NOT_MODIFIED = object()
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """`headers` are found whatever their case. `next_url`: of the next page, as GitHub gives it."""
+
+    document: Any
+    headers: Mapping[str, str]
+    next_url: str | None
 
 
 class Transport(GitHubAPI):
@@ -43,6 +53,14 @@ class Transport(GitHubAPI):
         # A response without an ETag leaves that of the one before, which it need not be.
         etags = (kept[0] for kept in cache.values() if kept[2] is document)
         return document, next(etags, None) or ""
+
+    async def send(self, method: str, url: str, *, jwt: str) -> Response:
+        """With what the response's headers say."""
+        address = sansio.format_url(url, None, base_url=self.base_url)
+        sent = sansio.create_headers(self.requester, jwt=jwt)
+        status, headers, body = await self._request(method, address, sent)
+        document, _, next_url = sansio.decipher_response(status, headers, body)
+        return Response(document, headers, next_url)
 
     async def _request(
         self, method: str, url: str, headers: Mapping[str, str], body: bytes = b""

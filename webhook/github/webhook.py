@@ -1,8 +1,8 @@
 """POST /webhook: verify, store, respond. Parsing a delivery is the worker's.
 
 Source: docs.github.com, "Validating webhook deliveries" and "Best practices for using webhooks".
-Errors: 400 malformed, 401 signature, 413 too large, 415 not JSON, 503 the store does not respond;
-each a JSON object with `error` and `remedy`.
+Errors: 400 malformed, 401 signature, 404 deliveries are pulled and there is no secret, 413 too
+large, 415 not JSON, 503 the store does not respond; each a JSON object with `error` and `remedy`.
 """
 
 import hmac
@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from functools import partial
+from http import HTTPStatus
 from typing import Any
 
 from flask import Blueprint, Response, request
@@ -48,7 +49,14 @@ def blueprint(inbox: Inbox, secrets: Sequence[str], timing: Timing = DEFAULT_TIM
 
     @bp.post("/webhook")
     def webhook() -> Response:
-        received = _verified(request.environ, keys)
+        if not keys:
+            raise _none_taken()
+        try:
+            received = _verified(request.environ, keys)
+        except HttpError as error:
+            if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:  # its body was not read
+                inbox.doubt("a delivery was not taken")
+            raise
         wait_for(Awaited(partial(inbox.put, received), within, _not_stored))
         body = {"delivery": received.guid, "status": "accepted"}
         if received.event == "ping":
@@ -64,6 +72,16 @@ def blueprint(inbox: Inbox, secrets: Sequence[str], timing: Timing = DEFAULT_TIM
         )
 
     return bp
+
+
+def _none_taken() -> HttpError:
+    return HttpError(
+        404,
+        "this relay takes no deliveries, it pulls them from GitHub",
+        "nothing is lost; to let GitHub send them here as well, set GITPLOY_WEBHOOK_SECRET, and"
+        " GITPLOY_DELIVERIES=webhook to pull only what is missing",
+        code="pulled",
+    )
 
 
 def _verified(environ: Mapping[str, Any], keys: Sequence[bytes]) -> Received:

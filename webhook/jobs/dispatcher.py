@@ -41,10 +41,14 @@ _OF_DEPLOYMENTS: frozenset[Task] = frozenset({"advance", "send_statuses", "notif
 Job = Callable[[Due], Awaitable[None]]
 
 
+def _ignore() -> None:
+    """Where nobody wants to know."""
+
+
 @dataclass(slots=True)
 class Dispatcher:
     """Of one worker process. `url`: of the store, to listen on. An error that no job expects is
-    retried, after growing pauses."""
+    retried, after growing pauses. `on_store_away` is called whenever the store does not respond."""
 
     url: str
     worker: WorkerProcess
@@ -52,6 +56,7 @@ class Dispatcher:
     pool: AsyncPool
     timing: Timing
     clock: Clock
+    on_store_away: Callable[[], None] = _ignore
     _stopping: bool = False
     _running: dict[Key, Due] = field(default_factory=dict)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
@@ -99,6 +104,7 @@ class Dispatcher:
                 await serve()
             except (psycopg.Error, OSError) as error:
                 log.warning("the store does not respond, trying again", error=str(error))
+                self.on_store_away()
                 await asyncio.sleep(self.timing.worker_restart_pause.total_seconds())
             if self._stopping and all(task.done() for task in self._tasks):
                 break

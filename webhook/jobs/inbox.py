@@ -13,7 +13,7 @@ import psycopg
 import structlog
 
 from webhook.errors import STORE_UNAVAILABLE, UnknownOutcome
-from webhook.store import database, deliveries
+from webhook.store import database, deliveries, recovery
 from webhook.store.connection import BoundedAsyncConnection
 from webhook.store.deliveries import Received
 from webhook.timing import DEFAULT_TIMING, Timing
@@ -38,6 +38,7 @@ class Inbox:
         self._timing = replace(timing, exchange_within=timing.connection_within / 2)
         self._waiting: deque[_Waiting] = deque()
         self._writing: asyncio.Task[None] | None = None
+        self._doubt = ""
         self._connection: BoundedAsyncConnection | None = None
 
     def put(self, received: Received) -> "asyncio.Future[None]":
@@ -49,6 +50,11 @@ class Inbox:
         if self._writing is None:
             self._writing = loop.create_task(self._write_all())
         return future
+
+    def doubt(self, reason: str) -> None:
+        """A delivery was not stored: the next that is stored says so, and GitHub's list is compared
+        for it some time later."""
+        self._doubt = reason
 
     async def _write_all(self) -> None:
         try:
@@ -65,7 +71,9 @@ class Inbox:
         size = 0
         while self._waiting and len(batch) < MOST_DELIVERIES and size < MOST_BYTES:
             received, future = self._waiting.popleft()
-            if not future.done():  # its request does not wait any longer
+            if future.done():
+                self.doubt("a delivery was not stored in time")
+            else:
                 batch.append((received, future))
                 size += len(received.body)
         return batch
@@ -79,6 +87,7 @@ class Inbox:
         except Exception as failure:  # noqa: BLE001 - each request that waits gets it
             log.error("deliveries could not be stored", count=len(batch), error=str(failure))
             await self._drop_connection()
+            self.doubt("the store did not take a delivery")
             error = UnknownOutcome(str(failure), code=STORE_UNAVAILABLE)
         for _, future in batch:
             if future.done():
@@ -87,6 +96,19 @@ class Inbox:
                 future.set_result(None)
             else:
                 future.set_exception(error)
+        if self._doubt and error is None:
+            await self._record_doubt()
+
+    async def _record_doubt(self) -> None:
+        reason, self._doubt = self._doubt, ""
+        try:
+            assert self._connection is not None
+            after = self._timing.deliveries_compared_after_doubt
+            await recovery.doubt(self._connection, reason, after)
+        except Exception as failure:  # noqa: BLE001 - the next one that is stored says it
+            log.warning("a doubt could not be recorded", error=str(failure))
+            self._doubt = reason
+            await self._drop_connection()
 
     async def _store(self, batch: Sequence[Received]) -> None:
         """A connection that broke since the last batch is replaced once; storing is idempotent."""

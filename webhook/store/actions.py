@@ -127,6 +127,13 @@ def newest(connection: Sync, limit: int) -> list[ActionRow]:
     return [_row(values) for values in rows]
 
 
+def of_deployment(connection: Sync, deployment_id: int) -> list[ActionRow]:
+    """Requested on it, and the one that created it; the oldest first."""
+    where = "where deployment_id = %s or created_deployment_id = %s order by id"
+    rows = connection.execute(_SELECT + where, [deployment_id, deployment_id]).fetchall()
+    return [_row(values) for values in rows]
+
+
 async def read(connection: Async, action_id: int) -> ActionRow | None:
     return await _one(connection, "where id = %s", [action_id])
 

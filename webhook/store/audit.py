@@ -74,28 +74,39 @@ OF_ACTION = f"""
 """
 
 
+_ADD = (
+    "insert into audit (actor, source, action, outcome, repo_id, repo, environment,"
+    " deployment_id, action_id, reason, details)"
+    " values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s::jsonb || coalesce(("
+    f" select jsonb_build_object({_SLACK_USER}) from actions where actions.id = %s), '{{}}'))"
+)
+
+
 async def add(connection: Async, act: NewAct) -> None:
     """In the transaction that does it."""
-    await connection.execute(
-        "insert into audit (actor, source, action, outcome, repo_id, repo, environment,"
-        " deployment_id, action_id, reason, details)"
-        " values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s::jsonb || coalesce(("
-        f" select jsonb_build_object({_SLACK_USER}) from actions where actions.id = %s), '{{}}'))",
-        [
-            act.actor,
-            act.source,
-            act.action,
-            act.outcome,
-            act.repo_id,
-            act.repo,
-            act.environment,
-            act.deployment_id,
-            act.action_id,
-            act.reason,
-            Jsonb(dict(act.details)),
-            act.action_id,
-        ],
-    )
+    await connection.execute(_ADD, _values(act))
+
+
+def add_sync(connection: Sync, act: NewAct) -> None:
+    """The same, of what a command does."""
+    connection.execute(_ADD, _values(act))
+
+
+def _values(act: NewAct) -> list[Any]:
+    return [
+        act.actor,
+        act.source,
+        act.action,
+        act.outcome,
+        act.repo_id,
+        act.repo,
+        act.environment,
+        act.deployment_id,
+        act.action_id,
+        act.reason,
+        Jsonb(dict(act.details)),
+        act.action_id,
+    ]
 
 
 def newest(connection: Sync, limit: int, *, since: datetime | None = None) -> list[Act]:

@@ -2,7 +2,7 @@
 
 import os
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal, cast
@@ -36,6 +36,8 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
+    """`done_before`: it was processed, and is processed once more, because somebody replays it."""
+
     id: int
     hook_id: int
     guid: str
@@ -45,14 +47,15 @@ class Delivery:
     outcome: Outcome | None
     way: Way
     delivered_at: datetime | None
+    done_before: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class DeliverySummary:
     """`arrivals` counts how often GitHub sent it; `delivered_at` is when it did first, None where
-    that is `received_at`. `repo` and what follows are the deployment's, as
-    it is now; `blockers` keep it from starting; `unsent` is why GitHub lacks its newest state.
-    `body`: of one about no deployment, unless it is long."""
+    that is `received_at`. `failures`: unexpected errors so far. `repo` and what follows are the
+    deployment's, as it is now; `blockers` keep it from starting; `unsent` is why GitHub lacks its
+    newest state. `body`: of one about no deployment, unless it is long."""
 
     id: int
     guid: str
@@ -73,6 +76,7 @@ class DeliverySummary:
     body: bytes
     way: Way
     delivered_at: datetime | None
+    failures: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,14 +156,22 @@ def _columns(batch: Sequence[Received]) -> dict[str, Any]:
     }
 
 
+_READ = (
+    "select id, hook_id, guid, event, body, received_at, outcome, way, delivered_at, done_before"
+    " from deliveries where id = %s"
+)
+
+
 async def read(connection: Async, delivery_id: int) -> Delivery | None:
     cursor = connection.cursor(row_factory=class_row(Delivery), binary=True)
-    await cursor.execute(
-        "select id, hook_id, guid, event, body, received_at, outcome, way, delivered_at"
-        " from deliveries where id = %s",
-        [delivery_id],
-    )
+    await cursor.execute(_READ, [delivery_id])
     delivery = await cursor.fetchone()
+    return delivery and replace(delivery, body=decompressed(delivery.body))
+
+
+def read_sync(connection: Sync, delivery_id: int) -> Delivery | None:
+    cursor = connection.cursor(row_factory=class_row(Delivery), binary=True)
+    delivery = cursor.execute(_READ, [delivery_id]).fetchone()
     return delivery and replace(delivery, body=decompressed(delivery.body))
 
 
@@ -180,15 +192,34 @@ async def finish(
         raise Conflict(f"delivery {delivery_id} was processed by another process")
 
 
+async def failed(connection: Async, delivery_id: int, reason: str) -> int:
+    """Keep why it could not be processed, though it is tried again; how often that was so."""
+    cursor = await connection.execute(
+        "update deliveries set failures = failures + 1, reason = %s"
+        " where id = %s and outcome is null returning failures",
+        [reason, delivery_id],
+    )
+    row = await cursor.fetchone()
+    return row["failures"] if row else 0
+
+
+def dead_letters(connection: Sync, most: int) -> int:
+    """How many could not be processed, counted up to so many."""
+    row = connection.execute(
+        "select count(*) as found from (select from dead_letters limit %s) dead", [most]
+    ).fetchone()
+    return row["found"] if row else 0
+
+
 EVERYTHING = Selection()
 _LONGEST_READ = 1_000_000
 _LAST = 2**63 - 1
 _OUTCOMES: Mapping[State | None, str] = {
     None: "true",
-    "waiting": "outcome is null",
+    "waiting": "outcome is null and id in (select subject from schedule where task = 'receive')",
     "processed": "outcome = 'done'",
     "ignored": "outcome = 'ignored'",
-    "failed": "outcome = 'failed'",
+    "failed": "outcome = 'failed' and id in (select delivery_id from dead_letters)",
 }
 _SELECTED = """
     id >= %(first)s and id < %(before)s
@@ -203,7 +234,7 @@ select found.id, guid, event, received_at, arrivals, outcome, reason, deployment
     case when waiting then blockers else '[]' end as blockers,
     unsent.error as unsent,
     case when repo is null and length(body) < {longest} then body else '' end as body,
-    way, delivered_at
+    way, delivered_at, failures
 from (
     select * from deliveries where {selected} order by id desc limit %(limit)s
 ) found
@@ -230,6 +261,22 @@ def newest(
     values = {**_values(connection, selection), "before": before, "limit": limit}
     cursor.execute(_NEWEST.format(longest=_LONGEST_READ, selected=selected), values)
     return [_typed(found) for found in cursor]
+
+
+def summaries(connection: Sync, delivery_ids: Collection[int]) -> list[DeliverySummary]:
+    """The newest first."""
+    cursor = connection.cursor(row_factory=class_row(DeliverySummary), binary=True)
+    query = _NEWEST.format(longest=_LONGEST_READ, selected="id = any(%(ids)s)")
+    cursor.execute(query, {"ids": list(delivery_ids), "limit": len(delivery_ids)})
+    return [_typed(found) for found in cursor]
+
+
+def count_since(connection: Sync, since: datetime) -> int:
+    row = connection.execute(
+        "select count(*) as found from deliveries where id >= %s and received_at >= %s",
+        [_first_since(connection, since), since],
+    ).fetchone()
+    return row["found"] if row else 0
 
 
 def _values(connection: Sync, selection: Selection) -> dict[str, Any]:

@@ -5,6 +5,7 @@ repository's rows, except for what is under way: that goes on by the environment
 Links and the addresses of reports are valid with any name that the repository has had.
 """
 
+from collections.abc import Collection
 from datetime import datetime
 
 from webhook.deployments.models import Repository
@@ -70,6 +71,16 @@ async def _newest(connection: Async, repo_id: int) -> Repository | None:
     cursor = await connection.execute(NEWEST, [repo_id])
     values = await cursor.fetchone()
     return Repository(repo_id, values["full_name"], values["html_url"]) if values else None
+
+
+async def names_of(connection: Async, repo_ids: Collection[int]) -> dict[int, str]:
+    """The newest name of each that is known."""
+    cursor = await connection.execute(
+        "select distinct on (repo_id) repo_id, full_name from repository_names"
+        " where repo_id = any(%s) order by repo_id, seen_at desc, recorded_at desc",
+        [list(repo_ids)],
+    )
+    return {row["repo_id"]: row["full_name"] async for row in cursor}
 
 
 def had_name(connection: Sync, repo_id: int, name: str) -> bool:

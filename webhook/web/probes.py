@@ -1,7 +1,7 @@
 """Whether the relay works, for whoever monitors it.
 
 /healthz: this process responds. /readyz: it can store deliveries. /readyz?verbose shows all
-findings beside it; /workz responds with 503 where one of them is not `ok`.
+findings beside it; /workz responds with 503 where one of them is not `ok`, but for `SHOWN`.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,6 +22,8 @@ from webhook.timing import DEFAULT_TIMING, Timing
 HEARTBEAT_LIMIT = 30.0
 # Seconds that a job may wait before the workers count as too few, or as stuck.
 QUEUE_LIMIT = 60.0
+# Dead letters are counted up to so many.
+MOST_COUNTED = 1000
 OK = "ok"
 UNKNOWN = "unknown"
 
@@ -42,7 +44,7 @@ def blueprint(pool: SyncPool, timing: Timing = DEFAULT_TIMING) -> Blueprint:
     @bp.get("/readyz")
     def readyz() -> Response:
         ready = _findings(pool, readiness)
-        rest = _findings(pool, WORK) if "verbose" in request.args else {}
+        rest = _findings(pool, {**WORK, **SHOWN}) if "verbose" in request.args else {}
         return _response("ready", ready, rest)
 
     @bp.get("/workz")
@@ -128,9 +130,19 @@ def _github(connection: Sync) -> str:
     return "; ".join([*found, f"for the repository, run: {COMMAND} check"]) if found else OK
 
 
+def _dead_letters(connection: Sync) -> str:
+    count = deliveries.dead_letters(connection, MOST_COUNTED)
+    if not count:
+        return OK
+    found = f"{count if count < MOST_COUNTED else f'{MOST_COUNTED} or more'} could not be processed"
+    return f"{found}; see: {COMMAND} deliveries --outcome failed"
+
+
 # Whether what was stored is worked on, and reaches GitHub: for people and their monitoring.
 WORK: Mapping[str, Check] = {
     "worker": _worker,
     "queue": _queue,
     "github": _github,
 }
+# Nothing stands still for it.
+SHOWN: Mapping[str, Check] = {"dead_letters": _dead_letters}

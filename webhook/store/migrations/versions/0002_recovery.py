@@ -16,7 +16,84 @@ alter table deliveries
     add column delivered_at timestamptz;        -- when GitHub sent it first; null: just now
 """
 
-SCHEMA = (DELIVERIES,)
+SCAN = """
+-- How far GitHub's list of deliveries was compared with `deliveries`: one row. Times of GitHub are
+-- by its own clock.
+create table delivery_scan (
+    id integer primary key default 1 check (id = 1),
+    watermark timestamptz,                      -- GitHub's: all until then were compared
+    -- The comparison under way, or that was interrupted.
+    begins timestamptz,                         -- GitHub's: it goes back so far; null: none is
+    newest timestamptz,                         -- GitHub's: of what it has seen
+    cursor text not null default '',            -- of the page that is next
+    compared_at timestamptz,                    -- when all was compared last
+    failing_since timestamptz,
+    error text not null default '',             -- why it failed the last time
+    not_before timestamptz,                     -- GitHub wants no earlier call
+    doubted_at timestamptz,                     -- when a delivery may have been lost
+    doubt text not null default '',             -- why
+    found bigint not null default 0             -- how many were missing, ever
+);
+-- Deliveries in GitHub's list that did not arrive.
+create table missed_deliveries (
+    guid text primary key,
+    event text not null,
+    github_id bigint not null,                  -- of the newest attempt
+    attempted_at timestamptz not null,          -- GitHub's: of the newest attempt
+    delivered_at timestamptz not null,          -- GitHub's: of the first attempt that is known
+    found_at timestamptz not null default now(),
+    state text not null default 'missing'
+        check (state in ('missing', 'recovered', 'given_up')),
+    tries integer not null default 0,           -- redeliveries that GitHub was asked for
+    next_try timestamptz not null default now(),
+    ended_at timestamptz,                       -- when it was recovered or given up
+    reason text not null default ''             -- why it is not recovered
+);
+create index missed_deliveries_open on missed_deliveries (next_try) where state = 'missing';
+create index missed_deliveries_given_up on missed_deliveries (found_at) where state = 'given_up';
+create index missed_deliveries_found on missed_deliveries (found_at);
+"""
+
+
+# Read before anything is locked: there may be many deliveries.
+DEAD_LETTERS = """
+-- Deliveries that could not be processed, so that they are found and counted at once. No index of
+-- deliveries: each would get another entry whenever an outcome is written.
+create table dead_letters (
+    delivery_id bigint primary key
+);
+insert into dead_letters select id from deliveries where outcome = 'failed';
+"""
+
+REPLAYS = """
+alter table deliveries
+    add column failures integer not null default 0,     -- unexpected errors since it came
+    add column done_before boolean not null default false;  -- processed once, then replayed
+
+create function keep_dead_letters() returns trigger language plpgsql as $$
+begin
+    if tg_op <> 'DELETE' and new.outcome = 'failed' then
+        insert into dead_letters values (new.id) on conflict do nothing;
+    else
+        delete from dead_letters where delivery_id = old.id;
+    end if;
+    return null;
+end $$;
+create trigger deliveries_failed_at_once after insert on deliveries
+    for each row when (new.outcome = 'failed') execute function keep_dead_letters();
+create trigger deliveries_failed after update of outcome on deliveries
+    for each row when (
+        (coalesce(new.outcome, '') = 'failed') <> (coalesce(old.outcome, '') = 'failed')
+    ) execute function keep_dead_letters();
+create trigger deliveries_forgotten after delete on deliveries
+    for each row when (old.outcome = 'failed') execute function keep_dead_letters();
+-- What failed since they were read.
+insert into dead_letters
+    select id from deliveries where id > (select max(id) - 10000 from deliveries)
+    and outcome = 'failed' on conflict do nothing;
+"""
+
+SCHEMA = (DEAD_LETTERS, DELIVERIES, REPLAYS, SCAN)
 
 
 def upgrade() -> None:

@@ -1,0 +1,310 @@
+"""`python -m webhook deliveries replay`: process deliveries once more, by the relay's usual way.
+
+What they started is not started again: `webhook.engine.receive` knows it from the store.
+"""
+
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import click
+
+from webhook.cli.deliveries import RESULTS, reason_of
+from webhook.cli.listing import Seconds, print_rows
+from webhook.cli.operator import operator
+from webhook.cli.selection import Chosen, delivery_id, filters, matching, repository_of
+from webhook.errors import UserError
+from webhook.invocation import COMMAND
+from webhook.settings import Retention, Settings
+from webhook.startup import set_up_command
+from webhook.store import audit
+from webhook.store.audit import NewAct
+from webhook.store.database import Sync
+from webhook.store.deliveries import DeliverySummary, Selection, State, count_since, summaries
+from webhook.store.replays import BATCH, not_processed, process_again
+from webhook.store.schema import migrated_store
+from webhook.text import and_more
+from webhook.timing import utc_now
+
+MOST = 10_000
+_MOST_SHOWN = 10
+_POLL_SECONDS = 0.1
+_COLUMNS = {
+    "delivery": "delivery",
+    "event": "event",
+    "repository": "repository",
+    "before": "before",
+    "result": "result",
+    "deployment": "deployment",
+    "state": "state",
+    "reason": "reason",
+}
+_PLANNED = {
+    "received": "received (UTC)",
+    "delivery": "delivery",
+    "event": "event",
+    "repository": "repository",
+    "result": "result",
+    "reason": "reason",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """`chosen`: the oldest first. `left_out`: how many cannot be, by the reason. `what`: for the
+    audit."""
+
+    chosen: Sequence[DeliverySummary]
+    left_out: Mapping[str, int]
+    what: Mapping[str, Any]
+    of_all: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    within: timedelta
+    wanted: bool
+
+
+@click.command()
+@click.argument("guids", nargs=-1, metavar="[GUID]...")
+@filters
+@click.option("--failed", is_flag=True, help="Those that could not be processed.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be done.")
+@click.option("--yes", is_flag=True, help="Do not ask first.")
+@click.option("--no-wait", is_flag=True, help="Do not wait for the results.")
+@click.option(
+    "--within",
+    type=Seconds(),
+    default="1m",
+    show_default=True,
+    metavar="DURATION",
+    help="Wait for so long.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
+def replay(
+    *,
+    guids: tuple[str, ...],
+    event: str,
+    outcome: State | None,
+    repos: tuple[str, ...],
+    since: datetime | None,
+    failed: bool,
+    dry_run: bool,
+    yes: bool,
+    no_wait: bool,
+    within: timedelta,
+    as_json: bool,
+) -> None:
+    """Process deliveries once more: after an upgrade, or a change of deploy.yml.
+
+    By their GUIDs, or all that match since a time, 10,000 at most. It starts nothing that was
+    started before; what was only ignored or failed may begin to deploy now. Others arrive and are
+    processed meanwhile. Exit code: 0 all were processed, 1 not all, 2 wrong usage.
+    """
+    if failed and outcome not in (None, "failed"):
+        raise click.UsageError("--failed is --outcome failed; leave one of them out")
+    selection = Selection(since=since, event=event, outcome="failed" if failed else outcome)
+    chosen = Chosen(selection=selection, repos=repos)
+    settings = set_up_command().settings
+    _require_one_way(guids, chosen)
+    with migrated_store(settings) as (_, connection):
+        if guids:
+            plan = _of_guids(connection, settings, guids)
+        else:
+            plan = _of_filter(connection, settings, chosen)
+            _print_plan(plan, as_json=as_json, dry_run=dry_run)
+        if dry_run:
+            if guids or as_json:
+                _print_chosen(plan.chosen, as_json=as_json)
+            return
+        if plan.chosen and not guids and not yes:
+            _confirm(plan)
+        sys.exit(_replay(connection, plan, Waiting(within=within, wanted=not no_wait), as_json))
+
+
+def _require_one_way(guids: Sequence[str], chosen: Chosen) -> None:
+    filtered = chosen != Chosen()
+    if guids and filtered:
+        raise click.UsageError("Write GUIDs, or choose by --since and the other filters, not both")
+    if not guids and chosen.selection.since is None:
+        raise click.UsageError("Write GUIDs, or --since (2h, 3d) with or without other filters")
+
+
+def _of_guids(connection: Sync, settings: Settings, guids: Sequence[str]) -> Plan:
+    ids = {delivery_id(connection, settings, guid) for guid in guids}
+    found = summaries(connection, ids)[::-1]
+    for one in found:
+        if why := _why_not(one, settings.keep):
+            raise UserError(f"Delivery {one.guid} {why}; nothing was done")
+    return Plan(chosen=found, left_out={}, what={"deliveries": [one.guid for one in found]})
+
+
+def _of_filter(connection: Sync, settings: Settings, chosen: Chosen) -> Plan:
+    found = list(matching(connection, chosen, MOST + 1))[::-1]
+    if len(found) > MOST:
+        raise UserError(
+            f"More than {MOST:,} deliveries match, which is the most at once; nothing was done."
+            " Choose fewer by --since, --event, --repo or --outcome"
+        )
+    left_out: dict[str, int] = {}
+    can_be: list[DeliverySummary] = []
+    for one in found:
+        if why := _why_not(one, settings.keep):
+            left_out[why] = left_out.get(why, 0) + 1
+        else:
+            can_be.append(one)
+    selection = chosen.selection
+    assert selection.since is not None
+    what = {
+        "since": selection.since.isoformat(),
+        "event": selection.event,
+        "outcome": selection.outcome,
+        "repos": list(chosen.repos),
+    }
+    return Plan(
+        chosen=can_be,
+        left_out=left_out,
+        what={name: value for name, value in what.items() if value},
+        of_all=f" of {count_since(connection, selection.since):,}",
+    )
+
+
+def _why_not(one: DeliverySummary, keep: Retention) -> str:
+    """What it did must still be known, or it would be done again."""
+    if one.outcome is None:
+        return "waits to be processed, or is being processed"
+    kept = keep.deployments
+    if one.outcome != "failed" and kept is not None and one.received_at < utc_now() - kept:
+        return (
+            f"is older than {kept.days} days (GITPLOY_KEEP_DEPLOYMENTS): what it did may be"
+            " forgotten, and would be done again"
+        )
+    return ""
+
+
+def _print_plan(plan: Plan, *, as_json: bool, dry_run: bool) -> None:
+    """To people, wherever the output goes."""
+    count = len(plan.chosen)
+    verb = "Would reprocess" if dry_run or count else "Nothing to reprocess:"
+    click.echo(f"{verb} {count:,}{plan.of_all} deliveries.", err=as_json)
+    for why, number in plan.left_out.items():
+        click.echo(f"Left out: {number:,}, each of which {why}.", err=True)
+    if may := _may_deploy(plan.chosen):
+        click.echo(may, err=as_json)
+    if not as_json and count:
+        _print_chosen(plan.chosen[:_MOST_SHOWN], as_json=False)
+        if count > _MOST_SHOWN:
+            click.echo(f"and {count - _MOST_SHOWN:,} more")
+
+
+def _may_deploy(chosen: Sequence[DeliverySummary]) -> str:
+    """What somebody must know who did not think of it."""
+    asked = [one for one in chosen if one.event == "deployment" and one.outcome != "done"]
+    if not asked:
+        return ""
+    names = list(dict.fromkeys(one.environment for one in asked if one.environment))
+    where = f" to {and_more(names, most=5)}" if names else ""
+    return f"{len(asked):,} ask for a deployment{where}: one that never began may begin now."
+
+
+def _print_chosen(chosen: Sequence[DeliverySummary], *, as_json: bool) -> None:
+    rows = [
+        {
+            "received": one.received_at,
+            "delivery": one.guid,
+            "event": one.event,
+            "repository": repository_of(one),
+            "result": RESULTS[one.outcome],
+            "reason": reason_of(one),
+        }
+        for one in chosen
+    ]
+    print_rows(_PLANNED, rows, as_json=as_json)
+
+
+def _confirm(plan: Plan) -> None:
+    if not sys.stdin.isatty():
+        raise click.UsageError("Nobody can be asked here: add --yes, or --dry-run to only see it")
+    click.confirm(f"Reprocess {len(plan.chosen):,} deliveries?", abort=True, err=True)
+
+
+def _replay(connection: Sync, plan: Plan, waiting: Waiting, as_json: bool) -> int:
+    deadline = time.monotonic() + waiting.within.total_seconds()
+    rows: list[dict[str, Any]] = []
+    for begin in range(0, len(plan.chosen), BATCH):
+        batch = plan.chosen[begin : begin + BATCH]
+        again = _request(connection, batch, plan if not begin else None)
+        taken = [one for one in batch if one.id in again]
+        if left := len(batch) - len(taken):
+            click.echo(f"Left alone: {left:,} that are being processed at this moment.", err=True)
+        if waiting.wanted:
+            _wait(connection, again, deadline)
+            rows += _rows(connection, taken)
+        else:
+            rows += [_requested(one) for one in taken]
+    print_rows(_COLUMNS if waiting.wanted else _PLANNED, rows, as_json=as_json)
+    return _exit_code(rows, waiting)
+
+
+def _request(connection: Sync, batch: Sequence[DeliverySummary], plan: Plan | None) -> set[int]:
+    """`plan`: it is begun, and so in the audit."""
+    with connection.transaction():
+        if plan is not None:
+            details = {**plan.what, "count": len(plan.chosen)}
+            act = NewAct(actor=operator(), source="command line", action="replay", details=details)
+            audit.add_sync(connection, act)
+        return process_again(connection, [one.id for one in batch])
+
+
+def _wait(connection: Sync, delivery_ids: set[int], deadline: float) -> None:
+    waiting = delivery_ids
+    while waiting and time.monotonic() < deadline:
+        time.sleep(_POLL_SECONDS)
+        waiting = not_processed(connection, waiting)
+
+
+def _rows(connection: Sync, before: Sequence[DeliverySummary]) -> Iterator[dict[str, Any]]:
+    after = {one.id: one for one in summaries(connection, [one.id for one in before])}
+    for one in before:
+        now = after.get(one.id, replace(one, outcome=None, reason=""))
+        yield {
+            "received": one.received_at,
+            "delivery": one.guid,
+            "event": one.event,
+            "repository": repository_of(one),
+            "before": RESULTS[one.outcome],
+            "result": RESULTS[now.outcome],
+            "deployment": now.deployment_id,
+            "environment": now.environment,
+            "state": now.phase,
+            "reason": reason_of(now),
+        }
+
+
+def _requested(one: DeliverySummary) -> dict[str, Any]:
+    return {
+        "received": one.received_at,
+        "delivery": one.guid,
+        "event": one.event,
+        "repository": repository_of(one),
+        "before": RESULTS[one.outcome],
+        "result": "waiting",
+        "reason": "",
+    }
+
+
+def _exit_code(rows: Sequence[Mapping[str, Any]], waiting: Waiting) -> int:
+    if not waiting.wanted:
+        return 0
+    failed = sum(row["result"] == "failed" for row in rows)
+    late = sum(row["result"] == "waiting" for row in rows)
+    if late:
+        see = f"{COMMAND} deliveries --outcome waiting lists them, {COMMAND} check the workers"
+        click.echo(f"{late:,} still wait; {see}.", err=True)
+    if failed:
+        click.echo(f"{failed:,} failed; the reasons stand beside them.", err=True)
+    return 1 if failed or late else 0
