@@ -12,13 +12,11 @@ from webhook.engine.protection_rules import asker_of
 from webhook.engine.services import Services
 from webhook.engine.transitions import Transition
 from webhook.github.events import (
-    CheckRerequested,
     DeploymentCreated,
     DeploymentStatus,
     Event,
     Ignored,
     Ping,
-    ProtectionRuleRequested,
     StatusCreated,
     WorkflowRunUpdated,
 )
@@ -35,14 +33,8 @@ WATCHED = "watched: a GitHub Actions workflow deploys it"
 ACTIONS = "github-actions"
 
 
-# Events of which each is acted on once more whenever it is processed: GitHub gets another answer.
-_ONCE = (ProtectionRuleRequested, CheckRerequested)
-
-
-def without_effect(services: Services, event: Event, *, done_before: bool = False) -> Result | None:
+def without_effect(services: Services, event: Event) -> Result | None:
     """None: it may change something."""
-    if done_before and isinstance(event, _ONCE):
-        return "done", "it was answered before", None
     match event:
         case Ping():
             return "done", "the webhook works", None

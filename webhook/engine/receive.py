@@ -10,18 +10,15 @@ import structlog
 from psycopg.errors import ReadOnlySqlTransaction
 
 from webhook.config.routing import matches_any
-from webhook.deployments.phases import follows
+from webhook.deployments.phases import Phase, follows
 from webhook.engine import file_checks, protection_rules, pushes, transitions
 from webhook.engine.acceptance import (
     ACTIONS,
-    WATCHED,
     Result,
     accept,
     is_followed,
     judge,
     left_alone,
-    request_of,
-    transition_of,
     without_effect,
 )
 from webhook.engine.policy import kept_policy
@@ -61,6 +58,12 @@ _NOT_OF_THE_DELIVERY = (
     *(psycopg.OperationalError, psycopg.InterfaceError, ReadOnlySqlTransaction, OSError),
 )
 _LONGEST_ERROR = 300
+# Events of which each is acted on once more whenever it is processed: GitHub gets another answer.
+_ONCE = (ProtectionRuleRequested, CheckRerequested)
+
+
+# The description of a watched one.
+WATCHED = "A GitHub Actions workflow deploys it"
 
 
 async def receive(services: Services, delivery_id: int) -> None:
@@ -105,7 +108,7 @@ async def _process(services: Services, connection: Async, delivery: Delivery) ->
     except UserError as error:
         known: Result | None = ("failed", str(error), None)
     else:
-        known = without_effect(services, event, done_before=delivery.done_before)
+        known = _already_answered(delivery, event) or without_effect(services, event)
     if known is not None:
         await deliveries.finish(connection, delivery.id, *known)
         return known
@@ -115,6 +118,12 @@ async def _process(services: Services, connection: Async, delivery: Delivery) ->
             outcome = "done"  # what it had to do was done then
         await deliveries.finish(connection, delivery.id, outcome, reason, deployment_id)
     return outcome, reason, deployment_id
+
+
+def _already_answered(delivery: Delivery, event: Event) -> Result | None:
+    if delivery.done_before and isinstance(event, _ONCE):
+        return "done", "it was answered before", None
+    return None
 
 
 async def _act(  # noqa: PLR0911 - one for each event
@@ -162,19 +171,26 @@ async def _deployment_created(
     if environment is not None:
         policy = await kept_policy(services, connection, row, environment)
         production = policy.environment.production_environment
-    requested = request_of(services, event, accepted, guid, production)
-    transition = transition_of(accepted)
+    requested: deployments.Columns = {
+        "requested_at": services.clock(),
+        "delivery": guid,
+        "watched": event.watched,
+        **protection_rules.asker_of(event),
+        "production": row.production if production is None else production,
+    }
     await _notify_others(services, connection, row)
     if accepted.verdict == "ended":
         await _set_requested(services, connection, row, requested)
         return "ignored", accepted.reason, row.id
-    if accepted.verdict == "refused":
+    if environment is None:
+        transition = Transition(Phase.ERROR, accepted.reason)
         await transitions.announce(services, connection, row, transition, columns=requested)
-    elif accepted.verdict == "watched":
-        await _watch(services, connection, row, transition, requested)
-        return "done", WATCHED, row.id
+    elif event.watched:
+        await _watch(services, connection, row, requested)
+        return "done", "watched: a GitHub Actions workflow deploys it", row.id
     else:
-        await _accept(services, connection, row, transition, requested)
+        requested["handler"] = environment.handler
+        await _accept(services, connection, row, requested)
     return "done", "", row.id
 
 
@@ -195,29 +211,23 @@ def _log_about(row: DeploymentRow) -> None:
 
 
 async def _watch(
-    services: Services,
-    connection: Async,
-    row: DeploymentRow,
-    transition: Transition,
-    requested: deployments.Columns,
+    services: Services, connection: Async, row: DeploymentRow, requested: deployments.Columns
 ) -> None:
-    if follows(row.phase, transition.phase):
+    if follows(row.phase, Phase.QUEUED):
+        transition = Transition(Phase.QUEUED, WATCHED)
         await transitions.apply(services, connection, row, transition, columns=requested)
     else:
         await _set_requested(services, connection, row, requested)
 
 
 async def _accept(
-    services: Services,
-    connection: Async,
-    row: DeploymentRow,
-    transition: Transition,
-    requested: deployments.Columns,
+    services: Services, connection: Async, row: DeploymentRow, requested: deployments.Columns
 ) -> None:
     follow = schedule.Key("advance", row.id)
-    if follows(row.phase, transition.phase):
+    if follows(row.phase, Phase.QUEUED):
+        queued = Transition(Phase.QUEUED)
         await transitions.announce(
-            services, connection, row, transition, columns=requested, also=[follow]
+            services, connection, row, queued, columns=requested, also=[follow]
         )
     else:
         await _set_requested(services, connection, row, requested)
