@@ -170,6 +170,7 @@ class Case:
             "WorkerProcess": WorkerProcess(
                 id="worker-1", machine_id="machine-1", config_digest="", version="1"
             ),
+            "configs.keep.text": b"encrypted",
             "Announcement": Announcement(key="a freeze", text="Frozen from 18:00 UTC"),
             "AutomaticDeployment": _automatic(row, now),
             "Proposal": Proposal(

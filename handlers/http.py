@@ -293,6 +293,10 @@ class Http:
         )
         self._all = asyncio.Semaphore(MAX_CALLS)
 
+    def hide(self, secrets: frozenset[str]) -> None:
+        """These too, in messages from now on."""
+        self._secrets |= secrets
+
     async def call(
         self,
         tool: str,

@@ -18,7 +18,14 @@ class Redactor:
     """Hides all known secrets and report tokens in a text."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
+        self.hide_only(secrets)
+
+    def hide_only(self, secrets: Iterable[str]) -> None:
         self._secrets = [secret.decode(errors="replace") for secret in worth_hiding(secrets)]
+
+    def hide(self, secrets: Iterable[str]) -> None:
+        """These too from now on."""
+        self.hide_only([*self._secrets, *secrets])
 
     def text(self, text: str) -> str:
         if any(secret in text for secret in self._secrets):
@@ -36,9 +43,13 @@ class Redactor:
         return {key: self._value(value) for key, value in event.items()}
 
 
+# Of all that this process logs.
+redactor = Redactor(())
+
+
 def set_up(secrets: Iterable[str], stream: TextIO = sys.stderr) -> None:
     """Send structlog's and the libraries' records, redacted, to `stream`."""
-    redact = Redactor(secrets)
+    redactor.hide_only(secrets)
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -54,7 +65,7 @@ def set_up(secrets: Iterable[str], stream: TextIO = sys.stderr) -> None:
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             structlog.processors.format_exc_info,
-            redact,
+            redactor,
             last,
         ],
     )

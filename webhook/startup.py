@@ -11,11 +11,13 @@ from pathlib import Path
 import structlog
 
 from handlers import HANDLERS
+from handlers.contract import Handler
 from webhook import logs
 from webhook.config import load as config
 from webhook.config.environments import Config
 from webhook.errors import ConfigErrors
 from webhook.gates import GATES
+from webhook.gates.contract import Gates
 from webhook.notifiers import DESTINATIONS
 from webhook.settings import Settings, config_path
 from webhook.store.owner import ROOT, foreign_owner, hand_over, owner, remedy
@@ -121,13 +123,24 @@ def read_config(environ: Mapping[str, str]) -> Config:
         name = shown(str(path)).strip("'")
         message = f"{name} cannot be read: {error.strerror}; write it, or set GITPLOY_CONFIG"
         raise ConfigErrors([message]) from None
+    return parse_config(text, str(path), environ)
+
+
+def parse_config(
+    text: str | bytes,
+    source: str,
+    environ: Mapping[str, str],
+    *,
+    handlers: Mapping[str, type[Handler]] = HANDLERS,
+    gates: Gates = GATES,
+) -> Config:
     return config.load(
         text,
-        source=str(path),
+        source=source,
         environ=environ,
-        handler_options={name: handler.Options for name, handler in HANDLERS.items()},
+        handler_options={name: handler.Options for name, handler in handlers.items()},
         notifiers=DESTINATIONS,
-        gates=tuple(GATES.values()),
+        gates=tuple(gates.values()),
     )
 
 

@@ -17,11 +17,13 @@ import structlog
 from handlers import HANDLERS
 from handlers.contract import Handler, HandlerContext
 from handlers.http import Http
-from webhook import __version__
+from webhook import __version__, logs
+from webhook.config.environments import Config
 from webhook.deployments.actions import OfferedAction
 from webhook.engine import automatic
 from webhook.engine.advance import advance
 from webhook.engine.announcements import announce
+from webhook.engine.configs import Configs, Hiding
 from webhook.engine.doubts import Doubts
 from webhook.engine.ends import check_ended
 from webhook.engine.file_checks import check_file
@@ -56,7 +58,7 @@ from webhook.slack.identity import Caches, People
 from webhook.slack.rate_limit import RateLimit
 from webhook.slack.response_url import Replies
 from webhook.slack.workspaces import Workspaces
-from webhook.startup import Setup
+from webhook.startup import Setup, parse_config
 from webhook.store import database, deployments
 from webhook.store.database import AsyncPool
 from webhook.store.recovery import RECOVER
@@ -91,8 +93,11 @@ class _Parts:
         on_unreachable = partial(doubts.add, "GitHub could not be reached")
         github = GitHub(settings, self.http, clock, self._set_installation, on_unreachable)
         people = self._people(github)
+        redactor, tools = Redactor(setup.secrets), Http(self.http, secrets=setup.secrets)
+        hiding = (redactor.hide, logs.redactor.hide, tools.hide)
         return ActionServices(
             config=setup.config,
+            configs=self._configs(handlers, gates, hiding),
             keep=settings.keep,
             pool=self.pool,
             github=github,
@@ -110,8 +115,8 @@ class _Parts:
             actions=actions,
             links=Links(settings.server_url, keys, clock),
             report_tokens=ReportTokens(settings.server_url, keys, clock),
-            handler_context=self._handler_context(github),
-            redactor=Redactor(setup.secrets),
+            handler_context=self._handler_context(github, tools),
+            redactor=redactor,
             machine_id=setup.machine_id,
             timing=timing,
             clock=clock,
@@ -123,6 +128,16 @@ class _Parts:
             pulls=settings.deliveries == "pull",
             doubts=doubts,
         )
+
+    def _configs(
+        self, handlers: Mapping[str, type[Handler]], gates: Gates, hiding: Hiding
+    ) -> Configs:
+        source, environ = self.setup.config.source, self.setup.environ
+
+        def parse(text: str) -> Config:
+            return parse_config(text, source, environ, handlers=handlers, gates=gates)
+
+        return Configs(self.pool, Cipher(self.setup.secret_keys), parse, hiding)
 
     async def _set_installation(self, repo_id: int, installation_id: int) -> None:
         async with self.pool.connection() as connection:
@@ -154,13 +169,13 @@ class _Parts:
         server_url = self.setup.settings.server_url
         return NotifierContext(http=self.http, server_url=server_url, clock=self.clock, rooms=rooms)
 
-    def _handler_context(self, github: GitHub) -> HandlerContext:
+    def _handler_context(self, github: GitHub, http: Http) -> HandlerContext:
         setup = self.setup
         return HandlerContext(
             data_dir=setup.settings.data_dir,
             environ=setup.environ,
             secrets=setup.secrets,
-            http=Http(self.http, secrets=setup.secrets),
+            http=http,
             github=ToolsGitHub(github),
             clock=self.clock,
         )
@@ -238,8 +253,10 @@ def _jobs(services: ActionServices) -> Mapping[Task, Job]:
 
 
 async def _ask_all(services: Services) -> None:
-    """deploy.yml may say something else now. Who is not asked at once is asked a minute later."""
+    """deploy.yml may say something else now. Who is not asked at once is asked a minute later; its
+    text, which what begins from now on keeps, is kept again by `Retention`."""
     try:
+        await services.configs.keep(services.config)
         await ask_all(services)
         await automatic.ask_all(services)
     except (psycopg.Error, OSError) as error:

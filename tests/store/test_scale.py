@@ -17,6 +17,7 @@ MOST_ROWS_OF_BATCH = 1600
 # Read as a whole: they have a row for each process, workspace or channel, or for what is under way.
 SMALL = {
     "alembic_version",
+    "configs",
     "delivery_scan",
     "machines",
     "oauth_states",

@@ -191,13 +191,14 @@ class File(Strict):
 @dataclass(frozen=True, slots=True)
 class Config:
     """`secrets`: values that came from the process environment; never shown, never stored.
-    `digest`: of the file's text; `source`: its name. `lines`: of each of `envs`, where it has its
-    keys, or the top of the file has them for it."""
+    `text`: of the file; `digest`: of that; `source`: its name. `lines`: of each of `envs`, where it
+    has its keys, or the top of the file has them for it."""
 
     envs: tuple[Environment, ...]
     unrouted: Literal["error", "ignore"] = "error"
     slack_users: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     secrets: frozenset[str] = field(default=frozenset(), repr=False)
+    text: str = field(default="", repr=False)
     digest: str = ""
     source: str = ""
     lines: tuple[Mapping[str, int], ...] = ()

@@ -80,7 +80,16 @@ def load(
     users = {login.lower(): ids for login, ids in file.slack_users.items()}
     digest = hashlib.sha256(text.encode()).hexdigest()
     lines = tuple(_lines(read, index) for index in range(len(envs)))
-    return Config(envs, file.unrouted, users, frozenset(read.secrets), digest, source, lines)
+    return Config(
+        envs=envs,
+        unrouted=file.unrouted,
+        slack_users=users,
+        secrets=frozenset(read.secrets),
+        text=text,
+        digest=digest,
+        source=source,
+        lines=lines,
+    )
 
 
 def _lines(read: Source, index: int) -> dict[str, int]:

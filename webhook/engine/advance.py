@@ -64,7 +64,10 @@ async def advance(services: Services, deployment_id: int) -> Again | None:
 
 
 async def _environment_of(services: Services, row: DeploymentRow) -> Environment | None:
-    """None: it has ended, as deploy.yml has no place for it now."""
+    """None: it has ended, as deploy.yml has no place for it now. What has begun keeps its own."""
+    begun = await services.begun_in(row)
+    if begun is not None:
+        return begun
     environment = route(services.config, row.repo, row.environment)
     if environment is None:
         await transitions.end(
@@ -204,9 +207,15 @@ class Runner:
         async with self.services.pool.connection() as connection:
             self.row = await deployments.change(connection, self.row, **start)
 
+    @property
+    def _policy(self) -> Environment:
+        """Gates are those of the present deploy.yml, of what has begun too."""
+        row = self.row
+        return route(self.services.config, row.repo, row.environment) or self.environment
+
     async def _ask_gates(self, start: deployments.Columns) -> None:
         self.call = "read"
-        self.row = await gates.admit(self.services, self.row, self.environment, start)
+        self.row = await gates.admit(self.services, self.row, self._policy, start)
         self.admitted = self.row.ended_at is None and not self.row.blockers
 
     async def _admit_again(self, *, risky: bool) -> None:
@@ -216,7 +225,7 @@ class Runner:
             return
         row, blindly = self.row, isinstance(self.handler, StartsBlindly)
         if row.possible_starts or row.reported_at is not None or (blindly and not risky):
-            await gates.require_restart(self.services, self.row, self.environment)
+            await gates.require_restart(self.services, self.row, self._policy)
         else:
             await self._ask_gates({})
 
@@ -226,6 +235,7 @@ class Runner:
         return {
             **(unblocked if self.row.blockers else {}),
             "handler": self.environment.handler,
+            "config_digest": self.services.config.digest,
             "started_at": started,
             "started_on": self.services.machine_id,
             "starting": True,

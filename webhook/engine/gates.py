@@ -41,6 +41,7 @@ RENAMED = "rename"
 _UNSTARTED: Columns = {
     "started_at": None,
     "started_on": None,
+    "config_digest": "",
     "starting": False,
     "deadline": None,
     "start_claimed_until": None,

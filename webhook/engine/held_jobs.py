@@ -86,6 +86,7 @@ async def _admit(services: Services, row: DeploymentRow, environment: Environmen
     start: Columns = {
         "blockers": (),
         "started_at": now,
+        "config_digest": services.config.digest,
         "deadline": deadline,
         "rule_check_at": deadline,
     }

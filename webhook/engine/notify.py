@@ -57,11 +57,11 @@ async def notify(services: Services, deployment_id: int, destination: str) -> No
         found = await notices.read(
             connection, deployment_id, destination=destination, purpose=purpose
         )
+        targets = await services.targets(connection, found[0]) if found else []
     if found is None:
         return
     row, context = found
     log_about(row)
-    targets = services.targets(row.repo, row.environment)
     target = next((one for one in targets if one.name == destination), None)
     target = target or _unlisted(services, row, destination, context)
     if target is None or not (target.main or row.phase in FAILED):
@@ -419,12 +419,13 @@ async def _approvals(
 ) -> tuple[NoticeApproval, ...]:
     """To this deployment; and those to earlier ones of its commit that counted when it started."""
     given, at = context.approvals, row.started_at or services.clock()
-    environment = route(services.config, row.repo, row.environment) if given else None
-    if environment is None:
-        counted: tuple[Approval, ...] = ()
-    else:
-        async with services.pool.connection() as connection:
-            policy = await kept_policy(services, connection, row, environment)
+    if not given:
+        return ()
+    counted: tuple[Approval, ...] = ()
+    async with services.pool.connection() as connection:
+        environment = await services.environment_of(connection, row)
+        policy = environment and await kept_policy(services, connection, row, environment)
+    if policy:
         counted = answers(review_of(policy.environment), row.id, row.sha, given, at).yes
     return tuple(
         NoticeApproval(login=one.login, approved=one.approved, at=one.at, comment=one.comment)

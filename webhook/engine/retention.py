@@ -27,6 +27,8 @@ FILES_AT_ONCE = 500
 KEEP_TOOL_EVENTS = timedelta(days=35)
 # Machines that are silent, channels without messages.
 KEEP_UNUSED = timedelta(days=30)
+# A deploy.yml that nobody uses: messages of what ended with it are still edited.
+KEEP_CONFIGS = timedelta(days=7)
 # A run's files, after its end; of a deployment that the store does not know: a backup may.
 KEEP_FILES = timedelta(days=1)
 KEEP_UNKNOWN_FILES = timedelta(days=30)
@@ -49,6 +51,7 @@ class Retention:
     async def run(self) -> int:
         """How many rows were deleted."""
         await self._remove_files()
+        await self.services.configs.keep(self.services.config)  # for what begins from now on
         until = monotonic() + self.services.timing.retention_lasts.total_seconds()
         total = 0
         for name, (delete, kept) in self._deletes().items():
@@ -73,6 +76,7 @@ class Retention:
             "tool events": (retention.tool_events, KEEP_TOOL_EVENTS),
             "rate limits": (retention.rate_limits, KEEP_UNUSED),
             "machines": (retention.machines, KEEP_UNUSED),
+            "deploy.yml": (retention.configs, KEEP_CONFIGS),
         }
 
     async def _delete(self, delete: Delete, before: datetime, until: float) -> int:

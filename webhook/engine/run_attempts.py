@@ -39,6 +39,7 @@ async def take_back(
     """What was let through together, and GitHub has not heard of, waits again."""
     columns: deployments.Columns = {
         "started_at": None,
+        "config_digest": "",
         "deadline": None,
         "rule_check_at": services.clock(),
     }

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Self
 
@@ -16,6 +16,7 @@ from webhook.config.routing import route
 from webhook.deployments.actions import OfferedAction
 from webhook.deployments.changelog import Changelog
 from webhook.deployments.phases import FAILED
+from webhook.engine.configs import Configs
 from webhook.engine.doubts import Doubts
 from webhook.gates.contract import Gates
 from webhook.github.client import GitHub
@@ -66,11 +67,13 @@ class Comparisons:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
-    """`machine_id` names this machine's data directory, on which commands run. `actions_enabled`:
-    people can request `actions` in Slack. `notifiers`: those that the settings let work. `pulls`:
-    deliveries are fetched, as GitHub cannot reach the relay."""
+    """`config`: deploy.yml as this process has read it; `configs`: those with which deployments
+    began. `machine_id` names this machine's data directory, on which commands run.
+    `actions_enabled`: people can request `actions` in Slack. `notifiers`: those that the settings
+    let work. `pulls`: deliveries are fetched, as GitHub cannot reach the relay."""
 
     config: Config
+    configs: Configs
     keep: Retention
     pool: AsyncPool
     github: GitHub
@@ -96,8 +99,29 @@ class Services:
         default_factory=lambda: LRUCache(_MOST_FILES)
     )
 
+    async def begun_in(
+        self, row: DeploymentRow, connection: Async | None = None
+    ) -> Environment | None:
+        """The environment with which it began; None: it has not, or that is not known any more, and
+        it follows the present deploy.yml. `connection`: as for `Configs.load`."""
+        digest = row.config_digest
+        if row.started_at is None or not digest:
+            return None
+        own = digest == self.config.digest
+        config = self.config if own else await self.configs.load(digest, connection)
+        found = route(config, row.repo, row.environment) if config else None
+        return found if found and row.handler in ("", found.handler) else None
+
+    async def environment_of(self, connection: Async, row: DeploymentRow) -> Environment | None:
+        """That with which it began, else that of the present deploy.yml."""
+        begun = await self.begun_in(row, connection)
+        return begun or route(self.config, row.repo, row.environment)
+
     def handler(self, environment: Environment) -> Handler:
-        return self.handlers[environment.handler](environment.options, self.handler_context)
+        context, more = self.handler_context, self.configs.secrets
+        if more:
+            context = replace(context, secrets=context.secrets | more)
+        return self.handlers[environment.handler](environment.options, context)
 
     def as_contract(self, row: DeploymentRow, environment: Environment) -> Deployment:
         """The deployment as its handler sees it."""
@@ -123,15 +147,21 @@ class Services:
     def notifier(self, target: Target) -> Notifier:
         return self.notifiers[target.notifier](target.destination, self.notifier_context)
 
-    def targets(self, repo: str, environment: str) -> list[Target]:
-        """The destinations that deploy.yml gives to deployments there."""
-        found = route(self.config, repo, environment)
-        targets = targets_of(found.destinations(), repo) if found else []
+    async def targets(self, connection: Async, row: DeploymentRow) -> list[Target]:
+        """The destinations of its messages."""
+        return self._targets(await self.environment_of(connection, row), row.repo)
+
+    def _targets(self, environment: Environment | None, repo: str) -> list[Target]:
+        targets = targets_of(environment.destinations(), repo) if environment else []
         return [target for target in targets if target.notifier in self.notifiers]
 
     def main_destinations(self, environments: Iterable[tuple[str, str]]) -> list[str]:
         """Names of those of main messages, of these environments: (repository, environment)."""
-        every = (one for repo, name in environments for one in self.targets(repo, name))
+        every = (
+            one
+            for repo, name in environments
+            for one in self._targets(route(self.config, repo, name), repo)
+        )
         return list(dict.fromkeys(one.name for one in every if one.main))
 
     async def notify(
@@ -146,9 +176,7 @@ class Services:
         """Each destination, once the caller's transaction has ended. `also`, `ended_in` and
         `chained_in`: what else to do, as for `schedule.request`."""
         targets = [
-            one
-            for one in self.targets(row.repo, row.environment)
-            if one.main or row.phase in FAILED
+            one for one in await self.targets(connection, row) if one.main or row.phase in FAILED
         ]
         keys = [Key("notify", row.id, target.name) for target in targets]
         await schedule.request(

@@ -44,7 +44,8 @@ class DeploymentRow:
     `superseded_by`: the newer deployment that went instead, 0 if there is none. `rule_run_id`: the
     workflow run that waits on GitHub for the relay's answer to its protection rule, or has waited;
     0: none. `rule_check_at`: when GitHub is asked what became of that run. `asker`: login of the
-    person who started that run, `asker_id` the account.
+    person who started that run, `asker_id` the account. `config_digest`: of the deploy.yml with
+    which it began; "" where that is not known.
     """
 
     id: int
@@ -79,6 +80,7 @@ class DeploymentRow:
     environment_url: str
     started_at: datetime | None
     started_on: str | None
+    config_digest: str
     deadline: datetime | None
     ended_at: datetime | None
     start_claimed_until: datetime | None
@@ -160,6 +162,7 @@ class Columns(TypedDict, total=False):
     superseded_by: int
     started_at: datetime | None
     started_on: str | None
+    config_digest: str
     starting: bool
     deadline: datetime | None
     start_claimed_until: datetime | None

@@ -153,6 +153,20 @@ async def machines(connection: Async, after: int, before: datetime) -> Batch:
     return Batch(cursor.rowcount, None)
 
 
+async def configs(connection: Async, after: int, before: datetime) -> Batch:
+    """Of what is in use, only when it was in use last is kept up to date."""
+    cursor = await connection.execute(
+        "with used as (select config_digest from workers"
+        " union select config_digest from deployments where followed),"
+        " still as (update configs set used_at = now()"
+        " where digest in (select config_digest from used))"
+        " delete from configs where used_at < %s"
+        " and digest not in (select config_digest from used)",
+        [before],
+    )
+    return Batch(cursor.rowcount, None)
+
+
 _RUN_IS_OVER = "(run is null or run->>'state' not in ('queued', 'in_progress'))"
 
 # The recursion skips from one deployment to the next, however many chunks it has.

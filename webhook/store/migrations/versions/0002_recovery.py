@@ -16,6 +16,17 @@ alter table deliveries
     add column delivered_at timestamptz;        -- when GitHub sent it first; null: just now
 """
 
+CONFIGS = """
+-- Texts of deploy.yml with which workers started: what runs keeps the one with which it began.
+create table configs (
+    digest text primary key,                    -- of the text, as in workers
+    text bytea not null,                        -- encrypted: a secret may stand in it
+    used_at timestamptz not null default now()  -- when it was in use last
+);
+alter table deployments
+    add column config_digest text not null default '';  -- of the deploy.yml with which it began
+"""
+
 SCAN = """
 -- How far GitHub's list of deliveries was compared with `deliveries`: one row. Times of GitHub are
 -- by its own clock.
@@ -93,7 +104,7 @@ insert into dead_letters
     and outcome = 'failed' on conflict do nothing;
 """
 
-SCHEMA = (DEAD_LETTERS, DELIVERIES, REPLAYS, SCAN)
+SCHEMA = (DEAD_LETTERS, DELIVERIES, REPLAYS, SCAN, CONFIGS)
 
 
 def upgrade() -> None:
