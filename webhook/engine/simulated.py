@@ -185,7 +185,7 @@ class Simulated:
         context = replace(context, held=held, news=[_news(services, e) for e in entries])
         notice = await build_notice(services, row, context)
         found: list[SimulatedMessage] = []
-        for target in services.targets(row.repo, row.environment):
+        for target in await services.targets(self.connection, row):
             notifier = services.notifier(target)
             notification = Notification(services, row, target, notifier, notice, context)
             messages = list(notification.foreseen())
