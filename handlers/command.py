@@ -217,6 +217,7 @@ class Command:
             raise Rejected(f"the directory '{order.cwd}' is not there")
         if deployment.deadline <= self._context.clock():
             raise Rejected("the deployment timed out before it was started", code="timed_out")
+        order = order._replace(start_by=self._context.require_claim())
         reason = "its run directory has vanished"
         try:
             _supervisors.hand_over(order)
@@ -224,11 +225,13 @@ class Command:
             reason = str(error)
         run = self._find(deployment)
         if run is None:
+            self._context.require_claim()
             raise Unavailable(f"the command could not be started: {reason}")
         return run
 
     def _cancel(self, deployment: Deployment) -> None:
         directory = self._directory(deployment)
+        self._context.require_claim()
         # While the lock is held, the pid is the supervisor's and nobody else's.
         supervisor = rundir.read(directory, "supervisor")
         if supervisor and rundir.supervised(directory):

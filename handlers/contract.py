@@ -7,6 +7,7 @@ sleep, poll in a loop, write statuses, talk to Slack or touch the store.
 Errors: those of errors.py. Messages are shown to people: no secrets.
 """
 
+import math
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -146,12 +147,19 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+def for_ever() -> float:
+    return math.inf
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HandlerContext:
     """What the relay gives to its handlers.
 
     `data_dir` lasts across restarts on this machine. `secrets` are values that must never be
     shown or stored. `environ` is the relay's own process environment. `clock` says what time it is.
+    `require_claim` raises where this worker may not act for the deployment any more, and otherwise
+    says until when it may, by `handlers.uptime`: it is called right before each act that is not a
+    call by `http` or `github`, which do so themselves. What it raises is passed on.
     """
 
     data_dir: Path
@@ -160,6 +168,7 @@ class HandlerContext:
     http: Http
     github: GitHubApi
     clock: Clock = utc_now
+    require_claim: Callable[[], float] = for_ever
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,7 @@ from handlers.supervision.launch import NotStartedError, launch
 from handlers.supervision.output import Output
 from handlers.supervision.watch import Watch, catch_signals, wake_on_signals
 from handlers.text import one_line, redacted
+from handlers.uptime import uptime
 
 MAX_DESCRIPTION = 140  # characters; GitHub rejects more
 RECORD_ATTEMPTS = 3600  # one each second
@@ -46,6 +47,9 @@ def main() -> None:
     except ValueError:
         return  # the worker died before it had sent everything
     directory = Path(order.directory)
+    if uptime() >= order.start_by:
+        reply("failed", "it came too late")
+        return
     try:
         claimed = claim(directory, order.payload)
     except OSError as error:

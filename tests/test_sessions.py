@@ -1,5 +1,6 @@
 """Outgoing calls and the proxies that the environment names."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import aiohttp
@@ -51,3 +52,26 @@ async def test_calls_over_tls_take_the_one_that_is_named_for_them(
         monkeypatch.setenv(name, f"http:{address}")
         with pytest.raises(aiohttp.ClientHttpProxyError):
             await status("https://tool.example")
+
+
+async def test_nothing_of_a_call_is_sent_any_more_once_it_has_timed_out() -> None:
+    """Its connection is reset, which drops what the system has not sent yet."""
+    ends: list[str] = []
+    over = asyncio.Event()
+
+    async def hangs(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            ends.append("closed" if await reader.read(-1) else "")
+        except ConnectionResetError:
+            ends.append("reset")
+        writer.close()
+        over.set()
+
+    async with await asyncio.start_server(hangs, "127.0.0.1") as server, open_session() as session:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(TimeoutError):
+            await session.post(
+                f"http://127.0.0.1:{port}", data=b"x", timeout=aiohttp.ClientTimeout(total=0.1)
+            )
+        await asyncio.wait_for(over.wait(), 5)
+    assert ends == ["reset"]

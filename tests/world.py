@@ -95,8 +95,10 @@ QUICK = replace(
     replies_gathered_for=timedelta(milliseconds=50),
     rejection_retry_at_least=timedelta(seconds=0.1),
     rejection_counts_after=timedelta(seconds=0.5),
-    # Not at all soon, or no relay would be idle where GitHub or Slack rejects something.
+    # Not at all soon, or no relay would be idle where GitHub or Slack rejects something, and where
+    # no delivery comes.
     installation_retry_at_least=_PRODUCT.installation_retry_at_most,
+    deliveries_compared_after_doubt=_PRODUCT.deliveries_compared_every,
     rejected_retry_at_least=timedelta(minutes=1),
 )
 
@@ -314,10 +316,11 @@ class World:
         await until(lambda: not self.rows(SOON) or None, within)
 
 
-# Comparing with GitHub goes on for ever.
+# What is done again and again, as long as a relay runs.
+RECURRING = "task in ('recover', 'list_deployments')"
 SOON = (
     "select 1 from schedule where claimed_by is not null or due_at < now() + case"
-    " when task in ('recover', 'list_deployments') then interval '0' else interval '45 seconds' end"
+    f" when {RECURRING} then interval '0' else interval '45 seconds' end"
 )
 
 

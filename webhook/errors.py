@@ -28,6 +28,8 @@ BAD_APP_KEY = "bad_app_key"
 LACKS_PERMISSION = "lacks_permission"
 NOT_INSTALLED = "not_installed"
 SUSPENDED = "suspended"
+# `Conflict`: the job's claim has ended, so that another worker may be doing it.
+CLAIM_LOST = "claim_lost"
 
 
 _COME_AGAIN = (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS)

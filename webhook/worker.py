@@ -42,6 +42,7 @@ from webhook.errors import RetryAt
 from webhook.gates import GATES
 from webhook.gates.contract import Gates
 from webhook.github.client import GitHub, ToolsGitHub
+from webhook.jobs import lease
 from webhook.jobs.dispatcher import Dispatcher, Job
 from webhook.jobs.pacing import Pacing
 from webhook.jobs.rescue import Rescue
@@ -178,6 +179,7 @@ class _Parts:
             http=http,
             github=ToolsGitHub(github),
             clock=self.clock,
+            require_claim=lease.require,
         )
 
 
@@ -195,7 +197,7 @@ async def open_services(
     """What the jobs work with, for as long as the block lasts."""
     async with (
         database.async_pool(url, CONNECTIONS, timing) as pool,
-        open_session() as http,
+        open_session(lease.require) as http,
     ):
         yield _Parts(setup, pool, http, timing, clock).services(handlers, gates, actions)
 

@@ -14,6 +14,7 @@ changed.
 import errno
 import fcntl
 import json
+import math
 import os
 import signal
 from collections.abc import Mapping
@@ -74,7 +75,8 @@ class Order(NamedTuple):
 
     `deadline` is in seconds since 1970, `timeout` and `grace` are in seconds, `output_limit` in
     bytes; `environment_url` is the one to report unless the command names another; `payload` is
-    the content of the file of that name.
+    the content of the file of that name. After `start_by`, by `handlers.uptime`, nothing is
+    started any more: the deployment may be another worker's.
     """
 
     directory: str
@@ -88,6 +90,7 @@ class Order(NamedTuple):
     secrets: list[str]
     environment_url: str
     payload: str
+    start_by: float = math.inf
 
 
 def drafts_of(runs: Path) -> Path:

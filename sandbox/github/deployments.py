@@ -4,6 +4,7 @@ Source: https://docs.github.com/rest/deployments
 """
 
 from collections.abc import Callable
+from datetime import datetime
 
 from aiohttp import web
 
@@ -43,9 +44,18 @@ class Deployments:
         ]
 
     def create(
-        self, caller: Caller, repository: Repository, body: Json, workflow_run: Json | None = None
+        self,
+        caller: Caller,
+        repository: Repository,
+        body: Json,
+        workflow_run: Json | None = None,
+        *,
+        at: datetime | None = None,
     ) -> Deployment:
+        """`at`: then already; its event is sent only now."""
         deployment = self.add(caller, repository, body, workflow_run)
+        if at is not None:
+            deployment.created_at = deployment.updated_at = at
         self._hooks.send("deployment", self._events.deployment(deployment))
         return deployment
 

@@ -6,7 +6,7 @@ Every API route exists with and without GitHub Enterprise Server's `/api/v3`.
 import asyncio
 import secrets
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from email.utils import format_datetime
 from functools import cache
 from typing import Any, Literal
@@ -287,13 +287,15 @@ class GitHub(Server):
         *,
         by: User | None = None,
         workflow_run: Json | None = None,
+        at: datetime | None = None,
         **fields: Any,
     ) -> Deployment:
         """As the HTTP route does it, except that its 202 is an `AutoMerged` here. With
-        `workflow_run` (`{}` is enough) a job of GitHub Actions created this deployment."""
+        `workflow_run` (`{}` is enough) a job of GitHub Actions created this deployment. `at`: it
+        was created then, and its event is sent only now."""
         body = {"ref": ref, **fields}
         return self._deployments.create(
-            self._caller(by), self.world.repository(repository), body, workflow_run
+            self._caller(by), self.world.repository(repository), body, workflow_run, at=at
         )
 
     async def create_status(

@@ -13,8 +13,9 @@ import json
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from typing import Literal
 from urllib.parse import urlencode
 
 import aiohttp
@@ -46,6 +47,19 @@ PERMISSION_OF = {
     "workflow_job": "actions",
 }
 CODES = {"failure": range(400, 600), "success": range(200, 400)}
+
+
+@dataclass(frozen=True, slots=True)
+class Transit:
+    """What happens to a delivery after `delay`. `swallowed`: something before the App answers with
+    a 200, and the App gets nothing; `timed out`: nobody answers; `unsent`: it is neither sent nor
+    listed."""
+
+    delay: float = 0
+    fate: Literal["arrives", "swallowed", "timed out", "unsent"] = "arrives"
+
+
+ARRIVES = Transit()
 
 
 def sign(body: bytes, secret: str) -> dict[str, str]:
@@ -86,19 +100,19 @@ def encoded(body: Mapping[str, object]) -> bytes:
 
 
 class Webhooks:
-    """`url` is where the App's events go; nothing is sent while it is empty. What `swallows` says
-    is answered with a 200 on its way, and does not arrive. Deliveries have `large_ids`, and are
-    listed only `listed_after` a while, if a test wants so."""
+    """`url` is where the App's events go; nothing is sent while it is empty. `transit` says what
+    happens to each delivery on its way. Deliveries have `large_ids`, and are listed only
+    `listed_after` a while, if a test wants so."""
 
     def __init__(self, world: World, documents: Documents, auth: Auth, url: str) -> None:
         self.url = url
         self.content_type = "json"
         self.insecure_ssl = "0"
         self.timeout = TIMEOUT
-        self.swallows: Callable[[Delivery], bool] = lambda _: False
         self.large_ids = False
         self.listed_after = timedelta(0)
         self._cursors = 1
+        self.transit: Callable[[Delivery], Transit] = lambda _: ARRIVES
         self._world = world
         self._documents = documents
         self._auth = auth
@@ -197,9 +211,19 @@ class Webhooks:
         self._session = self._session or aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0)
         )
+        transit = self.transit(delivery)
+        if transit.delay:
+            await asyncio.sleep(transit.delay)
+        if transit.fate == "unsent":
+            return
         started = time.monotonic()
         try:
-            await self._exchange(self._session, delivery)
+            if transit.fate == "arrives":
+                await self._exchange(self._session, delivery)
+            elif transit.fate == "swallowed":
+                delivery.status, delivery.status_code = "OK", 200
+            else:
+                delivery.status = transit.fate
         except TimeoutError:
             delivery.status = "timed out"
         except aiohttp.ClientError:
@@ -209,9 +233,6 @@ class Webhooks:
         self._world.deliveries.append(delivery)
 
     async def _exchange(self, session: aiohttp.ClientSession, delivery: Delivery) -> None:
-        if self.swallows(delivery):
-            delivery.status, delivery.status_code = "OK", 200
-            return
         async with session.post(
             self.url,
             data=delivery.body,

@@ -11,7 +11,7 @@ Source: https://docs.github.com/rest/actions
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Literal
 
 from aiohttp import web
@@ -255,9 +255,15 @@ class ActionsDeployments(Deployments):
         actions.write_statuses_to(self)
 
     def create(
-        self, caller: Caller, repository: Repository, body: Json, workflow_run: Json | None = None
+        self,
+        caller: Caller,
+        repository: Repository,
+        body: Json,
+        workflow_run: Json | None = None,
+        *,
+        at: datetime | None = None,
     ) -> Deployment:
-        deployment = super().create(caller, repository, body, workflow_run)
+        deployment = super().create(caller, repository, body, workflow_run, at=at)
         self._actions.trigger(deployment)
         return deployment
 

@@ -30,9 +30,8 @@ class Storm:
 
 
 STORMS = {
-    MAIN: Storm(
-        "tests.chaos.storm", [["--deployments=20", "--kills=8", "--pause=0.2", "--hurried"]]
-    ),
+    MAIN: Storm("tests.chaos.main_storm", [["--deployments=100", "--kills=12", "--hurried"]]),
+    "tools": Storm("tests.chaos.storm", []),
     "gates": Storm(
         "tests.chaos.gates_storm", [["--deployments=9", "--kills=3", "--pause=0.15", "--hurried"]]
     ),
@@ -41,6 +40,8 @@ STORMS = {
     ),
     "fuzz": Storm("tests.chaos.fuzz", [["--requests=20000"]]),
     "rotation": Storm("tests.chaos.rotation", [["--pause=0.3"]]),
+    "disk": Storm("tests.chaos.disk", [["--rounds=1", "--lasts=8"]]),
+    "hosts": Storm("tests.chaos.hosts", [["--rounds=1", "--lasts=20"]]),
 }
 
 

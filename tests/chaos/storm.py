@@ -1,10 +1,9 @@
 """Deployments while web, workers and PostgreSQL are killed at random; then their results.
 
-    python -m tests.chaos.storm --deployments 200 --seed 7
+    script/storm --tools --deployments 200 --seed 7
 
-Afterwards: every accepted delivery was processed, every deployment ran its command
-(with --tools: or its tool) exactly once, GitHub has its statuses in order with one final one, Slack
-one message of each.
+Afterwards: every accepted delivery was processed, every deployment ran its command or its tool
+exactly once, GitHub has its statuses in order with one final one, Slack one message of each.
 """
 
 import argparse
@@ -127,7 +126,7 @@ class Storm:
         [port] = free_ports(1)
         config = self.folder / "deploy.yml"
         config.write_text(self._deploy_yml())
-        self.environ = self.sandbox.environ(self.folder / "data", config, port) | SECRETS
+        self.environ = self._environ(config, port)
         with (self.folder / "log").open("wb") as log:
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "webhook", "up", "--workers", "2"),
@@ -141,6 +140,9 @@ class Storm:
         finally:
             process.terminate()
             await process.wait()
+
+    def _environ(self, config: Path, port: int) -> dict[str, str]:
+        return self.sandbox.environ(self.folder / "data", config, port) | SECRETS
 
     def _deploy_yml(self) -> str:
         deploy_yml = DEPLOY_YML.format(channel=self.sandbox.deploys.id)
@@ -182,10 +184,16 @@ class Storm:
         while self.killed.total() < self.kills:
             await asyncio.sleep(chance.uniform(1, 5) * self.pause)
             name = chance.choice(["web", "web", "worker", "worker", "worker", "postgres"])
-            for pid in self._victims(up, name):
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
-                    self.killed[name] += 1
+            self._kill_one(up, name)
+
+    def _kill_one(self, up: psutil.Process, name: str) -> bool:
+        """Whether there was one."""
+        for pid in self._victims(up, name):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+                self.killed[name] += 1
+                return True
+        return False
 
     def _victims(self, up: psutil.Process, name: str) -> list[int]:
         if name == "postgres":
@@ -299,11 +307,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--kills", type=int, default=60)
     parser.add_argument("--seed", type=int, default=random.randrange(10_000))
     parser.add_argument("--pause", type=float, default=0.3, help="seconds between two, on average")
-    parser.add_argument("--tools", action="store_true", help="not only commands; may take minutes")
     parser.add_argument("--hurried", action="store_true", help="wait for no dead worker's claims")
     parsed = parser.parse_args(arguments)
     began = time.monotonic()
-    faults, killed = asyncio.run(run_storm(**vars(parsed)))
+    faults, killed = asyncio.run(run_storm(**vars(parsed), tools=True))
     sys.stdout.writelines(f"{fault}\n" for fault in faults)
     sys.stdout.write(
         f"{parsed.deployments} deployments, seed {parsed.seed},"

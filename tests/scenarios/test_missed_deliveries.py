@@ -7,6 +7,7 @@ from typing import Any
 
 import aiohttp
 
+from sandbox.github.webhooks import ARRIVES, Transit
 from sandbox.sandbox import Sandbox, free_ports
 from tests.world import QUICK, World, live, until
 
@@ -27,6 +28,13 @@ async def compare(world: World) -> None:
     await world.idle()
 
 
+def due_in(world: World) -> timedelta:
+    """Until the list is compared again."""
+    [row] = world.rows("select due_at - now() as span from schedule where task = 'recover'")
+    span: timedelta = row["span"]
+    return span
+
+
 def missed(world: World) -> list[dict[str, Any]]:
     return world.rows("select * from missed_deliveries order by delivered_at")
 
@@ -34,7 +42,8 @@ def missed(world: World) -> list[dict[str, Any]]:
 async def test_what_a_proxy_swallowed_with_a_200_is_found(store_url: str, tmp_path: Path) -> None:
     async with live(store_url, tmp_path, DEPLOY_YML) as world:
         world.github.webhooks.large_ids = True
-        world.github.webhooks.swallows = lambda delivery: delivery.event == "deployment"
+        lost = {"deployment": Transit(fate="swallowed")}
+        world.github.webhooks.transit = lambda delivery: lost.get(delivery.event, ARRIVES)
         deployment = await world.deploy()
         await world.github.settled()
         assert world.github.deliveries[-1].status == "OK"
@@ -49,6 +58,7 @@ async def test_what_a_proxy_swallowed_with_a_200_is_found(store_url: str, tmp_pa
         assert (found["state"], found["github_id"] > 2**53) == ("recovered", True)
         await compare(world)
         assert len(missed(world)) == 1
+        assert timedelta(minutes=9) < due_in(world) < timedelta(minutes=10)
 
 
 async def test_in_pull_mode_deployments_run_and_nobody_calls_the_relay(

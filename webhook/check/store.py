@@ -1,18 +1,28 @@
 """The store: whether it responds, its migrations, workers, and messages that were rejected."""
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC
+from dataclasses import dataclass, field
+from datetime import UTC, timedelta
 
 import psycopg
 
 from webhook import __version__
 from webhook.check import Finding, Level
+from webhook.check.deliveries import check_compared
 from webhook.config.environments import Config
 from webhook.errors import UserError
 from webhook.invocation import COMMAND
 from webhook.notifiers import title_of
 from webhook.settings import Settings
-from webhook.store import database, deliveries, outbox, schema, slack_installations, workers
+from webhook.store import (
+    database,
+    deliveries,
+    outbox,
+    recovery,
+    schema,
+    slack_installations,
+    workers,
+)
 from webhook.store.database import Sync
 from webhook.store.embedded import store_url
 from webhook.store.slack_installations import Installation
@@ -24,10 +34,17 @@ _MOST_COUNTED = 1000
 _RESTART = "it is read again at a restart, or when `up` gets SIGHUP (kill -HUP)"
 
 
-def check_store(
-    settings: Settings, config: Config | None, installed: list[Installation]
-) -> Iterator[Finding]:
-    """Fills `installed` with the workspaces in which the Slack app is installed."""
+@dataclass(slots=True)
+class Stored:
+    """What other checks need of the store. `installed`: the workspaces in which the Slack app is
+    installed. `silent_for`: since GitHub sent the last delivery, if it did lately."""
+
+    installed: list[Installation] = field(default_factory=list)
+    silent_for: timedelta | None = None
+
+
+def check_store(settings: Settings, config: Config | None, stored: Stored) -> Iterator[Finding]:
+    """Fills `stored`."""
     try:
         with store_url(settings) as url, database.connect(url) as connection:
             found = schema.revision(connection)
@@ -37,7 +54,9 @@ def check_store(
                 return
             yield _writable(settings, connection)
             yield from _workers(connection, config)
-            installed += slack_installations.every_sync(connection)
+            stored.installed = slack_installations.every_sync(connection)
+            stored.silent_for = recovery.silent_for(connection)
+            yield from check_compared(connection)
             yield from _dead_letters(connection)
             yield from _unsent(connection)
             yield from _messages(connection, config)

@@ -10,6 +10,7 @@ from webhook.deployments.changelog import Changelog
 from webhook.engine.services import Services, scope
 from webhook.errors import Rejected, RetryAt, UnknownOutcome
 from webhook.github.compare import compare
+from webhook.jobs import lease
 from webhook.store import deployments
 from webhook.store.deployments import DeploymentRow
 
@@ -49,7 +50,7 @@ async def _shared(
     if running is None:
         if comparisons.slots.locked():
             return None
-        running = asyncio.create_task(find(services, row, since))
+        running = lease.shared(find(services, row, since))
         comparisons.running[key] = running
         running.add_done_callback(lambda _: comparisons.running.pop(key, None))
     done, _ = await asyncio.wait({running}, timeout=services.timing.details_within.total_seconds())

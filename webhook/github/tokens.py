@@ -13,6 +13,7 @@ from typing import Any
 from cachetools import TLRUCache, TTLCache
 
 from webhook.errors import LACKS_PERMISSION, Forbidden
+from webhook.jobs import lease
 from webhook.timing import Clock
 
 RENEW_BEFORE = timedelta(minutes=5)
@@ -108,7 +109,7 @@ class AppTokens:
             return known.value
         fetching = self._fetching.get(scope)
         if fetching is None:
-            fetching = asyncio.create_task(self._renew(scope))
+            fetching = lease.shared(self._renew(scope))
             self._fetching[scope] = fetching
             fetching.add_done_callback(lambda _: self._fetching.pop(scope, None))
         return await asyncio.shield(fetching)

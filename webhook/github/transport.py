@@ -68,6 +68,9 @@ class Transport(GitHubAPI):
         sent = {**headers, "x-github-api-version": API_VERSION}
         if not body:
             sent.pop("content-length", None)  # aiohttp writes it where it belongs
-        # An empty body that is not None would get a Content-Type.
-        async with self._http.request(method, url, headers=sent, data=body or None) as response:
+        # What has no body would get one's Content-Type.
+        unwritten = () if body else ("Content-Type",)
+        async with self._http.request(
+            method, url, headers=sent, data=body or None, skip_auto_headers=unwritten
+        ) as response:
             return response.status, response.headers, await response.read()

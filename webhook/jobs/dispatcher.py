@@ -2,7 +2,8 @@
 claims what is due instead (webhook.store.schedule).
 
 A thing is done by one worker at a time. If that worker dies, its claims end after
-`Timing.worker_stalled_after`; a live one extends them.
+`Timing.worker_stalled_after`; a live one extends them. One that could not knows so by its leases
+(webhook.jobs.lease): its jobs do not act any more, and are left to others.
 
 What a worker requests it claims itself, as soon as the job that did so has ended; other workers are
 woken where it has as much to do as it can, where a thing is for another machine, and at its end.
@@ -19,7 +20,10 @@ from datetime import timedelta
 import psycopg
 import structlog
 
+from handlers.uptime import uptime
 from webhook.errors import Conflict, RetryAt
+from webhook.jobs import lease
+from webhook.jobs.lease import Lease
 from webhook.store import schedule
 from webhook.store.database import AsyncPool
 from webhook.store.schedule import Due, Exchange, Finished, Key, Kind, Task
@@ -46,6 +50,15 @@ def _ignore() -> None:
 
 
 @dataclass(slots=True)
+class _Running:
+    """What is under way, or could not be recorded yet."""
+
+    due: Due
+    lease: Lease
+    task: asyncio.Task[None] | None = None
+
+
+@dataclass(slots=True)
 class Dispatcher:
     """Of one worker process. `url`: of the store, to listen on. An error that no job expects is
     retried, after growing pauses. `on_store_away` is called whenever the store does not respond."""
@@ -58,7 +71,7 @@ class Dispatcher:
     clock: Clock
     on_store_away: Callable[[], None] = _ignore
     _stopping: bool = False
-    _running: dict[Key, Due] = field(default_factory=dict)
+    _running: dict[Key, _Running] = field(default_factory=dict)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _finished: list[Finished] = field(default_factory=list)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
@@ -89,6 +102,7 @@ class Dispatcher:
             beside = [
                 group.create_task(self._go_on(serve)) for serve in (self._listen, self._keep_claims)
             ]
+            beside.append(group.create_task(self._leave_lost()))
             await self._go_on(self._dispatch)
             for task in beside:
                 task.cancel()
@@ -112,7 +126,7 @@ class Dispatcher:
     async def _dispatch(self) -> None:
         while not (self._stopping and not self._running):
             self._wake.clear()
-            batch = [replace(one, due=self._running[one.due.key]) for one in self._finished]
+            batch = [replace(one, due=self._running[one.due.key].due) for one in self._finished]
             self._finished = []
             free = self._free(batch)
             next_in = await self._exchange(batch, free) if batch or free else None
@@ -123,7 +137,7 @@ class Dispatcher:
         """Of checks, none may be free now, and still it is asked when the next one is due."""
         if self._stopping:
             return {}
-        used = Counter(due.kind for due in self._running.values())
+        used = Counter(one.due.kind for one in self._running.values())
         used.subtract(one.due.kind for one in finished)
         kinds: list[Kind] = [(task, urgent) for task in self.jobs for urgent in (True, False)]
         free = {kind: CONCURRENCY - used[kind] for kind in kinds if used[kind] < CONCURRENCY}
@@ -148,6 +162,7 @@ class Dispatcher:
         unrecorded: Collection[Key] = {one.due.key for one in batch}
         try:
             async with self.pool.connection() as connection:
+                sent_at = uptime()
                 done = await schedule.exchange(
                     connection,
                     batch,
@@ -165,7 +180,7 @@ class Dispatcher:
                 else:
                     self._running.pop(one.due.key, None)
         for due in done.claimed:
-            self._start(due)
+            self._start(due, Lease.of_claim(sent_at, self.timing.worker_stalled_after))
         return _LOCKED_PAUSE if unrecorded else self._pause_until(done, free)
 
     def _pause_until(self, done: Exchange, free: Mapping[Kind, int]) -> timedelta | None:
@@ -183,7 +198,7 @@ class Dispatcher:
 
     async def _call_for_help(self, recorded: Sequence[Finished]) -> None:
         """Where others have to, or could, do what this worker cannot."""
-        used = Counter(due.kind for due in self._running.values())
+        used = Counter(one.due.kind for one in self._running.values())
         full = any(count >= CONCURRENCY for kind, count in used.items() if kind != CHECKS)
         elsewhere = any(one.machine_id for one in recorded)
         if elsewhere or (full and _now() >= self._next_help):
@@ -201,18 +216,20 @@ class Dispatcher:
             async with asyncio.timeout(within.total_seconds()):
                 await self._wake.wait()
 
-    def _start(self, due: Due) -> None:
-        if due.key in self._running:
+    def _start(self, due: Due, held: Lease) -> None:
+        if (before := self._running.get(due.key)) is not None:
             # Its claim had ended, and begins anew. Others may have done it since, and what was
             # requested then is not what is under way here: it is done once more.
-            self._running[due.key] = replace(due, wanted=0)
+            before.due = replace(due, wanted=0)
+            before.lease.end()
             return
-        self._running[due.key] = due
-        task = asyncio.create_task(self._do(due))
+        self._running[due.key] = running = _Running(due, held)
+        running.task = task = asyncio.create_task(self._do(due, held))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _do(self, due: Due) -> None:
+    async def _do(self, due: Due, held: Lease) -> None:
+        lease.hold(held)
         structlog.contextvars.clear_contextvars()
         deployment = due.subject if due.task in _OF_DEPLOYMENTS else None
         structlog.contextvars.bind_contextvars(job=due.task, deployment=deployment)
@@ -229,6 +246,8 @@ class Dispatcher:
         except Exception:
             log.exception("job failed, will be retried", attempts=due.attempts)
             finished = Finished(due=due, again=self.clock() + self._pause(due), failed=True)
+        if held.is_over:
+            log.warning("claim lost, the job is left to others")
         self._finished.append(finished)
         if due.kind == CHECKS:  # recorded together with others
             asyncio.get_running_loop().call_at(self._next_checks, self._wake.set)
@@ -243,15 +262,28 @@ class Dispatcher:
     async def _keep_claims(self) -> None:
         """It begins with that: where the last time failed, claims may be about to end."""
         while True:
-            if self._running:
+            held = {key: one.lease for key, one in self._running.items() if not one.lease.is_over}
+            if held:
                 async with self.pool.connection() as connection:
-                    await schedule.keep_claims(
+                    sent_at = uptime()
+                    kept = await schedule.keep_claims(
                         connection,
-                        list(self._running),
+                        held,
                         worker=self.worker.id,
                         lasts=self.timing.worker_stalled_after,
                     )
+                for key in kept:
+                    held[key].extend(sent_at, self.timing.worker_stalled_after)
             await asyncio.sleep(self.timing.worker_heartbeat.total_seconds())
+
+    async def _leave_lost(self) -> None:
+        """Ends jobs that may be another worker's by now. A call that is under way may come to its
+        own end, as its result can be recorded where nobody has taken over."""
+        while True:
+            await asyncio.sleep(self.timing.worker_heartbeat.total_seconds())
+            for one in self._running.values():
+                if one.task and one.lease.over_for > self.timing.claim_lasts.total_seconds():
+                    one.task.cancel()
 
     async def _listen(self) -> None:
         await schedule.listen(self.url, self.timing, self._wake.set)

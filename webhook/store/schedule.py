@@ -358,16 +358,18 @@ async def load(connection: Async) -> Load:
 
 async def keep_claims(
     connection: Async, keys: Iterable[Key], *, worker: str, lasts: timedelta
-) -> None:
-    """The worker is still at these."""
-    await connection.execute(
+) -> list[Key]:
+    """The worker is still at these. Those whose claims were extended; not what is locked now."""
+    cursor = await connection.execute(
         "update schedule set due_at = now() + %s where ctid = any(array("
         " select schedule.ctid from schedule join"
         " unnest(%s::text[], %s::bigint[], %s::text[]) as held (task, subject, detail)"
         " using (task, subject, detail)"
-        " where claimed_by = %s for update of schedule skip locked))",
+        " where claimed_by = %s for update of schedule skip locked))"
+        " returning task, subject, detail",
         [lasts, *_columns(keys), worker],
     )
+    return [Key(**row) async for row in cursor]
 
 
 async def release_from_gone(connection: Async, watcher: str) -> None:
