@@ -12,9 +12,11 @@ from aiohttp import ClientConnectionError
 from click.testing import CliRunner, Result
 
 from sandbox.github.model import Deployment
-from sandbox.sandbox import REPOSITORY
+from sandbox.github.server import PERMISSIONS, GitHub
+from sandbox.github_actions.model import Job
+from sandbox.sandbox import REPOSITORY, Sandbox
 from tests.cli.test_slack import variables
-from tests.world import World, live
+from tests.world import World, live, until
 from webhook.__main__ import main
 from webhook.slack.actions import ACTIONS
 from webhook.worker import open_simulation
@@ -270,3 +272,68 @@ async def test_a_slip_would_be_an_error(world: World) -> None:
                 await connection.execute("delete from deliveries")
         with pytest.raises(ClientConnectionError):
             await services.notifier_context.http.get(world.github.url)
+
+
+OTHERS_YML = """
+envs:
+  - {name: live, handler: command, auto_deploy_on: ^refs/heads/main$, with: {run: ["true"]}}
+  - name: tight
+    handler: command
+    repository_file: tighten
+    with: {run: ["true"]}
+  - name: jobs
+    handler: github-actions
+    protection_rule: true
+    frozen_windows: [{from: 2020-01-01, to: 2120-01-01, reason: closed}]
+"""
+
+
+async def test_each_event_is_simulated(store_url: str, tmp_path: Path) -> None:
+    sandbox = Sandbox(GitHub(permissions={**PERMISSIONS, "checks": "read", "statuses": "read"}))
+    async with live(store_url, tmp_path, OTHERS_YML, sandbox=sandbox, workers=0) as world:
+        world.github.app.events += ["deployment_protection_rule", "push"]
+        site, actions = world.github.repository(REPOSITORY), world.github.actions
+        file = "envs: [{name: tight, deployable_ref: ^v, serialization: true}]"
+        sha = site.push("Tight", files={"deploy.yml": file})
+        explain = [
+            "explain",
+            REPOSITORY,
+            "tight",
+        ]  # which reads the repository's file, and keeps it
+        explained = await asyncio.to_thread(CliRunner().invoke, main, explain, env=variables(world))
+        assert explained.exit_code == 0, explained.output
+        deployment = await world.deploy("tight")
+        await world.github.create_status(deployment.id, "success", description="by hand")
+        actions.environments.enable_rule(REPOSITORY, "jobs")
+        jobs = [Job("deploy", environment="jobs")]
+        workflow = actions.add_workflow(REPOSITORY, "jobs.yml", on=["push"], jobs=jobs)
+        actions.start(workflow, ref="main", by=world.github.world.user("octocat").account)
+        asked = "select guid from deliveries where event = 'deployment_protection_rule'"
+        await until(lambda: world.rows(asked) or None)
+        await world.github.settled()
+
+        before = everything(world)
+        found: dict[str, list[dict[str, Any]]] = {}
+        for row in world.rows("select guid, event from deliveries order by id"):
+            several = found.setdefault(row["event"], [])
+            if len(several) < 2:
+                several.append(await simulated(world, row["guid"]))
+        assert everything(world) == before
+
+    [push] = found["push"]
+    assert push["reason"] == (
+        f"{sha[:7]} is deployed to live, tight (if its repository's file says so) once it may be"
+    )
+    [rule] = found["deployment_protection_rule"]
+    assert [gate["gate"] for gate in rule["gates"] if gate["verdict"] == "waits"] == ["freeze"]
+    [answer] = rule["statuses"]
+    assert (answer["state"], answer["to"]) == ("comment", "answer to the protection rule")
+    assert "closed" in answer["description"]
+    tight, job = found["deployment"]
+    assert tight["phase"] == "error"
+    [refused] = [gate for gate in tight["gates"] if gate["verdict"] == "refuses"]
+    assert (refused["gate"], tight["calls"]) == ("deployable_ref", [])
+    assert [one["state"] for one in tight["statuses"]] == ["queued", "error"]
+    assert any("own deploy.yml counts as it was at" in one for one in tight["unknown"])
+    assert (job["reason"], job["statuses"]) == ("watched: a GitHub Actions workflow deploys it", [])
+    assert found["deployment_status"][0]["phase"] == "success"
