@@ -34,6 +34,7 @@ from webhook.store.approvals import NewApproval
 from webhook.store.audit import NewAct
 from webhook.store.automatic import AutomaticDeployment, Proposal
 from webhook.store.deliveries import Received, Selection
+from webhook.store.deployment_search import DeploymentSelection
 from webhook.store.deployments import DeploymentRow
 from webhook.store.environments import EnvironmentKey
 from webhook.store.file_checks import FileCheck, NewFileCheck
@@ -47,11 +48,13 @@ from webhook.store.schedule import Due, Finished, Key, Kind, Task
 from webhook.store.slack_installations import NewInstallation
 from webhook.store.timeline import NewEntry
 from webhook.store.tool_events import EventSubject
+from webhook.store.unreceived import ListedUntil
 from webhook.store.workers import WorkerProcess
 
 # Functions that are not measured, each with its reason.
 EXCEPTIONS: Mapping[str, str] = {
     "deployments.read_with": "a part of notices.read",
+    "deployments.read_where_sync": "a part of deployment_search.find",
     "deployments.read_where": "a part of protection_rules.siblings",
     "outbox.keep": "it is entry_of, or nothing",
 }
@@ -315,13 +318,22 @@ class Case:
             "repository_files.is_recent.ref": HEAD,
             "repository_files.is_recent.since": now,
             "deployments.waiting_in.environment": row.environment,
+            "deployments.requested_after.environment": row.environment,
             "approvals.newest_waiting.environment": row.environment,
             "audit.newest.since": None,
             "Selection": Selection(since=now - timedelta(days=1)),
+            "DeploymentSelection": DeploymentSelection(
+                repo=row.repo, environment=row.environment, since=now - timedelta(days=1)
+            ),
+            "ages.first_since.table": "deployments",
             "deliveries.newest.before": 2**62,
             "deliveries.count_since.since": now - timedelta(minutes=5),
             "most": 100,
             "prefix": "0123456789",
+            "ListedUntil": ListedUntil(
+                repo_id=row.repo_id, since=now, listed_until=now, etag="x", listed_at=now
+            ),
+            "unreceived.deliver.body": b"{}",
             "batch": [Received(1, "new", "deployment", b"{}")],
             "received": Received(1, "missed", "deployment", b"{}"),
             "Scan": NO_SCAN,

@@ -142,6 +142,14 @@ class Timing:
     # Deployments that GitHub has and the relay does not are looked for so often; one that is so
     # young may be on its way.
     deployments_listed_every: timedelta = timedelta(hours=1)
+    # At the start of a worker, what GitHub's list of deliveries has comes first.
+    deployments_listed_after_start: timedelta = timedelta(minutes=1)
+    # So far back at first; what was listed before is compared once more. One listing lasts no
+    # longer, and goes on after so long, as where GitHub was away.
+    deployments_listed_back: timedelta = timedelta(days=3)
+    deployments_listed_overlap: timedelta = timedelta(minutes=15)
+    deployments_listed_for: timedelta = timedelta(minutes=2)
+    deployments_listed_again_after: timedelta = timedelta(minutes=1)
     # A deployment of which the relay learns after so long is late.
     late_after: timedelta = timedelta(minutes=2)
     # Just after a push, GitHub may show the branch as it was before.

@@ -34,10 +34,11 @@ from webhook.engine.locks import remind_of_lock
 from webhook.engine.notify import notify
 from webhook.engine.protection_rules import reject_rule
 from webhook.engine.receive import receive
-from webhook.engine.recovery import list_deployments, recover
+from webhook.engine.recovery import recover
 from webhook.engine.retention import Retention
 from webhook.engine.services import Comparisons, Services
 from webhook.engine.statuses import send_statuses
+from webhook.engine.unreceived import list_deployments
 from webhook.errors import RetryAt
 from webhook.gates import GATES
 from webhook.gates.contract import Gates
@@ -64,6 +65,7 @@ from webhook.store import database, deployments
 from webhook.store.database import AsyncPool
 from webhook.store.recovery import RECOVER
 from webhook.store.schedule import Task
+from webhook.store.unreceived import LIST_DEPLOYMENTS
 from webhook.store.workers import WorkerProcess
 from webhook.timing import DEFAULT_TIMING, Clock, Timing, utc_now
 
@@ -268,7 +270,7 @@ async def _ask_all(services: Services) -> None:
 async def _recover(services: Services, dispatcher: Dispatcher) -> None:
     """Whatever was sent while no worker ran."""
     try:
-        await dispatcher.request([RECOVER])
+        await dispatcher.request([RECOVER, LIST_DEPLOYMENTS])
     except (psycopg.Error, OSError):
         services.doubts.add("a worker could not reach the store")
 

@@ -9,6 +9,7 @@ import pytest
 
 from sandbox.faults import Fault
 from sandbox.github.model import Delivery
+from sandbox.github.webhooks import Transit
 from tests.github.github_app import OnGitHub, on_github
 from webhook.errors import Rejected, RetryAt, UnknownOutcome
 from webhook.github import deliveries
@@ -19,7 +20,7 @@ LIST = "GET /app/hook/deliveries"
 @pytest.fixture
 async def app() -> AsyncIterator[OnGitHub]:
     async with on_github() as app:
-        app.there.webhooks.swallows = lambda _: True
+        app.there.webhooks.transit = lambda _: Transit(fate="swallowed")
         app.there.webhook_url = "https://relay.example.com/webhook"
         yield app
 

@@ -15,7 +15,7 @@ from gidgethub.aiohttp import GitHubAPI
 from sandbox.faults import Fault
 from sandbox.github.model import ErrorResponse, Installation
 from sandbox.github.server import GitHub
-from sandbox.github.webhooks import sign
+from sandbox.github.webhooks import ARRIVES, Transit, sign
 from sandbox.server import Server
 
 Send = Callable[..., Awaitable[tuple[int, Any]]]
@@ -226,7 +226,8 @@ async def test_the_list_has_what_githubs_has(
 ) -> None:
     hook, path = github.webhooks, "/app/hook/deliveries"
     hook.large_ids = True
-    hook.swallows = lambda delivery: not delivery.redelivery
+    first = Transit(fate="swallowed")
+    hook.transit = lambda delivery: ARRIVES if delivery.redelivery else first
     await github.create_deployment("acme/web")
     await github.settled()
     assert receiver.received == []

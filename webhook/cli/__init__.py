@@ -12,6 +12,7 @@ from webhook.cli import demo, server, show
 from webhook.cli.audit import audit
 from webhook.cli.automatic import automatic
 from webhook.cli.deliveries import deliveries
+from webhook.cli.deployments import deployments_group
 from webhook.cli.exit_codes import code_of_errors
 from webhook.cli.explain import explain_command
 from webhook.cli.github import github
@@ -67,6 +68,7 @@ for command in (
     show.check,
     show.schema,
     deliveries,
+    deployments_group,
     explain_command,
     automatic,
     audit,

@@ -17,6 +17,7 @@ from handlers.contract import Deployment, Handler, Observes, Run, StartsBlindly,
 from webhook.config.environments import Environment
 from webhook.config.routing import no_route_message, route
 from webhook.deployments.blockers import Blocker
+from webhook.deployments.lateness import MAY_RUN, NOT_FOUND_AGAIN, Lateness
 from webhook.engine import gates, transitions
 from webhook.engine.held_jobs import answer_rule
 from webhook.engine.outputs import keep_output
@@ -268,6 +269,8 @@ class Runner:
         if self.now() >= self.due:
             held = self.row.status_description if self._restarts.are_over else ""
             raise tool_errors.Rejected(self._given_up(self.row.tool_error or held))
+        if self.row.lateness is Lateness.RESUMED:
+            self._require_safe_restart(risky=risky)
         return await self._start_admitted(risky=risky)
 
     async def _start_admitted(self, *, risky: bool) -> Run | None:
@@ -275,6 +278,14 @@ class Runner:
         if self._is_held:
             return None
         return await (self._start_risky() if risky else self._start())
+
+    def _require_safe_restart(self, *, risky: bool) -> None:
+        """It was started, and the store has forgotten by whom and how: only a tool that recognizes
+        a repeated start is asked for another one."""
+        if risky:
+            raise tool_errors.NotReady(MAY_RUN, held=True, retry_at=self.due)
+        if not isinstance(self.handler, StartsBlindly):
+            raise tool_errors.Rejected(NOT_FOUND_AGAIN, certain=True)
 
     def _require_no_claim(self, *, risky: bool) -> None:
         """Nothing is started while an earlier start may get through; only where the tool can be

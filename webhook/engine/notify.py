@@ -20,6 +20,7 @@ from webhook.config.routing import route
 from webhook.deployments.actions import Snapshot, offered_buttons, origin_label
 from webhook.deployments.approvals import Approval
 from webhook.deployments.automatic import ORIGINS, cause_of
+from webhook.deployments.lateness import Lateness, late_by
 from webhook.deployments.notice import DeploymentNotice, NoticeApproval, NoticeEntry
 from webhook.deployments.phases import FAILED, Phase, entry_phase, phase_of
 from webhook.engine.changelogs import changelog_of
@@ -377,6 +378,7 @@ async def build_notice(
         superseded_by_url=services.links.page(row.repo, row.superseded_by)
         if row.superseded_by
         else "",
+        late=_late(row),
     )
     if not services.actions_enabled or row.requested_at is None:
         return notice
@@ -386,6 +388,13 @@ async def build_notice(
         services.actions.values(), _snapshot(services, row, context, notice), notice
     )
     return replace(notice, actions=buttons)
+
+
+def _late(row: DeploymentRow) -> str:
+    """Of one that was run all the same."""
+    if row.lateness is not Lateness.LATE or row.requested_at is None:
+        return ""
+    return f"arrived {late_by(row.requested_at - row.created_at)} late"
 
 
 def notice_entry(entry: News) -> NoticeEntry:
@@ -447,6 +456,7 @@ def _snapshot(
         waits_for_approval=waits_for_approval(row),
         overridable=row.ended_at is None and _is_overridable(services, row),
         promotable=notice.promotion is not None,
+        missed=context.missed,
     )
 
 

@@ -5,22 +5,30 @@ kept as `failed` with the reason, until somebody replays it. What is not the del
 store or GitHub is away, another process was quicker) is retried for as long as it lasts.
 """
 
+from dataclasses import replace
+
 import psycopg
 import structlog
 from psycopg.errors import ReadOnlySqlTransaction
 
 from webhook.config.routing import matches_any
-from webhook.deployments.phases import Phase, follows
-from webhook.engine import file_checks, protection_rules, pushes, transitions
+from webhook.deployments.lateness import Lateness
+from webhook.deployments.phases import follows
+from webhook.engine import file_checks, lateness, protection_rules, pushes, transitions
 from webhook.engine.acceptance import (
     ACTIONS,
+    WATCHED,
+    Acceptance,
     Result,
     accept,
     is_followed,
     judge,
     left_alone,
+    request_of,
+    transition_of,
     without_effect,
 )
+from webhook.engine.lateness import Ended, Late, Missed, Resumed, Unknown, Verdict
 from webhook.engine.policy import kept_policy
 from webhook.engine.promotions import chained_in, promote_next, promoted_from
 from webhook.engine.services import Services
@@ -62,10 +70,6 @@ _LONGEST_ERROR = 300
 _ONCE = (ProtectionRuleRequested, CheckRerequested)
 
 
-# The description of a watched one.
-WATCHED = "A GitHub Actions workflow deploys it"
-
-
 async def receive(services: Services, delivery_id: int) -> None:
     try:
         await _receive(services, delivery_id)
@@ -97,23 +101,51 @@ async def _receive(services: Services, delivery_id: int) -> None:
         if delivery is None or delivery.outcome is not None:
             return
         structlog.contextvars.bind_contextvars(delivery=delivery.guid, github_event=delivery.event)
-        outcome, reason, deployment_id = await _process(services, connection, delivery)
+        event = _parsed(delivery)
+        if not lateness.may_be_late(services, event):
+            _log(await _process(services, connection, delivery, event))
+            return
+    assert isinstance(event, DeploymentCreated)
+    # Without a connection, and without a transaction: GitHub may take its time.
+    verdict = await lateness.examine(services, delivery, event)
+    async with services.pool.connection() as connection:
+        _log(await _process(services, connection, delivery, event, verdict))
+
+
+def _parsed(delivery: Delivery) -> Event | UserError:
+    try:
+        return events.parse(delivery.event, delivery.body)
+    except UserError as error:
+        return error
+
+
+def _log(result: Result) -> None:
+    outcome, reason, deployment_id = result
     write = log.debug if outcome == "ignored" else log.info
     write("delivery processed", outcome=outcome, reason=reason, deployment=deployment_id)
 
 
-async def _process(services: Services, connection: Async, delivery: Delivery) -> Result:
-    try:
-        event = events.parse(delivery.event, delivery.body)
-    except UserError as error:
-        known: Result | None = ("failed", str(error), None)
+async def _process(
+    services: Services,
+    connection: Async,
+    delivery: Delivery,
+    event: Event | UserError,
+    verdict: Verdict | None = None,
+) -> Result:
+    """`verdict`: on a deployment of which the relay learns late."""
+    if isinstance(event, UserError):
+        known: Result | None = ("failed", str(event), None)
+    elif isinstance(verdict, Unknown):
+        known = (verdict.outcome, verdict.reason, None)
     else:
         known = _already_answered(delivery, event) or without_effect(services, event)
     if known is not None:
         await deliveries.finish(connection, delivery.id, *known)
         return known
+    assert not isinstance(event, UserError)
+    assert not isinstance(verdict, Unknown)
     async with connection.transaction():
-        outcome, reason, deployment_id = await _act(services, connection, event, delivery)
+        outcome, reason, deployment_id = await _act(services, connection, event, delivery, verdict)
         if delivery.done_before and outcome == "ignored":
             outcome = "done"  # what it had to do was done then
         await deliveries.finish(connection, delivery.id, outcome, reason, deployment_id)
@@ -127,11 +159,15 @@ def _already_answered(delivery: Delivery, event: Event) -> Result | None:
 
 
 async def _act(  # noqa: PLR0911 - one for each event
-    services: Services, connection: Async, event: Event, delivery: Delivery
+    services: Services,
+    connection: Async,
+    event: Event,
+    delivery: Delivery,
+    verdict: Missed | Ended | Resumed | Late | None,
 ) -> Result:
     match event:
         case DeploymentCreated():
-            return await _deployment_created(services, connection, event, delivery.guid)
+            return await _deployment_created(services, connection, event, delivery.guid, verdict)
         case ProtectionRuleRequested():
             return await protection_rules.received(services, connection, event, delivery)
         case StatusCreated():
@@ -152,8 +188,12 @@ async def _act(  # noqa: PLR0911 - one for each event
 
 
 async def _deployment_created(
-    services: Services, connection: Async, event: DeploymentCreated, guid: str
-) -> tuple[Outcome, str, int]:
+    services: Services,
+    connection: Async,
+    event: DeploymentCreated,
+    guid: str,
+    verdict: Missed | Ended | Resumed | Late | None,
+) -> Result:
     if reason := left_alone(services, event):
         return "ignored", reason, event.deployment.id
     row = await deployments.get_or_create(
@@ -164,34 +204,47 @@ async def _deployment_created(
     environment = accepted.environment
     if accepted.verdict == "known":
         await protection_rules.keep_asker(connection, row, event)
-        return "ignored", accepted.reason, row.id
-    if accepted.verdict == "unrouted":
+    if accepted.verdict in ("known", "unrouted"):
         return "ignored", accepted.reason, row.id
     production = None
     if environment is not None:
         policy = await kept_policy(services, connection, row, environment)
         production = policy.environment.production_environment
-    requested: deployments.Columns = {
-        "requested_at": services.clock(),
-        "delivery": guid,
-        "watched": event.watched,
-        **protection_rules.asker_of(event),
-        "production": row.production if production is None else production,
-    }
+    requested = request_of(services, event, accepted, guid, production)
     await _notify_others(services, connection, row)
     if accepted.verdict == "ended":
         await _set_requested(services, connection, row, requested)
         return "ignored", accepted.reason, row.id
-    if environment is None:
-        transition = Transition(Phase.ERROR, accepted.reason)
-        await transitions.announce(services, connection, row, transition, columns=requested)
-    elif event.watched:
-        await _watch(services, connection, row, requested)
-        return "done", "watched: a GitHub Actions workflow deploys it", row.id
+    if isinstance(verdict, Missed | Ended | Resumed):
+        reason = await lateness.apply(services, connection, row, verdict, requested)
     else:
-        requested["handler"] = environment.handler
-        await _accept(services, connection, row, requested)
-    return "done", "", row.id
+        reason = await _begin(services, connection, row, accepted, requested, late=verdict)
+    return "done", reason, row.id
+
+
+async def _begin(
+    services: Services,
+    connection: Async,
+    row: DeploymentRow,
+    accepted: Acceptance,
+    requested: deployments.Columns,
+    *,
+    late: Late | None,
+) -> str:
+    """Returns what is recorded of its delivery."""
+    transition = transition_of(accepted)
+    if accepted.verdict == "refused":
+        await transitions.announce(services, connection, row, transition, columns=requested)
+        return ""
+    if accepted.verdict == "watched":
+        await _watch(services, connection, row, transition, requested)
+        return WATCHED
+    if late is not None:
+        requested["lateness"] = Lateness.LATE
+        description = f"Accepted (next: {requested['handler']}); {late.note}"
+        transition = replace(transition, description=description)
+    await _accept(services, connection, row, transition, requested)
+    return late.note if late else ""
 
 
 async def _notify_others(services: Services, connection: Async, row: DeploymentRow) -> None:
@@ -211,23 +264,29 @@ def _log_about(row: DeploymentRow) -> None:
 
 
 async def _watch(
-    services: Services, connection: Async, row: DeploymentRow, requested: deployments.Columns
+    services: Services,
+    connection: Async,
+    row: DeploymentRow,
+    transition: Transition,
+    requested: deployments.Columns,
 ) -> None:
-    if follows(row.phase, Phase.QUEUED):
-        transition = Transition(Phase.QUEUED, WATCHED)
+    if follows(row.phase, transition.phase):
         await transitions.apply(services, connection, row, transition, columns=requested)
     else:
         await _set_requested(services, connection, row, requested)
 
 
 async def _accept(
-    services: Services, connection: Async, row: DeploymentRow, requested: deployments.Columns
+    services: Services,
+    connection: Async,
+    row: DeploymentRow,
+    transition: Transition,
+    requested: deployments.Columns,
 ) -> None:
     follow = schedule.Key("advance", row.id)
-    if follows(row.phase, Phase.QUEUED):
-        queued = Transition(Phase.QUEUED)
+    if follows(row.phase, transition.phase):
         await transitions.announce(
-            services, connection, row, queued, columns=requested, also=[follow]
+            services, connection, row, transition, columns=requested, also=[follow]
         )
     else:
         await _set_requested(services, connection, row, requested)

@@ -80,10 +80,6 @@ async def recover(services: Services) -> None:
     raise RetryAt("compared again later", services.clock() + max(pause, compared.pace))
 
 
-async def list_deployments(services: Services) -> None:
-    """Look for deployments that GitHub has and nobody delivered; raises `RetryAt`."""
-
-
 def next_after(timing: Timing, doubts: Doubts, *, pulls: bool) -> timedelta:
     """How long until the list is compared again, where nothing is left to do."""
     pauses = [] if doubts.next_try_in is None else [doubts.next_try_in]

@@ -13,6 +13,7 @@ from typing import Any
 from handlers import TITLES, durations
 from webhook.config.environments import Environment
 from webhook.config.routing import route
+from webhook.deployments.lateness import late_by
 from webhook.deployments.phases import Phase
 from webhook.deployments.simulation import (
     SimulatedStatus,
@@ -208,7 +209,7 @@ class _Event(Simulated):
         age = self.services.clock() - row.created_at
         if not done.known and age > self.services.timing.late_after:
             limit = durations.write(environment.recover_within.total_seconds())
-            text = f"It is {durations.write(age.total_seconds())} old, and is simulated as if it"
+            text = f"It is {late_by(age)} old, and is simulated as if it"
             asked = "had come at once; of one that comes late, GitHub is asked what has happened"
             yield f"{text} {asked} since, and one older than {limit} (recover_within) is not run"
 

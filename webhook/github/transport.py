@@ -41,7 +41,7 @@ class Transport(GitHubAPI):
         self._http = session
 
     async def get_if_changed(
-        self, url: str, etag: str, *, oauth_token: str, media: str
+        self, url: str, etag: str, *, oauth_token: str, media: str | None
     ) -> tuple[Any, str]:
         """The document and its ETag, "" if it has none. `NOT_MODIFIED` while it is the one that
         had `etag`, which does not count against the rate limit."""
