@@ -34,12 +34,14 @@ from webhook.engine.gates import ask_all
 from webhook.engine.installations import resume_installation
 from webhook.engine.locks import remind_of_lock
 from webhook.engine.notify import notify
+from webhook.engine.outages import Outages
 from webhook.engine.protection_rules import reject_rule
 from webhook.engine.receive import receive
-from webhook.engine.recovery import list_deployments, recover
+from webhook.engine.recovery import recover
 from webhook.engine.retention import Retention
 from webhook.engine.services import Comparisons, Services
 from webhook.engine.statuses import send_statuses
+from webhook.engine.unreceived import list_deployments
 from webhook.errors import RetryAt
 from webhook.gates import GATES
 from webhook.gates.contract import Gates
@@ -62,10 +64,12 @@ from webhook.slack.rate_limit import RateLimit
 from webhook.slack.response_url import Replies
 from webhook.slack.workspaces import Workspaces
 from webhook.startup import Setup, parse_config
-from webhook.store import database, deployments
+from webhook.store import database, deployments, restores
 from webhook.store.database import AsyncPool
 from webhook.store.recovery import RECOVER
+from webhook.store.restores import Restore
 from webhook.store.schedule import Task
+from webhook.store.unreceived import LIST_DEPLOYMENTS
 from webhook.store.workers import WorkerProcess
 from webhook.timing import DEFAULT_TIMING, Clock, Timing, utc_now
 
@@ -85,6 +89,7 @@ class _Parts:
     http: aiohttp.ClientSession
     timing: Timing
     clock: Clock
+    restored: Restore | None = None
 
     def services(
         self,
@@ -130,6 +135,8 @@ class _Parts:
             gates=gates,
             comparisons=Comparisons.none_failed(timing, clock),
             pacing=Pacing(timing),
+            outages=Outages.none(self.pool, timing, clock),
+            restored=self.restored,
             pulls=settings.deliveries == "pull",
             doubts=doubts,
         )
@@ -203,7 +210,10 @@ async def open_services(
         database.async_pool(url, CONNECTIONS, timing) as pool,
         open_session(lease.require) as http,
     ):
-        yield _Parts(setup, pool, http, timing, clock).services(handlers, gates, actions)
+        async with pool.connection() as connection:
+            restored = await restores.newest(connection)
+        parts = _Parts(setup, pool, http, timing, clock, restored)
+        yield parts.services(handlers, gates, actions)
 
 
 @asynccontextmanager
@@ -272,7 +282,7 @@ async def _ask_all(services: Services) -> None:
 async def _recover(services: Services, dispatcher: Dispatcher) -> None:
     """Whatever was sent while no worker ran."""
     try:
-        await dispatcher.request([RECOVER])
+        await dispatcher.request([RECOVER, LIST_DEPLOYMENTS])
     except (psycopg.Error, OSError):
         services.doubts.add("a worker could not reach the store")
 

@@ -1,18 +1,28 @@
 """The store: whether it responds, its migrations, workers, and messages that were rejected."""
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC
+from dataclasses import dataclass, field
+from datetime import UTC, timedelta
 
 import psycopg
 
 from webhook import __version__
 from webhook.check import Finding, Level
+from webhook.check.deliveries import check_compared
 from webhook.config.environments import Config
 from webhook.errors import UserError
 from webhook.invocation import COMMAND
 from webhook.notifiers import title_of
 from webhook.settings import Settings
-from webhook.store import database, deliveries, outbox, schema, slack_installations, workers
+from webhook.store import (
+    database,
+    deliveries,
+    outbox,
+    recovery,
+    schema,
+    slack_installations,
+    workers,
+)
 from webhook.store.database import Sync
 from webhook.store.embedded import store_url
 from webhook.store.slack_installations import Installation
@@ -21,23 +31,34 @@ from webhook.store.workers import RunningWorker
 
 # Dead letters are counted up to so many.
 _MOST_COUNTED = 1000
-_RESTART = "it is read again at a restart, or when `up` gets SIGHUP (kill -HUP)"
+_RELOAD = f"on each machine, run: {COMMAND} reload"
 
 
-def check_store(
-    settings: Settings, config: Config | None, installed: list[Installation]
-) -> Iterator[Finding]:
-    """Fills `installed` with the workspaces in which the Slack app is installed."""
+@dataclass(slots=True)
+class Stored:
+    """What other checks need of the store. `installed`: the workspaces in which the Slack app is
+    installed. `silent_for`: since GitHub sent the last delivery, if it did lately."""
+
+    installed: list[Installation] = field(default_factory=list)
+    silent_for: timedelta | None = None
+
+
+def check_store(settings: Settings, config: Config | None, stored: Stored) -> Iterator[Finding]:
+    """Fills `stored`."""
     try:
         with store_url(settings) as url, database.connect(url) as connection:
             found = schema.revision(connection)
-            if found != schema.NEWEST_REVISION:
+            if schema.is_newer(found):
+                yield Finding("note", "store", _newer(found))
+            elif found != schema.NEWEST_REVISION:
                 level: Level = "error" if found and settings.store_source else "note"
                 yield Finding(level, "store", _outdated(found))
                 return
             yield _writable(settings, connection)
             yield from _workers(connection, config)
-            installed += slack_installations.every_sync(connection)
+            stored.installed = slack_installations.every_sync(connection)
+            stored.silent_for = recovery.silent_for(connection)
+            yield from check_compared(connection)
             yield from _dead_letters(connection)
             yield from _unsent(connection)
             yield from _messages(connection, config)
@@ -81,6 +102,11 @@ def _outdated(found: str | None) -> str:
     return f"is at migration {found}, not {schema.NEWEST_REVISION}; {COMMAND} up updates it {alone}"
 
 
+def _newer(found: str | None) -> str:
+    needed = schema.NEWEST_REVISION
+    return f"is at migration {found} of a newer relay; this one needs {needed}, which it includes"
+
+
 def _workers(connection: Sync, config: Config | None) -> Iterator[Finding]:
     seconds = workers.seconds_since_seen(connection)
     if seconds is None:
@@ -90,7 +116,11 @@ def _workers(connection: Sync, config: Config | None) -> Iterator[Finding]:
     running = workers.running(connection)
     if others := [one for one in running if config and one.config_digest != config.digest]:
         since = f"{others[0].started_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
-        message = f"{_count(others)} since {since} with another deploy.yml than this; {_RESTART}"
+        message = f"{_count(others)} since {since} with another deploy.yml than this; {_RELOAD}"
+        yield Finding("note", "worker", message)
+    if machines := workers.several_configs(connection):
+        one = "one machine" if len(machines) == 1 else f"{len(machines)} machines"
+        message = f"those of {one} have read different deploy.yml files; {_RELOAD}"
         yield Finding("note", "worker", message)
     if others := [one for one in running if one.version != __version__]:
         versions = ", ".join(sorted({one.version for one in others}))

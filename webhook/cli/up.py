@@ -2,8 +2,8 @@
 
 It restarts processes that died. At SIGTERM or Ctrl-C it stops everything in order: the web process
 finishes the open requests, the workers finish their jobs, PostgreSQL stops last. Runs of commands
-continue by themselves and are found again at the next start. At SIGHUP the processes read
-deploy.yml again, unless a closed terminal sent it: then everything stops.
+continue by themselves and are found again at the next start. At SIGHUP it reads deploy.yml again,
+and then the processes what it has read, unless a closed terminal sent it: then everything stops.
 """
 
 import fcntl
@@ -20,10 +20,11 @@ from typing import TextIO
 
 import structlog
 
-from webhook import startup
-from webhook.cli.processes import Forks, Signals, ended
+from webhook.cli.processes import Forks, Signals, Terminal, ended
+from webhook.cli.reloading import Reloading
 from webhook.errors import UserError
 from webhook.settings import Settings
+from webhook.startup import Setup
 from webhook.store import database, schema
 from webhook.store.embedded import EmbeddedPostgres
 
@@ -55,8 +56,7 @@ def lock(data_dir: Path) -> TextIO:
 
 def _signals() -> Signals:
     """From now on they wait until everything that must be stopped is known."""
-    ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN  # as nohup leaves it
-    return Signals({signal.SIGCHLD, *_STOPS, *(() if ignored else (signal.SIGHUP,))})
+    return Signals({signal.SIGCHLD, signal.SIGHUP, *_STOPS})
 
 
 class Child:
@@ -68,7 +68,6 @@ class Child:
         self._pid: int | None = None
         self._started = self._start_at = 0.0
         self._pause = _SHORTEST_PAUSE
-        self._reloading = False
 
     def keep_running(self) -> float:
         """Seconds until this must be called again, if no process ends before."""
@@ -84,10 +83,6 @@ class Child:
         return _CHECK_EVERY if self._pid is not None else max(0.0, self._start_at - now)
 
     def _restart_after(self, code: int, now: float) -> None:
-        self._start_at = now
-        if self._reloading:
-            self._reloading = False
-            return
         if now - self._started > _HEALTHY_AFTER:
             self._pause = _SHORTEST_PAUSE
         log.error("process ended, restarting it", process=self.name, exit_code=code)
@@ -108,11 +103,8 @@ class Child:
             os.killpg(pid, number)
 
     def reload(self) -> None:
-        """Read deploy.yml again: web does so by itself, without closing its port, others end."""
-        if self._pid is None:
-            return
-        self._reloading = self.name != "web"
-        os.kill(self._pid, signal.SIGTERM if self._reloading else signal.SIGHUP)
+        if self._pid is not None:
+            os.kill(self._pid, signal.SIGHUP)
 
     def terminate(self) -> None:
         if self._pid is not None:
@@ -181,13 +173,15 @@ def _at_most(seconds: float) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def run(settings: Settings, workers: int, main: Callable[..., object]) -> None:
+def run(setup: Setup, workers: int, main: Callable[..., object]) -> None:
     """Run until SIGTERM or SIGINT. `main` runs a command line, which is a process's."""
-    terminals = [fd for fd in range(3) if os.isatty(fd)]
+    settings, terminal = setup.settings, Terminal()
     with lock(settings.data_dir) as locked:
         arriving = _signals()
+        reloading = Reloading.begin(setup, "up")
+        reloading.share()
         with _store(settings) as (url, postgres):
-            # The processes use the same store, and so does what reads deploy.yml again.
+            # The processes use the same store.
             os.environ["GITPLOY_STORE_SOURCE"] = url
             forks = Forks(arriving, locked)
             _migrate(url, forks, main)
@@ -197,7 +191,9 @@ def run(settings: Settings, workers: int, main: Callable[..., object]) -> None:
                 webhook=f"{settings.server_url}/webhook",
                 store="embedded PostgreSQL" if postgres else "PostgreSQL",
             )
-            _keep(_children(forks, main, workers), arriving, terminals, postgres)
+            children = _children(forks, main, workers)
+            _keep(children, arriving, terminal, reloading, postgres)
+        reloading.presence.end()
         log.info("stopped")
 
 
@@ -221,8 +217,9 @@ def _store(settings: Settings) -> Iterator[tuple[str, EmbeddedPostgres | None]]:
 def _migrate(url: str, forks: Forks, main: Callable[..., object]) -> None:
     """In a process of its own, with which Alembic's memory goes."""
     with database.connect(url) as connection:
-        if schema.revision(connection) == schema.NEWEST_REVISION:
-            return
+        found = schema.revision(connection)
+    if found == schema.NEWEST_REVISION or schema.is_newer(found):
+        return
     pid = forks.start("migrate", ["migrate", "--quiet"], main)
     _, status = os.waitpid(pid, 0)
     if status:
@@ -242,7 +239,8 @@ def _children(forks: Forks, main: Callable[..., object], workers: int) -> list[C
 def _keep(
     children: Sequence[Child],
     arriving: Signals,
-    terminals: Sequence[int],
+    terminal: Terminal,
+    reloading: Reloading,
     postgres: EmbeddedPostgres | None,
 ) -> None:
     """Keep all running until a signal says to stop, and stop the children."""
@@ -252,10 +250,12 @@ def _keep(
     arrived = arriving.wait(0)
     while not arrived & _STOPS:
         if signal.SIGHUP in arrived:
-            if not all(os.isatty(fd) for fd in terminals):
+            if terminal.is_closed():
                 log.info("the terminal was closed (SIGHUP)")
                 break
-            _read_again(children)
+            if reloading.read_and_share():
+                for child in children:
+                    child.reload()
         arrived = arriving.wait(min(one.keep_running() for one in kept))
     log.info("stopping")
     _stop(children, arriving)
@@ -272,16 +272,3 @@ def _stop(children: Sequence[Child], arriving: Signals) -> None:
         arriving.wait(left)
     for child in running:
         child.kill()
-
-
-def _read_again(children: Sequence[Child]) -> None:
-    """SIGHUP: somebody wants deploy.yml to be read again."""
-    *_, errors = startup.read(os.environ)
-    if errors:
-        log.error(
-            "SIGHUP: deploy.yml has errors, the older one stays in use", errors="; ".join(errors)
-        )
-        return
-    log.info("SIGHUP: reading deploy.yml again")
-    for child in children:
-        child.reload()

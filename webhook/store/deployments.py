@@ -14,6 +14,7 @@ from psycopg.types.json import Jsonb
 from handlers.contract import Run, State
 from webhook.deployments.blockers import Blocker
 from webhook.deployments.changelog import Changelog
+from webhook.deployments.lateness import Lateness
 from webhook.deployments.models import GitHubDeployment, Repository, is_production, person_id
 from webhook.deployments.phases import Phase
 from webhook.errors import Conflict
@@ -41,8 +42,9 @@ class DeploymentRow:
     requested this commit in Slack; GitHub knows only the commit then. `has_reports`: of its tool,
     that are not judged yet. `creator_id`: the account of the person who created it, 0 if that was
     nobody known. `blockers`: what kept it from starting when its gates were asked last.
-    `superseded_by`: the newer deployment that went instead, 0 if there is none. `rule_run_id`: the
-    workflow run that waits on GitHub for the relay's answer to its protection rule, or has waited;
+    `superseded_by`: the newer deployment that went instead, 0 if there is none. `lateness`: what
+    was done about it because the relay learned of it late. `rule_run_id`: the workflow run that
+    waits on GitHub for the relay's answer to its protection rule, or has waited;
     0: none. `rule_check_at`: when GitHub is asked what became of that run. `asker`: login of the
     person who started that run, `asker_id` the account. `config_digest`: of the deploy.yml with
     which it began; "" where that is not known.
@@ -98,6 +100,7 @@ class DeploymentRow:
     cancel_requested_by: str | None
     blockers: tuple[Blocker, ...]
     superseded_by: int
+    lateness: Lateness
     version: int
     ref_name: str
     has_reports: bool
@@ -160,6 +163,7 @@ class Columns(TypedDict, total=False):
     run: Run
     blockers: tuple[Blocker, ...]
     superseded_by: int
+    lateness: Lateness
     started_at: datetime | None
     started_on: str | None
     config_digest: str
@@ -182,6 +186,7 @@ def _row(values: DictRow) -> DeploymentRow:
     run = values["run"]
     typed = {
         "phase": Phase(values["phase"]),
+        "lateness": Lateness(values["lateness"]),
         "run": None if run is None else Run(**{**run, "state": State(run["state"])}),
         "blockers": tuple(Blocker.from_json(one) for one in values["blockers"]),
     }
@@ -322,6 +327,12 @@ async def read_where(
 ) -> list[DeploymentRow]:
     cursor = await connection.execute(f"{_SELECT} where {condition}", values)
     return [_row(found) async for found in cursor]
+
+
+def read_where_sync(
+    connection: Sync, condition: str, values: Mapping[str, object]
+) -> list[DeploymentRow]:
+    return [_row(found) for found in connection.execute(f"{_SELECT} where {condition}", values)]
 
 
 async def wait_for_changes(connection: Async, deployment_id: int) -> None:
@@ -491,12 +502,22 @@ async def newest(connection: Async) -> DeploymentRow | None:
 
 async def is_newest(connection: Async, row: DeploymentRow) -> bool:
     """Whether none was requested after it in the same environment that does not wait for its
-    gates."""
+    gates. Of one that was missed, the one that went instead does not count."""
+    last = max(row.id, row.superseded_by) if row.lateness is Lateness.MISSED else row.id
+    return await requested_after(connection, row.repo_id, row.environment, last) == 0
+
+
+async def requested_after(
+    connection: Async, repo_id: int, environment: str, deployment_id: int
+) -> int:
+    """The newest there after that one that does not wait for its gates; 0 if there is none."""
     cursor = await connection.execute(
-        f"select 1 from deployments where {_ENVIRONMENT} and id > %s and {_COUNTS} limit 1",
-        [row.repo_id, row.environment, row.id],
+        f"select id from deployments where {_ENVIRONMENT} and id > %s and {_COUNTS}"
+        " order by id desc limit 1",
+        [repo_id, environment, deployment_id],
     )
-    return await cursor.fetchone() is None
+    values = await cursor.fetchone()
+    return values["id"] if values else 0
 
 
 async def copy_changelog(

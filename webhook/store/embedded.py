@@ -23,7 +23,7 @@ LINES_OF_PID_FILE = 8
 EMPTY_FOR = 5.0
 
 
-def _is_running(pid: int) -> bool:
+def is_running(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -85,7 +85,7 @@ class EmbeddedPostgres:
         try:
             lines = file.read_text().splitlines()
             if lines:
-                is_left = len(lines) < LINES_OF_PID_FILE and not _is_running(int(lines[0]))
+                is_left = len(lines) < LINES_OF_PID_FILE and not is_running(int(lines[0]))
             else:
                 is_left = time.time() - file.stat().st_mtime > EMPTY_FOR
             if is_left:
