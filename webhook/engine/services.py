@@ -18,6 +18,7 @@ from webhook.deployments.changelog import Changelog
 from webhook.deployments.phases import FAILED
 from webhook.engine.configs import Configs
 from webhook.engine.doubts import Doubts
+from webhook.engine.outages import Outages
 from webhook.gates.contract import Gates
 from webhook.github.client import GitHub
 from webhook.github.tokens import Scope
@@ -95,6 +96,7 @@ class Services:
     gates: Gates
     comparisons: Comparisons
     pacing: Pacing
+    outages: Outages
     pulls: bool
     doubts: Doubts
     restored: Restore | None = None
@@ -146,6 +148,10 @@ class Services:
             report=self.report_tokens.credentials(row.repo, row.id, row.environment, deadline),
             ref_name=row.ref_name,
         )
+
+    def precedes_restore(self, asked_at: datetime) -> bool:
+        """Whether what was asked for then may have gone further than a restored store knows."""
+        return self.restored is not None and not self.restored.precedes(asked_at)
 
     def notifier(self, target: Target) -> Notifier:
         return self.notifiers[target.notifier](target.destination, self.notifier_context)
