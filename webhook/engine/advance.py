@@ -23,7 +23,7 @@ from webhook.engine.held_jobs import answer_rule
 from webhook.engine.outputs import keep_output
 from webhook.engine.polling import Again, Heard, hear
 from webhook.engine.restarts import Restarts, is_risky
-from webhook.engine.restored import learn_from_github, precedes_restore
+from webhook.engine.restored import learn_from_github
 from webhook.engine.services import Services, log_about, scope
 from webhook.engine.tool_reports import take_reports
 from webhook.errors import Conflict, Rejected, RetryAt, UnknownOutcome
@@ -129,7 +129,7 @@ class Runner:
 
     async def step(self) -> datetime | None:
         """When to check again; None: it is over."""
-        if precedes_restore(self.services, self.row) and await self._ended_since_backup():
+        if self.services.precedes_restore(self.row.created_at) and await self._ended_since_backup():
             return None
         if self.handler.local and self.row.started_on not in (None, self.services.machine_id):
             await self._hand_over(self.row.started_on or "")
@@ -224,7 +224,7 @@ class Runner:
         """Its tool has a run of it, of which a restored store knows nothing: it is past its
         gates."""
         observes = isinstance(self.handler, Observes) and self.handler.starts_nothing
-        if observes or not precedes_restore(self.services, self.row):
+        if observes or not self.services.precedes_restore(self.row.created_at):
             return False
         try:
             return await self._find() is not None

@@ -29,7 +29,6 @@ from webhook.engine.outages import Destination
 from webhook.engine.outbox import Outbox
 from webhook.engine.policy import kept_policy
 from webhook.engine.promotions import promotion_of
-from webhook.engine.restored import precedes_restore
 from webhook.engine.services import Services, log_about
 from webhook.errors import Gone, Rejected, RetryAt, UnknownOutcome
 from webhook.gates.approval import answers, review_of
@@ -253,7 +252,7 @@ class Notification:
         )
         if entry.over:
             return entry
-        if existing is None and precedes_restore(self.services, self.row):
+        if existing is None and self.services.precedes_restore(self.row.created_at):
             entry = await self._doubted(entry)
         timing = self.services.timing
         write = MessageWrite(

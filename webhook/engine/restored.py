@@ -11,7 +11,7 @@ from webhook.deployments.phases import follows, phase_of
 from webhook.engine import transitions
 from webhook.engine.services import Services, scope
 from webhook.engine.transitions import Transition
-from webhook.github.deployments import reported_statuses
+from webhook.github.deployment_history import statuses_of
 from webhook.github.events import DeploymentStatus
 from webhook.store import restores, timeline
 from webhook.store.database import Async
@@ -19,13 +19,6 @@ from webhook.store.deployments import DeploymentRow
 from webhook.text import one_line
 
 log = structlog.get_logger()
-
-
-def precedes_restore(services: Services, row: DeploymentRow) -> bool:
-    """Whether it was asked for before the store was restored, so that more may have become of it
-    than the store knows."""
-    restore = services.restored
-    return restore is not None and not restore.precedes(row.created_at)
 
 
 async def learn_from_github(services: Services, row: DeploymentRow) -> DeploymentRow:
@@ -36,7 +29,7 @@ async def learn_from_github(services: Services, row: DeploymentRow) -> Deploymen
     async with services.pool.connection() as connection:
         if await restores.is_asked(connection, restore.id, row.id):
             return row
-    reported = await reported_statuses(services.github, scope(row), row.id)
+    reported = await statuses_of(services.github, scope(row), row.id)
     before = row.phase
     async with services.pool.connection() as connection, connection.transaction():
         for status in reversed(reported):

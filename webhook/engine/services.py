@@ -149,6 +149,10 @@ class Services:
             ref_name=row.ref_name,
         )
 
+    def precedes_restore(self, asked_at: datetime) -> bool:
+        """Whether what was asked for then may have gone further than a restored store knows."""
+        return self.restored is not None and not self.restored.precedes(asked_at)
+
     def notifier(self, target: Target) -> Notifier:
         return self.notifiers[target.notifier](target.destination, self.notifier_context)
 

@@ -12,15 +12,11 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlencode
 
-from pydantic import TypeAdapter
-
 from webhook.errors import Forbidden, Rejected
 from webhook.github.client import GitHub
-from webhook.github.events import DeploymentStatus
 from webhook.github.tokens import Scope
 from webhook.text import LONGEST_DESCRIPTION, one_line
 
-_STATUSES = TypeAdapter(list[DeploymentStatus])
 _SHA = re.compile("[0-9a-f]{40}")
 
 
@@ -86,18 +82,6 @@ async def exists(github: GitHub, scope: Scope, deployment_id: int) -> bool:
         if error.status == HTTPStatus.NOT_FOUND and not isinstance(error, Forbidden):
             return False
         raise
-
-
-async def reported_statuses(
-    github: GitHub, scope: Scope, deployment_id: int
-) -> list[DeploymentStatus]:
-    """The newest hundred, the newest first."""
-    path = f"/repos/{scope.repo}/deployments/{deployment_id}/statuses?per_page=100"
-
-    def read(found: Any) -> list[DeploymentStatus]:
-        return sorted(_STATUSES.validate_python(found), key=lambda one: -one.id)
-
-    return await github.request(scope, "GET", path, read)
 
 
 async def find_deployment(

@@ -48,7 +48,8 @@ async def newest(connection: Async) -> Restore | None:
 _END_ACTIONS = """
     update actions set outcome = 'failed', code = 'restored', reply = null,
         message = %(reason)s::text || ' before this was done; see whether it was, or ask again'
-    where outcome = 'waiting' and slack_user <> ''
+    where outcome = 'waiting'
+        and not exists (select from automatic_deployments where action_id = actions.id)
 """
 _SKIP_CREATIONS = """
     update outbox set state = 'skipped', claimed_until = null from actions
