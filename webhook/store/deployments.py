@@ -240,6 +240,7 @@ _NOTHING_YET: dict[str, Any] = {
     **dict.fromkeys(("rule_run_id", "asker_id", "possible_starts", "superseded_by", "version"), 0),
     **dict.fromkeys(("watched", "outage_announced", "has_reports"), False),
     "blockers": (),
+    "lateness": Lateness.NONE,
 }
 # In the place of the table: one row alone, which need not be there.
 IMAGINED = "jsonb_populate_record(null::deployments, %(row)s) deployments"
