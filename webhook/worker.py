@@ -32,6 +32,7 @@ from webhook.engine.gates import ask_all
 from webhook.engine.installations import resume_installation
 from webhook.engine.locks import remind_of_lock
 from webhook.engine.notify import notify
+from webhook.engine.outages import Outages
 from webhook.engine.protection_rules import reject_rule
 from webhook.engine.receive import receive
 from webhook.engine.recovery import recover
@@ -130,6 +131,7 @@ class _Parts:
             gates=gates,
             comparisons=Comparisons.none_failed(timing, clock),
             pacing=Pacing(timing),
+            outages=Outages.none(self.pool, timing, clock),
             restored=self.restored,
             pulls=settings.deliveries == "pull",
             doubts=doubts,

@@ -17,6 +17,8 @@ from webhook.cli.deployments import deployments_group
 from webhook.cli.explain import explain_command
 from webhook.cli.github import github
 from webhook.cli.locks import lock, locks, unlock
+from webhook.cli.redeliver import redeliver_command
+from webhook.cli.reload import reload
 from webhook.cli.replay import replay
 from webhook.cli.show_delivery import show_delivery
 from webhook.cli.slack import slack
@@ -57,13 +59,14 @@ def main() -> None:
     """Gitploy Relay: receives GitHub deployments, runs their tools, reports back."""
 
 
-for command in (show_delivery, replay):
+for command in (show_delivery, replay, redeliver_command):
     deliveries.add_command(command)
 for command in (
     server.up,
     server.web,
     server.worker,
     server.migrate,
+    reload,
     show.check,
     show.schema,
     deliveries,

@@ -25,6 +25,7 @@ from webhook.deployments.notice import DeploymentNotice, NoticeApproval, NoticeE
 from webhook.deployments.phases import FAILED, Phase, entry_phase, phase_of
 from webhook.engine.changelogs import changelog_of
 from webhook.engine.messages import Form, MessageWrite, Rejections, message_policy
+from webhook.engine.outages import Destination
 from webhook.engine.outbox import Outbox
 from webhook.engine.policy import kept_policy
 from webhook.engine.promotions import promotion_of
@@ -269,6 +270,7 @@ class Notification:
         except Rejected:
             return entry
         log.info("message sent", destination=self.target.name, purpose=message.purpose)
+        await self.services.outages.got_through(Destination(self.target.name), self.row.phase_at)
         return sent
 
     async def _doubted(self, entry: Entry) -> Entry:
@@ -287,6 +289,8 @@ class Notification:
             await outbox.keep_error(connection, entry, str(error))
             await outbox.keep_rejection(connection, entry, "edit", since, now)
         if again := self._rejections.retry_at(error, since, now):
+            party = Destination(self.target.name)
+            again = await self.services.outages.probed_at(party, entry.id, again)
             raise RetryAt(str(error), again) from error
 
     @property

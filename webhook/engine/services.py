@@ -18,6 +18,7 @@ from webhook.deployments.changelog import Changelog
 from webhook.deployments.phases import FAILED
 from webhook.engine.configs import Configs
 from webhook.engine.doubts import Doubts
+from webhook.engine.outages import Outages
 from webhook.gates.contract import Gates
 from webhook.github.client import GitHub
 from webhook.github.tokens import Scope
@@ -95,6 +96,7 @@ class Services:
     gates: Gates
     comparisons: Comparisons
     pacing: Pacing
+    outages: Outages
     pulls: bool
     doubts: Doubts
     restored: Restore | None = None

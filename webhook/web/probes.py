@@ -170,5 +170,19 @@ WORK: Mapping[str, Check] = {
     "github": _github,
     "deliveries": _deliveries,
 }
+
+
+def _config(connection: Sync) -> str:
+    """During a reload, it passes."""
+    if not workers.several_configs(connection):
+        return OK
+    read = "workers on one machine have read different deploy.yml files"
+    return f"{read}; if that lasts, run there: {COMMAND} reload"
+
+
 # Nothing stands still for it.
-SHOWN: Mapping[str, Check] = {"deliveries": _compared, "dead_letters": _dead_letters}
+SHOWN: Mapping[str, Check] = {
+    "deliveries": _compared,
+    "config": _config,
+    "dead_letters": _dead_letters,
+}

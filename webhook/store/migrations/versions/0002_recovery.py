@@ -13,24 +13,6 @@ alter table actions
     add column source text not null default '';    -- command line; empty: Slack, or a rule
 """
 
-RESTORES = """
--- When the store was restored from a backup. What was asked for before that and was not started at
--- the backup may have run since (webhook.gates.restore).
-create table restores (
-    id bigint generated always as identity primary key,
-    restored_at timestamptz not null default now(),
-    backup_at timestamptz not null              -- nothing that came later was in the backup
-);
--- Of deployments that were asked for before a restore.
-create table restored_deployments (
-    deployment_id bigint not null references deployments on delete cascade,
-    restore_id bigint not null references restores,
-    asked_github_at timestamptz,                -- when GitHub said what became of it; null: not yet
-    released_at timestamptz,                    -- a person lets it start
-    primary key (deployment_id, restore_id)
-);
-"""
-
 CONFIGS = """
 -- Texts of deploy.yml with which workers started: what runs keeps the one with which it began.
 create table configs (
@@ -102,6 +84,24 @@ create trigger deliveries_forgotten after delete on deliveries
 insert into dead_letters
     select id from deliveries where id > (select max(id) - 10000 from deliveries)
     and outcome = 'failed' on conflict do nothing;
+"""
+
+RESTORES = """
+-- When the store was restored from a backup. What was asked for before that and was not started at
+-- the backup may have run since (webhook.gates.restore).
+create table restores (
+    id bigint generated always as identity primary key,
+    restored_at timestamptz not null default now(),
+    backup_at timestamptz not null              -- nothing that came later was in the backup
+);
+-- Of deployments that were asked for before a restore.
+create table restored_deployments (
+    deployment_id bigint not null references deployments on delete cascade,
+    restore_id bigint not null references restores,
+    asked_github_at timestamptz,                -- when GitHub said what became of it; null: not yet
+    released_at timestamptz,                    -- a person lets it start
+    primary key (deployment_id, restore_id)
+);
 """
 
 SCAN = """
