@@ -163,7 +163,7 @@ class Columns(TypedDict, total=False):
     run: Run
     blockers: tuple[Blocker, ...]
     superseded_by: int
-    lateness: Lateness = Lateness.NONE
+    lateness: Lateness
     started_at: datetime | None
     started_on: str | None
     config_digest: str
