@@ -66,7 +66,7 @@ async def test_the_messages_of_a_channel_that_is_back_follow_the_newest_one(
         world.execute(LATER)
         world.bring_forward(OF, "notify", ids[-1])
         await until(lambda: len(world.messages()) == WAITING or None, within=5)
-        keys = [message.metadata["event_payload"]["key"] for message in world.messages()]
+        keys = [(message.metadata or {})["event_payload"]["key"] for message in world.messages()]
         assert keys[0] == f"{ids[-1]}:main"
         assert keys.index(f"{ids[0]}:main") > keys.index(f"{ids[-2]}:main")
         assert len(set(keys)) == WAITING
