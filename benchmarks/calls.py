@@ -34,6 +34,7 @@ from webhook.store.approvals import NewApproval
 from webhook.store.audit import NewAct
 from webhook.store.automatic import AutomaticDeployment, Proposal
 from webhook.store.deliveries import Received, Selection
+from webhook.store.deployment_search import DeploymentSelection
 from webhook.store.deployments import DeploymentRow
 from webhook.store.environments import EnvironmentKey
 from webhook.store.file_checks import FileCheck, NewFileCheck
@@ -47,13 +48,16 @@ from webhook.store.schedule import Due, Finished, Key, Kind, Task
 from webhook.store.slack_installations import NewInstallation
 from webhook.store.timeline import NewEntry
 from webhook.store.tool_events import EventSubject
+from webhook.store.unreceived import ListedUntil
 from webhook.store.workers import WorkerProcess
 
 # Functions that are not measured, each with its reason.
 EXCEPTIONS: Mapping[str, str] = {
     "deployments.read_with": "a part of notices.read",
+    "deployments.read_where_sync": "a part of deployment_search.find",
     "deployments.read_where": "a part of protection_rules.siblings",
     "outbox.keep": "it is entry_of, or nothing",
+    "restores.record": "made once, in a store with which nobody works",
 }
 # An environment that comes after others.
 PROMOTED = PromotionKeys.model_validate({"after": ["stage-2", "unrouted"]})
@@ -69,6 +73,7 @@ GROWS: Mapping[str, str] = {
     "retention.deployments": "up to the 100 that are deleted at once",
     "locks.active": "with the locks that hold",
     "locks.held_by": "with what waits or runs in its scope",
+    "restores.held": "with what waits for its gates",
     "schedule.bring_forward": "with what waits of that task",
     "schedule.load": "with the runs that are waited for, which it counts",
 }
@@ -301,6 +306,7 @@ class Case:
                 expires_at=None,
             ),
             "lock_id": 1,
+            "restore_id": 1,
             "how": "unlocked",
             "by": "octocat",
             "locks.in_scope.environment": row.environment,
@@ -315,13 +321,22 @@ class Case:
             "repository_files.is_recent.ref": HEAD,
             "repository_files.is_recent.since": now,
             "deployments.waiting_in.environment": row.environment,
+            "deployments.requested_after.environment": row.environment,
             "approvals.newest_waiting.environment": row.environment,
             "audit.newest.since": None,
             "Selection": Selection(since=now - timedelta(days=1)),
+            "DeploymentSelection": DeploymentSelection(
+                repo=row.repo, environment=row.environment, since=now - timedelta(days=1)
+            ),
+            "ages.first_since.table": "deployments",
             "deliveries.newest.before": 2**62,
             "deliveries.count_since.since": now - timedelta(minutes=5),
             "most": 100,
             "prefix": "0123456789",
+            "ListedUntil": ListedUntil(
+                repo_id=row.repo_id, since=now, listed_until=now, etag="x", listed_at=now
+            ),
+            "unreceived.deliver.body": b"{}",
             "batch": [Received(1, "new", "deployment", b"{}")],
             "received": Received(1, "missed", "deployment", b"{}"),
             "Scan": NO_SCAN,
@@ -334,6 +349,7 @@ class Case:
             "tries": 1,
             **dict.fromkeys(("user", "login", "message", "code", "error", "call", "reason"), "x"),
             **dict.fromkeys(("key", "digest", "description", "value", "name"), "x"),
+            "outbox.keep_doubted.since": now,
             "outbox.keep.entry": Entry.new(
                 "message", row.id, destination=self.destination, purpose="main", position=0
             ),

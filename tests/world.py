@@ -23,6 +23,7 @@ from werkzeug.routing import Rule
 from handlers import HANDLERS
 from handlers.contract import Handler
 from sandbox.github.model import Deployment
+from sandbox.github.model import World as GitHubWorld
 from sandbox.sandbox import REPOSITORY, Sandbox, free_ports
 from sandbox.slack.model import Message
 from tests.web_server import serving
@@ -84,6 +85,8 @@ QUICK = replace(
     rescue_interval=timedelta(seconds=1),
     step_retry=_SOON,
     first_poll_at_most=timedelta(seconds=0.2),
+    # Its calls would meet the faults that a test has prepared for others.
+    deployments_listed_after_start=timedelta(hours=1),
     first_event_within=timedelta(0),
     recheck_at_least=_SOON,
     head_may_lag_for=_SOON,
@@ -95,15 +98,31 @@ QUICK = replace(
     replies_gathered_for=timedelta(milliseconds=50),
     rejection_retry_at_least=timedelta(seconds=0.1),
     rejection_counts_after=timedelta(seconds=0.5),
-    # Not at all soon, or no relay would be idle where GitHub or Slack rejects something.
+    # Not at all soon, or no relay would be idle where GitHub or Slack rejects something, and where
+    # no delivery comes.
     installation_retry_at_least=_PRODUCT.installation_retry_at_most,
+    deliveries_compared_after_doubt=_PRODUCT.deliveries_compared_every,
     rejected_retry_at_least=timedelta(minutes=1),
 )
 
 
 @dataclass
 class MovableClock:
-    ahead: timedelta = timedelta(0)
+    """GitHub's clock is moved with the relay's, as time passes for both; a test may move GitHub's
+    alone, too (`sandbox.github.world.ahead`)."""
+
+    github: GitHubWorld | None = None
+    _ahead: timedelta = timedelta(0)
+
+    @property
+    def ahead(self) -> timedelta:
+        return self._ahead
+
+    @ahead.setter
+    def ahead(self, ahead: timedelta) -> None:
+        self._ahead = ahead
+        if self.github is not None:
+            self.github.ahead = ahead
 
     def __call__(self) -> datetime:
         return utc_now() + self.ahead
@@ -314,10 +333,11 @@ class World:
         await until(lambda: not self.rows(SOON) or None, within)
 
 
-# Comparing with GitHub goes on for ever.
+# What is done again and again, as long as a relay runs.
+RECURRING = "task in ('recover', 'list_deployments')"
 SOON = (
     "select 1 from schedule where claimed_by is not null or due_at < now() + case"
-    " when task in ('recover', 'list_deployments') then interval '0' else interval '45 seconds' end"
+    f" when {RECURRING} then interval '0' else interval '45 seconds' end"
 )
 
 
@@ -360,7 +380,7 @@ async def live(
         [port] = free_ports(1)
         setup = _set_up(started, data_dir, config, environ or {}, port)
         url = setup.settings.server_url
-        clock = MovableClock()
+        clock = MovableClock(started.github.world)
         world = World(started, setup, store_url, url, timing, clock, handlers, actions, gates)
         log = io.StringIO()
         logs.set_up(setup.secrets, log)

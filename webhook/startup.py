@@ -91,7 +91,7 @@ def read(environ: Mapping[str, str]) -> tuple[Settings | None, Config | None, li
     except ConfigErrors as found:
         errors += found.errors
     if settings is not None:
-        errors += _data_dir_errors(settings)
+        errors += data_dir_errors(settings)
     return settings, deploy, errors
 
 
@@ -106,7 +106,7 @@ def user_to_be(settings: Settings) -> int | None:
     return foreign_owner(settings.data_dir, os.geteuid(), embedded=embedded)
 
 
-def _data_dir_errors(settings: Settings) -> list[str]:
+def data_dir_errors(settings: Settings) -> list[str]:
     """Creates the directory if it is missing, readable by its owner only."""
     path, user = settings.data_dir, user_to_be(settings)
     if user is not None:

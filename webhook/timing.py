@@ -88,6 +88,11 @@ class Timing:
     installation_retry_at_least: timedelta = timedelta(seconds=2)
     installation_retry_at_most: timedelta = timedelta(hours=1)
     installation_given_up_after: timedelta = timedelta(days=3)
+    # Of what is rejected at one destination, or in one installation, the newest is retried so often
+    # at least. Once a write gets through that has waited for so long, what else waits there follows
+    # at once.
+    newest_rejected_retry: timedelta = timedelta(minutes=2)
+    outage_counts_after: timedelta = timedelta(minutes=1)
 
     # Runs.
     # Between two checks of a run: its handler's pace, whose least is bounded by this.
@@ -131,6 +136,8 @@ class Timing:
     deliveries_compared_every: timedelta = timedelta(minutes=10)
     deliveries_compared_after_doubt: timedelta = timedelta(minutes=1)
     deliveries_silent_after: timedelta = timedelta(minutes=5)
+    # What GitHub lists of the time before a restore from a backup has come again by then.
+    restore_counts_for: timedelta = timedelta(days=8)
     deliveries_pulled_every: timedelta = timedelta(seconds=4)
     # GitHub lists some deliveries late: what is so old is compared once more. A comparison lasts
     # so long at most, and goes on then.
@@ -142,6 +149,14 @@ class Timing:
     # Deployments that GitHub has and the relay does not are looked for so often; one that is so
     # young may be on its way.
     deployments_listed_every: timedelta = timedelta(hours=1)
+    # At the start of a worker, what GitHub's list of deliveries has comes first.
+    deployments_listed_after_start: timedelta = timedelta(minutes=1)
+    # So far back at first; what was listed before is compared once more. One listing lasts no
+    # longer, and goes on after so long, as where GitHub was away.
+    deployments_listed_back: timedelta = timedelta(days=3)
+    deployments_listed_overlap: timedelta = timedelta(minutes=15)
+    deployments_listed_for: timedelta = timedelta(minutes=2)
+    deployments_listed_again_after: timedelta = timedelta(minutes=1)
     # A deployment of which the relay learns after so long is late.
     late_after: timedelta = timedelta(minutes=2)
     # Just after a push, GitHub may show the branch as it was before.

@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import os
 import secrets
+import signal
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -17,7 +19,7 @@ import structlog
 from handlers import HANDLERS
 from handlers.contract import Handler, HandlerContext
 from handlers.http import Http
-from webhook import __version__, logs
+from webhook import __version__, logs, memory
 from webhook.config.environments import Config
 from webhook.deployments.actions import OfferedAction
 from webhook.engine import automatic
@@ -32,12 +34,14 @@ from webhook.engine.gates import ask_all
 from webhook.engine.installations import resume_installation
 from webhook.engine.locks import remind_of_lock
 from webhook.engine.notify import notify
+from webhook.engine.outages import Outages
 from webhook.engine.protection_rules import reject_rule
 from webhook.engine.receive import receive
-from webhook.engine.recovery import list_deployments, recover
+from webhook.engine.recovery import recover
 from webhook.engine.retention import Retention
 from webhook.engine.services import Comparisons, Services
 from webhook.engine.statuses import send_statuses
+from webhook.engine.unreceived import list_deployments
 from webhook.errors import RetryAt
 from webhook.gates import GATES
 from webhook.gates.contract import Gates
@@ -60,16 +64,20 @@ from webhook.slack.rate_limit import RateLimit
 from webhook.slack.response_url import Replies
 from webhook.slack.workspaces import Workspaces
 from webhook.startup import Setup, parse_config
-from webhook.store import database, deployments
+from webhook.store import database, deployments, restores
 from webhook.store.database import AsyncPool
 from webhook.store.recovery import RECOVER
+from webhook.store.restores import Restore
 from webhook.store.schedule import Task
+from webhook.store.unreceived import LIST_DEPLOYMENTS
 from webhook.store.workers import WorkerProcess
 from webhook.timing import DEFAULT_TIMING, Clock, Timing, utc_now
 
 log = structlog.get_logger()
 
 CONNECTIONS = 6
+# Seconds in which a worker without memory may come to its end by itself.
+LEFT_WITHOUT_MEMORY = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +89,7 @@ class _Parts:
     http: aiohttp.ClientSession
     timing: Timing
     clock: Clock
+    restored: Restore | None = None
 
     def services(
         self,
@@ -126,6 +135,8 @@ class _Parts:
             gates=gates,
             comparisons=Comparisons.none_failed(timing, clock),
             pacing=Pacing(timing),
+            outages=Outages.none(self.pool, timing, clock),
+            restored=self.restored,
             pulls=settings.deliveries == "pull",
             doubts=doubts,
         )
@@ -199,7 +210,10 @@ async def open_services(
         database.async_pool(url, CONNECTIONS, timing) as pool,
         open_session(lease.require) as http,
     ):
-        yield _Parts(setup, pool, http, timing, clock).services(handlers, gates, actions)
+        async with pool.connection() as connection:
+            restored = await restores.newest(connection)
+        parts = _Parts(setup, pool, http, timing, clock, restored)
+        yield parts.services(handlers, gates, actions)
 
 
 @asynccontextmanager
@@ -268,7 +282,7 @@ async def _ask_all(services: Services) -> None:
 async def _recover(services: Services, dispatcher: Dispatcher) -> None:
     """Whatever was sent while no worker ran."""
     try:
-        await dispatcher.request([RECOVER])
+        await dispatcher.request([RECOVER, LIST_DEPLOYMENTS])
     except (psycopg.Error, OSError):
         services.doubts.add("a worker could not reach the store")
 
@@ -303,11 +317,18 @@ async def work(services: ActionServices, url: str, stop: asyncio.Event) -> None:
     await _ask_all(services)
     await _recover(services, dispatcher)
     stopped = asyncio.create_task(stop.wait())
+    exhausted = asyncio.create_task(memory.exhausted())
     try:
-        await asyncio.wait([stopped, dispatching], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([stopped, dispatching, exhausted], return_when=asyncio.FIRST_COMPLETED)
+        if exhausted.done():
+            signal.alarm(LEFT_WITHOUT_MEMORY)  # which ends it, whatever else fails
         dispatcher.stop()
         await dispatching
     finally:
         for task in (stopped, dispatching, *beside):
             task.cancel()
         await rescue.end()
+        if exhausted.done():
+            log.error("out of memory, this worker ends", error=memory.MESSAGE)
+            os._exit(1)  # all else that ends a process needs some
+        exhausted.cancel()

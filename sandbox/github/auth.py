@@ -74,6 +74,7 @@ class Auth:
         return [
             web.get("/app", self._app),
             web.get("/app/installations", self._installations),
+            web.get("/installation/repositories", self._repositories),
             web.get("/app/installations/{id:\\d+}", self._installation),
             web.get("/repos/{owner}/{repo}/installation", self._repository_installation),
             web.get("/orgs/{org}/installation", self._organization_installation),
@@ -167,6 +168,24 @@ class Auth:
         items, headers = page(request, every, self._documents.api)
         found = [self._documents.installation(i) for i in items]
         return web.json_response(found, headers=headers)
+
+    async def _repositories(self, request: web.Request) -> web.Response:
+        """Those that the installation's token is for."""
+        token = self.caller(request).token
+        if token is None:
+            raise ErrorResponse(403, "You must authenticate with an installation access token")
+        every = [
+            one
+            for one in token.installation.repositories
+            if token.repositories is None or one.id in token.repositories
+        ]
+        items, headers = page(request, every, self._documents.api)
+        document = {
+            "total_count": len(every),
+            "repository_selection": token.installation.selection,
+            "repositories": [self._documents.repository(one) for one in items],
+        }
+        return web.json_response(document, headers=headers)
 
     async def _installation(self, request: web.Request) -> web.Response:
         self.check_jwt(request)

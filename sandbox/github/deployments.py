@@ -11,8 +11,8 @@ from aiohttp import web
 from sandbox.github.auth import Auth, Caller
 from sandbox.github.documents import Documents
 from sandbox.github.events import Events
-from sandbox.github.model import Deployment, ErrorResponse, Json, Repository, Status, World, now
-from sandbox.github.request import body_of, field, invalid, page, required, url_field
+from sandbox.github.model import Deployment, ErrorResponse, Json, Repository, Status, World
+from sandbox.github.request import body_of, conditional, field, invalid, page, required, url_field
 from sandbox.github.webhooks import Webhooks
 
 STATES = ("error", "failure", "inactive", "in_progress", "queued", "pending", "success")
@@ -51,12 +51,13 @@ class Deployments:
         workflow_run: Json | None = None,
         *,
         at: datetime | None = None,
+        delivered: bool = True,
     ) -> Deployment:
-        """`at`: then already; its event is sent only now."""
         deployment = self.add(caller, repository, body, workflow_run)
         if at is not None:
             deployment.created_at = deployment.updated_at = at
-        self._hooks.send("deployment", self._events.deployment(deployment))
+        if delivered:
+            self._hooks.send("deployment", self._events.deployment(deployment))
         return deployment
 
     def add(
@@ -115,6 +116,8 @@ class Deployments:
             transient=field(body, "transient_environment", False, bool),
             creator=caller.account,
             by_app=caller.token is not None,
+            created_at=self._world.now(),
+            updated_at=self._world.now(),
         )
         check_creation(repository, body)
         return deployment
@@ -137,6 +140,7 @@ class Deployments:
             log_url=url_field(body, "log_url", what) or target_url,
             creator=caller.account,
             by_app=caller.token is not None,
+            created_at=self._world.now(),
         )
 
     def _deactivate_earlier(self, deployment: Deployment, caller: Caller) -> None:
@@ -148,7 +152,7 @@ class Deployments:
 
     def _add(self, deployment: Deployment, status: Status) -> None:
         deployment.statuses.append(status)
-        deployment.updated_at = now()
+        deployment.updated_at = self._world.now()
         if status.state != "inactive":
             body = self._events.deployment_status(deployment, status)
             self._hooks.send("deployment_status", body)
@@ -165,10 +169,10 @@ class Deployments:
 
     async def _list(self, request: web.Request) -> web.Response:
         _, repository = self._auth.authorize(request, "deployments", "read")
-        newest = reversed(self._world.deployments.values())
+        newest = sorted(self._world.deployments.values(), key=lambda d: d.id, reverse=True)
         found = [d for d in newest if d.repository is repository and _matches(d, request)]
         items, headers = page(request, found, self._documents.api)
-        return web.json_response([self._documents.deployment(d) for d in items], headers=headers)
+        return conditional(request, [self._documents.deployment(d) for d in items], headers)
 
     async def _read(self, request: web.Request) -> web.Response:
         _, deployment = self._from_path(request, "read")

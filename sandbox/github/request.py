@@ -1,5 +1,6 @@
 """Reading a request as GitHub does: typed fields, its validation errors, pages with Link."""
 
+import hashlib
 import json
 from collections.abc import Sequence
 from typing import Any, NoReturn, TypeVar
@@ -73,6 +74,18 @@ def url_field(body: Json, name: str, resource: str) -> str:
 def number(request: web.Request, name: str, default: int) -> int:
     text = request.query.get(name, "")
     return int(text) if text.isdecimal() and int(text) > 0 else default
+
+
+def conditional(request: web.Request, document: Any, headers: Json) -> web.Response:
+    """With an ETag, or 304 where the caller has the document already. Another token has another
+    ETag. Source: "Use conditional requests if appropriate" in GitHub's best practices."""
+    body = json.dumps(document).encode()
+    credential = request.headers.get("Authorization", "").encode()
+    etag = f'W/"{hashlib.sha256(body + credential).hexdigest()}"'
+    if request.headers.get("If-None-Match") == etag:
+        return web.Response(status=304, headers={**headers, "ETag": etag})
+    kind = {"Content-Type": "application/json; charset=utf-8"}
+    return web.Response(body=body, headers={**headers, "ETag": etag, **kind})
 
 
 def page(request: web.Request, items: Sequence[Any], url: str) -> tuple[Sequence[Any], Json]:

@@ -288,14 +288,16 @@ class GitHub(Server):
         by: User | None = None,
         workflow_run: Json | None = None,
         at: datetime | None = None,
+        delivered: bool = True,
         **fields: Any,
     ) -> Deployment:
         """As the HTTP route does it, except that its 202 is an `AutoMerged` here. With
-        `workflow_run` (`{}` is enough) a job of GitHub Actions created this deployment. `at`: it
-        was created then, and its event is sent only now."""
+        `workflow_run` (`{}` is enough) a job of GitHub Actions created this deployment. `at`: by
+        GitHub's clock; by default now. Without `delivered` its event is lost on the way."""
         body = {"ref": ref, **fields}
+        where, caller = self.world.repository(repository), self._caller(by)
         return self._deployments.create(
-            self._caller(by), self.world.repository(repository), body, workflow_run, at=at
+            caller, where, body, workflow_run, at=at, delivered=delivered
         )
 
     async def create_status(

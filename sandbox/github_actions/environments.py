@@ -119,6 +119,7 @@ class Environments:
             by_app=False,
             workflow=self.actions.workflow(run.workflow),
             workflow_run=document,
+            created_at=self.world.now(),
         )
         self.deployments.add_status(job.deployment, status)
 

@@ -262,8 +262,11 @@ class ActionsDeployments(Deployments):
         workflow_run: Json | None = None,
         *,
         at: datetime | None = None,
+        delivered: bool = True,
     ) -> Deployment:
-        deployment = super().create(caller, repository, body, workflow_run, at=at)
+        deployment = super().create(
+            caller, repository, body, workflow_run, at=at, delivered=delivered
+        )
         self._actions.trigger(deployment)
         return deployment
 

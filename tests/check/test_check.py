@@ -117,6 +117,68 @@ async def test_a_wrong_clock_is_named(sandbox: Sandbox, environ: dict[str, str])
     assert "GitHub: the App is gitploy-relay" in text
 
 
+async def test_where_the_webhook_points_is_checked(
+    sandbox: Sandbox, environ: dict[str, str]
+) -> None:
+    own = sandbox.github.webhook_url
+    passed, text = await checked(environ)
+    assert passed
+    assert f"ok    webhook: GitHub sends to {own}\n" in text
+    assert "note  deliveries: not compared with GitHub's list yet" in text
+    sandbox.github.webhook_url = "https://user:secret@old.example.com/webhook?token=secret"
+    sandbox.github.webhooks.content_type = "form"
+    sandbox.github.webhooks.insecure_ssl = "1"
+    passed, text = await checked(environ)
+    assert not passed
+    elsewhere = "GitHub sends to https://old.example.com/webhook"
+    assert f"error webhook: {elsewhere}, not to this relay, and nothing arrives; set the" in text
+    assert f"to {own} and make it active" in text
+    assert "error webhook: its content type is form" in text
+    assert "note  webhook: GitHub does not verify the certificate" in text
+    assert "secret@" not in text
+    assert "token=" not in text
+    with psycopg.connect(environ["GITPLOY_STORE_SOURCE"]) as connection:
+        connection.execute(
+            "insert into deliveries (hook_id, guid, event, body) values (1, 'g', 'ping', '{}')"
+        )
+    _, text = await checked(environ)
+    assert f"note  webhook: {elsewhere}, from where deliveries reach this relay" in text
+    sandbox.github.webhook_url = ""
+    _, text = await checked(environ)
+    assert "error webhook: the App has none, so nothing arrives; set the webhook URL" in text
+    pulled = environ | {"GITPLOY_DELIVERIES": "pull"}
+    del pulled["GITPLOY_WEBHOOK_SECRET"]
+    _, text = await checked(pulled)
+    assert "error webhook: the App has none, and GitHub keeps no deliveries without one" in text
+    sandbox.github.webhook_url = "https://nobody.example.com/"
+    passed, text = await checked(pulled)
+    assert passed
+    assert "ok    webhook: deliveries are pulled; GitHub also sends them to" in text
+
+
+async def test_what_was_missing_among_the_deliveries_is_named(environ: dict[str, str]) -> None:
+    with psycopg.connect(environ["GITPLOY_STORE_SOURCE"], autocommit=True) as connection:
+        connection.execute("insert into delivery_scan (compared_at, found) values (now(), 3)")
+        connection.execute(
+            "insert into missed_deliveries (guid, event, github_id, attempted_at, delivered_at,"
+            " state, reason) values ('g-1', 'deployment', 1, now(), '2026-01-02T03:04:05Z',"
+            " 'given_up', 'GitHub has no payload of it')"
+        )
+        passed, text = await checked(environ)
+        assert passed
+        assert "UTC; 3 were missing so far, 1 lately given up\n" in text
+        assert (
+            "note  deliveries: g-1 of 2026-01-02 03:04:05 UTC (deployment) is given up: GitHub has"
+            " no payload of it; redeliver it from"
+        ) in text
+        connection.execute(
+            "update delivery_scan set failing_since = now() - interval '40 minutes', error = 'x'"
+        )
+    passed, text = await checked(environ)
+    assert not passed
+    assert "error deliveries: not compared with GitHub's list for 40 min: x" in text
+
+
 ACTIONS = "envs: [{name: production, handler: github-actions, with: {mode: %s}, repos: ['%s']}]"
 DISPATCH = "dispatch, workflow: deploy.yml"
 

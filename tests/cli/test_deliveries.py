@@ -104,7 +104,7 @@ async def test_a_delivery_is_shown_with_what_became_of_it_and_why(
     store_url: str, tmp_path: Path
 ) -> None:
     async with live(store_url, tmp_path) as world:
-        [secret] = world.setup.settings.webhook_secrets or ()
+        [secret, *_] = world.setup.settings.webhook_secrets or ()
         payload = {"note": f"a\x9b31m\u202e {secret}"}
         deployment = await world.deployed("broken", payload=payload)
         [row] = [json.loads(one) for one in await listed(world, "--json", "--event", "deployment")]

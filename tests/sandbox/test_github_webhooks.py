@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import aiohttp
@@ -14,7 +15,7 @@ from gidgethub.aiohttp import GitHubAPI
 from sandbox.faults import Fault
 from sandbox.github.model import ErrorResponse, Installation
 from sandbox.github.server import GitHub
-from sandbox.github.webhooks import sign
+from sandbox.github.webhooks import ARRIVES, Transit, sign
 from sandbox.server import Server
 
 Send = Callable[..., Awaitable[tuple[int, Any]]]
@@ -218,3 +219,71 @@ async def test_sending_does_not_wait_for_the_receiver(github: GitHub, receiver: 
     async with asyncio.timeout(0.2):
         await github.create_deployment("acme/web")
     assert github.deliveries == []
+
+
+async def test_the_list_has_what_githubs_has(
+    github: GitHub, receiver: Receiver, send: Send, app_jwt: MakeJwt
+) -> None:
+    hook, path = github.webhooks, "/app/hook/deliveries"
+    hook.large_ids = True
+    hook.transit = lambda one: ARRIVES if one.redelivery else Transit(fate="swallowed")
+    await github.create_deployment("acme/web")
+    await github.settled()
+    assert receiver.received == []
+    _, [swallowed] = await send("GET", path, app_jwt())
+    assert (swallowed["status"], swallowed["status_code"]) == ("OK", 200)
+    assert swallowed["id"] > 2**53
+    # A redelivery is signed with the secret of now.
+    github.app.webhook_secret = "another-secret-of-the-app"
+    await send("POST", f"{path}/{swallowed['id']}/attempts", app_jwt())
+    await github.settled()
+    assert receiver.received[0].event(github.webhook_secret).event == "deployment"
+    # The list shows it late, and no page by number.
+    hook.listed_after = timedelta(minutes=2)
+    await github.ping()
+    await github.settled()
+    assert len((await send("GET", f"{path}?page=2", app_jwt()))[1]) == 2
+    github.world.ahead = timedelta(minutes=3)
+    _, items = await send("GET", path, app_jwt())
+    assert [item["event"] for item in items] == ["ping", "deployment", "deployment"]
+    # It may have lost the payload.
+    github.deliveries[-1].forgotten = True
+    _, full = await send("GET", f"{path}/{items[0]['id']}", app_jwt())
+    assert full["request"] == {"headers": None, "payload": None}
+    # Each page's cursor may be stale, and after three days nothing is left.
+    second = f"{path}?per_page=1&cursor=v1_{items[1]['id']}"
+    assert (await send("GET", second, app_jwt()))[0] == 200
+    hook.forget_cursors()
+    assert (await send("GET", second, app_jwt()))[0] == 422
+    github.world.ahead = timedelta(days=3, minutes=1)
+    at = int(github.world.now().timestamp())
+    later = app_jwt(iat=at - 60, exp=at + 300)
+    assert (await send("GET", path, later))[1] == []
+    assert (await send("GET", f"{path}/{items[0]['id']}", later))[0] == 404
+
+
+async def test_the_hooks_configuration_is_read_and_changed(
+    github: GitHub, receiver: Receiver, send: Send, app_jwt: MakeJwt, shape: Shape
+) -> None:
+    path = "/app/hook/config"
+    _, config = await send("GET", path, app_jwt())
+    assert shape("WebhookConfig", config).url == github.webhook_url
+    assert config == {
+        "url": github.webhook_url,
+        "content_type": "json",
+        "insecure_ssl": "0",
+        "secret": "********",
+    }
+    changed = {"content_type": "form", "secret": "a-new-secret-of-the-app", "insecure_ssl": "1"}
+    status, config = await send("PATCH", path, app_jwt(), changed)
+    assert (status, config["content_type"], config["secret"]) == (200, "form", "********")
+    await github.ping()
+    await github.settled()
+    [received] = receiver.received
+    assert received.headers["Content-Type"] == "application/x-www-form-urlencoded"
+    assert received.headers.items() >= sign(received.body, "a-new-secret-of-the-app").items()
+    _, full = await send("GET", f"/app/hook/deliveries/{github.deliveries[0].id}", app_jwt())
+    assert full["request"]["payload"]["zen"]
+    assert (await send("PATCH", path, app_jwt(), {"content_type": "xml"}))[0] == 422
+    assert (await send("PATCH", path, app_jwt(), {"url": "ftp://example.com"}))[0] == 422
+    assert (await send("GET", path, "ghs_token"))[0] == 401

@@ -16,7 +16,7 @@ from sandbox.tooling import Mode, Tooling
 from tests.world import World, live, until
 from webhook import startup
 from webhook.check import Finding
-from webhook.check.store import check_store
+from webhook.check.store import Stored, check_store
 from webhook.config.environments import Config
 from webhook.settings import Settings
 
@@ -181,7 +181,7 @@ async def test_workers_of_one_machine_that_read_different_files_are_named(
 
 
 def check_store_of(settings: Settings, config: Config) -> list[Finding]:
-    return list(check_store(settings, config, []))
+    return list(check_store(settings, config, Stored()))
 
 
 async def _findings(world: World) -> Any:

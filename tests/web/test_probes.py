@@ -21,12 +21,14 @@ async def get(world: World, path: str) -> tuple[int, Any]:
 
 async def test_a_relay_with_a_worker_is_ready_and_works(store_url: str, tmp_path: Path) -> None:
     async with live(store_url, tmp_path) as world:
-        beats = "select 1 from workers"
-        await until(lambda: world.rows(beats) or None)
+        both = "select compared_at from workers join delivery_scan on compared_at is not null"
+        [row] = await until(lambda: world.rows(both) or None)
         ready = {"store": "ok", "migrations": "ok"}
-        work = {"worker": "ok", "queue": "ok", "github": "ok"}
+        work = {"worker": "ok", "queue": "ok", "github": "ok", "deliveries": "ok"}
         assert await get(world, "/readyz") == (200, {"ready": True, **ready})
-        shown = {**ready, **work, "config": "ok", "dead_letters": "ok"}
+        at = row["compared_at"].isoformat(timespec="seconds")
+        compared = f"compared with GitHub's list at {at}: 0 found, 0 missing, 0 given up"
+        shown = {**ready, **work, "deliveries": compared, "config": "ok", "dead_letters": "ok"}
         assert await get(world, "/readyz?verbose") == (200, {"ready": True, **shown})
         assert await get(world, "/workz") == (200, {"working": True, **ready, **work})
         assert await get(world, "/healthz") == (200, {"status": "ok"})
@@ -69,6 +71,32 @@ async def test_a_job_that_no_worker_takes_is_named(store_url: str, tmp_path: Pat
         status, body = await get(world, "/workz")
         assert status == 503
         assert "a job has waited for 300 s" in body["queue"]
+
+
+async def test_a_comparison_with_githubs_list_that_fails_for_long_is_named(
+    store_url: str, tmp_path: Path
+) -> None:
+    async with live(store_url, tmp_path, workers=0) as world:
+        assert (await get(world, "/workz"))[1]["deliveries"] == "ok"
+        assert "not compared" in (await get(world, "/readyz?verbose"))[1]["deliveries"]
+        world.execute(
+            "insert into delivery_scan (compared_at, failing_since, error)"
+            " values (now(), now() - interval '29 minutes', 'github.example.com is away')"
+        )
+        assert (await get(world, "/workz"))[1]["deliveries"] == "ok"
+        world.execute("update delivery_scan set failing_since = now() - interval '31 minutes'")
+        for path in ("/workz", "/readyz?verbose"):
+            found = (await get(world, path))[1]["deliveries"]
+            assert "not compared with GitHub's list for 31 min; run: " in found
+            assert "example.com" not in found
+        world.execute("update delivery_scan set failing_since = null, found = 3")
+        world.execute(
+            "insert into missed_deliveries (guid, event, github_id, attempted_at, delivered_at,"
+            " state) values ('g', 'deployment', 1, now(), now(), 'given_up')"
+        )
+        found = (await get(world, "/readyz?verbose"))[1]["deliveries"]
+        assert "3 found, 0 missing, 1 given up; run: python -m webhook check" in found
+        assert (await get(world, "/workz"))[1]["deliveries"] == "ok"
 
 
 async def test_old_tables_are_named(store_url: str, tmp_path: Path) -> None:

@@ -1,24 +1,24 @@
 """Runs all checks: the settings and the store first, then GitHub, Slack and the tools at once."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 from handlers.contract import HandlerContext
 from handlers.http import Http
 from webhook import logs, startup
 from webhook.check import Finding
+from webhook.check.deliveries import check_hook
 from webhook.check.github import check_github
 from webhook.check.patterns import check_patterns
 from webhook.check.people import check_people
 from webhook.check.reviews import check_reviews
 from webhook.check.slack import check_slack
-from webhook.check.store import check_store
+from webhook.check.store import Stored, check_store
 from webhook.check.tools import check_tools
 from webhook.config.environments import Config
 from webhook.github.client import GitHub, ToolsGitHub
 from webhook.sessions import open_session
 from webhook.settings import Settings
-from webhook.store.slack_installations import Installation
 
 
 async def check(environ: Mapping[str, str], echo: Callable[[str], object]) -> bool:
@@ -33,9 +33,9 @@ async def check(environ: Mapping[str, str], echo: Callable[[str], object]) -> bo
         if config is not None:
             findings.append(_routes(config))
             findings += check_patterns(config)
-        installed: list[Installation] = []
-        findings += await asyncio.to_thread(lambda: list(check_store(settings, config, installed)))
-        findings += await _check_others(settings, config, environ, installed)
+        stored = Stored()
+        findings += await asyncio.to_thread(lambda: list(check_store(settings, config, stored)))
+        findings += await _check_others(settings, config, environ, stored)
     redactor = logs.Redactor(secrets)
     for finding in findings:
         echo(redactor.text(finding.line()))
@@ -51,7 +51,7 @@ async def _check_others(
     settings: Settings,
     config: Config | None,
     environ: Mapping[str, str],
-    installed: Sequence[Installation],
+    stored: Stored,
 ) -> list[Finding]:
     async with open_session() as session:
         github = GitHub(settings, session)
@@ -63,7 +63,8 @@ async def _check_others(
         )
         parts = await asyncio.gather(
             check_github(github, config),
-            check_slack(settings, config, installed, session),
+            check_hook(github, settings, stored.silent_for),
+            check_slack(settings, config, stored.installed, session),
             check_people(github, config),
             check_reviews(github, config),
             check_tools(config.envs if config else (), context),

@@ -1,18 +1,28 @@
 """The store: whether it responds, its migrations, workers, and messages that were rejected."""
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC
+from dataclasses import dataclass, field
+from datetime import UTC, timedelta
 
 import psycopg
 
 from webhook import __version__
 from webhook.check import Finding, Level
+from webhook.check.deliveries import check_compared
 from webhook.config.environments import Config
 from webhook.errors import UserError
 from webhook.invocation import COMMAND
 from webhook.notifiers import title_of
 from webhook.settings import Settings
-from webhook.store import database, deliveries, outbox, schema, slack_installations, workers
+from webhook.store import (
+    database,
+    deliveries,
+    outbox,
+    recovery,
+    schema,
+    slack_installations,
+    workers,
+)
 from webhook.store.database import Sync
 from webhook.store.embedded import store_url
 from webhook.store.slack_installations import Installation
@@ -24,20 +34,31 @@ _MOST_COUNTED = 1000
 _RELOAD = f"on each machine, run: {COMMAND} reload"
 
 
-def check_store(
-    settings: Settings, config: Config | None, installed: list[Installation]
-) -> Iterator[Finding]:
-    """Fills `installed` with the workspaces in which the Slack app is installed."""
+@dataclass(slots=True)
+class Stored:
+    """What other checks need of the store. `installed`: the workspaces in which the Slack app is
+    installed. `silent_for`: since GitHub sent the last delivery, if it did lately."""
+
+    installed: list[Installation] = field(default_factory=list)
+    silent_for: timedelta | None = None
+
+
+def check_store(settings: Settings, config: Config | None, stored: Stored) -> Iterator[Finding]:
+    """Fills `stored`."""
     try:
         with store_url(settings) as url, database.connect(url) as connection:
             found = schema.revision(connection)
-            if found != schema.NEWEST_REVISION:
+            if schema.is_newer(found):
+                yield Finding("note", "store", _newer(found))
+            elif found != schema.NEWEST_REVISION:
                 level: Level = "error" if found and settings.store_source else "note"
                 yield Finding(level, "store", _outdated(found))
                 return
             yield _writable(settings, connection)
             yield from _workers(connection, config)
-            installed += slack_installations.every_sync(connection)
+            stored.installed = slack_installations.every_sync(connection)
+            stored.silent_for = recovery.silent_for(connection)
+            yield from check_compared(connection)
             yield from _dead_letters(connection)
             yield from _unsent(connection)
             yield from _messages(connection, config)
@@ -79,6 +100,11 @@ def _outdated(found: str | None) -> str:
     if found is None:
         return f"has no tables yet; {COMMAND} up creates them {alone}"
     return f"is at migration {found}, not {schema.NEWEST_REVISION}; {COMMAND} up updates it {alone}"
+
+
+def _newer(found: str | None) -> str:
+    needed = schema.NEWEST_REVISION
+    return f"is at migration {found} of a newer relay; this one needs {needed}, which it includes"
 
 
 def _workers(connection: Sync, config: Config | None) -> Iterator[Finding]:

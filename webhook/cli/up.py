@@ -36,6 +36,7 @@ _LONGEST_PAUSE = 5.0
 _HEALTHY_AFTER = 10.0
 _STOP_WITHIN = 20.0
 _CHECK_EVERY = 1.0
+_STARTS_WITHIN = 60.0
 _STOPS = {signal.SIGTERM, signal.SIGINT}
 # What the processes share. Alembic is not among it: 36 MB that are needed once.
 SHARED = ("webhook.app", "webhook.worker", "webhook.slack.socket_mode", "granian")
@@ -120,6 +121,58 @@ class Child:
             os.waitpid(self._pid, 0)
 
 
+class KeptPostgres:
+    """Started again where it has died; after pauses, as each attempt writes to its log, which may
+    be why its disk is full."""
+
+    def __init__(self, postgres: EmbeddedPostgres) -> None:
+        self._postgres = postgres
+        self._start_at = 0.0
+        self._pause = _SHORTEST_PAUSE
+        self._error = ""
+
+    def keep_running(self) -> float:
+        """As that of a `Child`."""
+        if self._postgres.is_running():
+            self._pause, self._error = _SHORTEST_PAUSE, ""
+            return _CHECK_EVERY
+        now = time.monotonic()
+        if now < self._start_at:
+            return self._start_at - now
+        if not self._error:
+            log.error("PostgreSQL does not respond, restarting it")
+        try:
+            with _at_most(_STARTS_WITHIN):
+                self._postgres.restart()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the next try may work
+            self._failed(str(error))
+            return self._pause
+        return _CHECK_EVERY
+
+    def _failed(self, error: str) -> None:
+        if error != self._error:
+            log.warning("PostgreSQL does not start yet", error=error)
+        self._error = error
+        self._pause = min(self._pause * 2, _LONGEST_PAUSE)
+        self._start_at = time.monotonic() + self._pause
+
+
+@contextmanager
+def _at_most(seconds: float) -> Iterator[None]:
+    """`TimeoutError` after that: pgserver waits for ever for a server that has died meanwhile."""
+
+    def end(_number: int, _frame: object) -> None:
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGALRM, end)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
 def run(setup: Setup, workers: int, main: Callable[..., object]) -> None:
     """Run until SIGTERM or SIGINT. `main` runs a command line, which is a process's."""
     settings, terminal = setup.settings, Terminal()
@@ -164,8 +217,9 @@ def _store(settings: Settings) -> Iterator[tuple[str, EmbeddedPostgres | None]]:
 def _migrate(url: str, forks: Forks, main: Callable[..., object]) -> None:
     """In a process of its own, with which Alembic's memory goes."""
     with database.connect(url) as connection:
-        if schema.revision(connection) == schema.NEWEST_REVISION:
-            return
+        found = schema.revision(connection)
+    if found == schema.NEWEST_REVISION or schema.is_newer(found):
+        return
     pid = forks.start("migrate", ["migrate", "--quiet"], main)
     _, status = os.waitpid(pid, 0)
     if status:
@@ -190,6 +244,9 @@ def _keep(
     postgres: EmbeddedPostgres | None,
 ) -> None:
     """Keep all running until a signal says to stop, and stop the children."""
+    kept: list[Child | KeptPostgres] = [*children]
+    if postgres is not None:
+        kept.append(KeptPostgres(postgres))
     arrived = arriving.wait(0)
     while not arrived & _STOPS:
         if signal.SIGHUP in arrived:
@@ -199,9 +256,7 @@ def _keep(
             if reloading.read_and_share():
                 for child in children:
                     child.reload()
-        if postgres is not None:
-            _keep_postgres(postgres)
-        arrived = arriving.wait(min(child.keep_running() for child in children))
+        arrived = arriving.wait(min(one.keep_running() for one in kept))
     log.info("stopping")
     _stop(children, arriving)
 
@@ -217,13 +272,3 @@ def _stop(children: Sequence[Child], arriving: Signals) -> None:
         arriving.wait(left)
     for child in running:
         child.kill()
-
-
-def _keep_postgres(postgres: EmbeddedPostgres) -> None:
-    if postgres.is_running():
-        return
-    log.error("PostgreSQL does not respond, restarting it")
-    try:
-        postgres.restart()
-    except Exception as error:  # noqa: BLE001 - whatever it is, the next try may work
-        log.warning("PostgreSQL does not start yet", error=str(error))

@@ -164,9 +164,13 @@ class Environment(Creation):
     @property
     def can_be_held(self) -> bool:
         """By its gates: the relay starts its tool, or GitHub asks the relay before its jobs run."""
-        by_itself = getattr(self.options, "starts_by_itself", False)
         by_rule = getattr(self.options, "held_by_protection_rule", False)
-        return not by_itself or (by_rule and self.protection_rule)
+        return not self.starts_by_itself or (by_rule and self.protection_rule)
+
+    @property
+    def starts_by_itself(self) -> bool:
+        """Its tool starts with GitHub's event, whatever the relay does."""
+        return bool(getattr(self.options, "starts_by_itself", False))
 
     def destinations(self) -> Iterator[tuple[str, Destination]]:
         """Of all notifiers, each with the notifier's name."""

@@ -39,8 +39,9 @@ class Reply:
 class ActionRequest:
     """`key` is the same however often Slack delivers the same press. `kind` is the action's name.
     Of one deployment, one action of an `exclusive_group` is done. For a form, `repo` is what it
-    begins with. `target`: the other deployment of which the press's confirmation spoke.
-    `inputs`: of the environment's dynamic payload, as they were typed."""
+    begins with. `source`: where it is requested, "" for Slack. `target`: the other deployment of
+    which the press's confirmation spoke. `inputs`: of the environment's dynamic payload, as they
+    were typed."""
 
     key: str
     kind: str
@@ -53,6 +54,7 @@ class ActionRequest:
     environment: str = ""
     ref: str = ""
     inputs: Mapping[str, str] = field(default_factory=dict)
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +64,7 @@ class Snapshot:
     `rollback_target`: an earlier deployment of another commit succeeded there.
     `waits_for_approval`: people are asked whether it may start. `overridable`: it waits for gates
     that some people may skip. `promotable`: there is an environment after this one that does not
-    have its commit."""
+    have its commit. `missed`: it was not started, as the relay learned of it late."""
 
     phase: Phase
     ended: bool
@@ -73,6 +75,7 @@ class Snapshot:
     waits_for_approval: bool = False
     overridable: bool = False
     promotable: bool = False
+    missed: bool = False
 
 
 class OfferedAction(Protocol):

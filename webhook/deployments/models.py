@@ -20,7 +20,7 @@ def _number(value: Any) -> int:
     return value if isinstance(value, int) and 0 < value < 2**63 else 0
 
 
-def _app(value: Any) -> Any:
+def app_of(value: Any) -> Any:
     """Only what identifies it; an older server sends less."""
     if not isinstance(value, dict):
         return None
@@ -79,7 +79,7 @@ class GitHubDeployment:
     ] = 0
     app: Annotated[
         GitHubApp | None,
-        BeforeValidator(_app),
+        BeforeValidator(app_of),
         Field(validation_alias="performed_via_github_app"),
     ] = None
 

@@ -138,6 +138,8 @@ class DeploymentNotice:
     # The deployment that went instead of a superseded one, 0 if there is none, and its page.
     superseded_by: int = 0
     superseded_by_url: str = ""
+    # By how much it came late, "" if it did not, or was not run.
+    late: str = ""
     # Where it can be promoted to; None: nowhere, or it is there.
     promotion: Promotion | None = None
 

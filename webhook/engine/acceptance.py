@@ -7,6 +7,7 @@ from typing import Literal, TypeAlias
 from webhook.config.creators import DEFAULT_CREATORS, left_alone_message, takes
 from webhook.config.environments import Environment
 from webhook.config.routing import matches_any, no_route_message, route
+from webhook.deployments.models import GitHubDeployment
 from webhook.deployments.phases import Phase, follows, phase_of
 from webhook.engine.protection_rules import asker_of
 from webhook.engine.services import Services
@@ -51,11 +52,21 @@ def left_alone(services: Services, event: DeploymentCreated | StatusCreated) -> 
     """Why: its creator deploys it, too. A job of GitHub Actions does as well, and is watched. "":
     it is not."""
     deployment = event.deployment
-    if event.watched or services.github.is_this_app(deployment.app):
-        return ""
     environment = route(services.config, event.repository.full_name, deployment.environment)
-    taken = takes(environment.creators if environment else DEFAULT_CREATORS, deployment)
-    return "" if taken else left_alone_message(deployment)
+    alone = is_left_alone(services, deployment, environment, watched=event.watched)
+    return left_alone_message(deployment) if alone else ""
+
+
+def is_left_alone(
+    services: Services,
+    deployment: GitHubDeployment,
+    environment: Environment | None,
+    *,
+    watched: bool = False,
+) -> bool:
+    if watched or services.github.is_this_app(deployment.app):
+        return False
+    return not takes(environment.creators if environment else DEFAULT_CREATORS, deployment)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,10 +20,12 @@ from webhook.config.routing import route
 from webhook.deployments.actions import Snapshot, offered_buttons, origin_label
 from webhook.deployments.approvals import Approval
 from webhook.deployments.automatic import ORIGINS, cause_of
+from webhook.deployments.lateness import Lateness, late_by
 from webhook.deployments.notice import DeploymentNotice, NoticeApproval, NoticeEntry
 from webhook.deployments.phases import FAILED, Phase, entry_phase, phase_of
 from webhook.engine.changelogs import changelog_of
 from webhook.engine.messages import Form, MessageWrite, Rejections, message_policy
+from webhook.engine.outages import Destination
 from webhook.engine.outbox import Outbox
 from webhook.engine.policy import kept_policy
 from webhook.engine.promotions import promotion_of
@@ -250,6 +252,8 @@ class Notification:
         )
         if entry.over:
             return entry
+        if existing is None and self.services.precedes_restore(self.row.created_at):
+            entry = await self._doubted(entry)
         timing = self.services.timing
         write = MessageWrite(
             self.services, entry, self.notifier, Form(message), self._key(entry), self._rejections
@@ -266,7 +270,14 @@ class Notification:
         except Rejected:
             return entry
         log.info("message sent", destination=self.target.name, purpose=message.purpose)
+        await self.services.outages.got_through(Destination(self.target.name), self.row.phase_at)
         return sent
+
+    async def _doubted(self, entry: Entry) -> Entry:
+        """It may have been sent after the backup from which the store was restored."""
+        assert self.services.restored
+        async with self.services.pool.connection() as connection:
+            return await outbox.keep_doubted(connection, entry, self.services.restored.backup_at)
 
     async def _edit_rejected(self, entry: Entry, error: Rejected) -> None:
         """The error is kept for the page and for `check`; it is retried now and then."""
@@ -278,6 +289,8 @@ class Notification:
             await outbox.keep_error(connection, entry, str(error))
             await outbox.keep_rejection(connection, entry, "edit", since, now)
         if again := self._rejections.retry_at(error, since, now):
+            party = Destination(self.target.name)
+            again = await self.services.outages.probed_at(party, entry.id, again)
             raise RetryAt(str(error), again) from error
 
     @property
@@ -377,6 +390,7 @@ async def build_notice(
         superseded_by_url=services.links.page(row.repo, row.superseded_by)
         if row.superseded_by
         else "",
+        late=_late(row),
     )
     if not services.actions_enabled or row.requested_at is None:
         return notice
@@ -386,6 +400,13 @@ async def build_notice(
         services.actions.values(), _snapshot(services, row, context, notice), notice
     )
     return replace(notice, actions=buttons)
+
+
+def _late(row: DeploymentRow) -> str:
+    """Of one that was run all the same."""
+    if row.lateness is not Lateness.LATE or row.requested_at is None:
+        return ""
+    return f"arrived {late_by(row.requested_at - row.created_at)} late"
 
 
 def notice_entry(entry: News) -> NoticeEntry:
@@ -447,6 +468,7 @@ def _snapshot(
         waits_for_approval=waits_for_approval(row),
         overridable=row.ended_at is None and _is_overridable(services, row),
         promotable=notice.promotion is not None,
+        missed=context.missed,
     )
 
 

@@ -5,16 +5,20 @@ kept as `failed` with the reason, until somebody replays it. What is not the del
 store or GitHub is away, another process was quicker) is retried for as long as it lasts.
 """
 
+from dataclasses import replace
+
 import psycopg
 import structlog
 from psycopg.errors import ReadOnlySqlTransaction
 
 from webhook.config.routing import matches_any
+from webhook.deployments.lateness import Lateness
 from webhook.deployments.phases import follows
-from webhook.engine import file_checks, protection_rules, pushes, transitions
+from webhook.engine import file_checks, lateness, protection_rules, pushes, transitions
 from webhook.engine.acceptance import (
     ACTIONS,
     WATCHED,
+    Acceptance,
     Result,
     accept,
     is_followed,
@@ -24,6 +28,7 @@ from webhook.engine.acceptance import (
     transition_of,
     without_effect,
 )
+from webhook.engine.lateness import Ended, Late, Missed, Resumed, Unknown, Verdict
 from webhook.engine.policy import kept_policy
 from webhook.engine.promotions import chained_in, promote_next, promoted_from
 from webhook.engine.services import Services
@@ -96,23 +101,51 @@ async def _receive(services: Services, delivery_id: int) -> None:
         if delivery is None or delivery.outcome is not None:
             return
         structlog.contextvars.bind_contextvars(delivery=delivery.guid, github_event=delivery.event)
-        outcome, reason, deployment_id = await _process(services, connection, delivery)
+        event = _parsed(delivery)
+        if not lateness.may_be_late(services, event):
+            _log(await _process(services, connection, delivery, event))
+            return
+    assert isinstance(event, DeploymentCreated)
+    # Without a connection, and without a transaction: GitHub may take its time.
+    verdict = await lateness.examine(services, delivery, event)
+    async with services.pool.connection() as connection:
+        _log(await _process(services, connection, delivery, event, verdict))
+
+
+def _parsed(delivery: Delivery) -> Event | UserError:
+    try:
+        return events.parse(delivery.event, delivery.body)
+    except UserError as error:
+        return error
+
+
+def _log(result: Result) -> None:
+    outcome, reason, deployment_id = result
     write = log.debug if outcome == "ignored" else log.info
     write("delivery processed", outcome=outcome, reason=reason, deployment=deployment_id)
 
 
-async def _process(services: Services, connection: Async, delivery: Delivery) -> Result:
-    try:
-        event = events.parse(delivery.event, delivery.body)
-    except UserError as error:
-        known: Result | None = ("failed", str(error), None)
+async def _process(
+    services: Services,
+    connection: Async,
+    delivery: Delivery,
+    event: Event | UserError,
+    verdict: Verdict | None = None,
+) -> Result:
+    """`verdict`: on a deployment of which the relay learns late."""
+    if isinstance(event, UserError):
+        known: Result | None = ("failed", str(event), None)
+    elif isinstance(verdict, Unknown):
+        known = (verdict.outcome, verdict.reason, None)
     else:
         known = _already_answered(delivery, event) or without_effect(services, event)
     if known is not None:
         await deliveries.finish(connection, delivery.id, *known)
         return known
+    assert not isinstance(event, UserError)
+    assert not isinstance(verdict, Unknown)
     async with connection.transaction():
-        outcome, reason, deployment_id = await _act(services, connection, event, delivery)
+        outcome, reason, deployment_id = await _act(services, connection, event, delivery, verdict)
         if delivery.done_before and outcome == "ignored":
             outcome = "done"  # what it had to do was done then
         await deliveries.finish(connection, delivery.id, outcome, reason, deployment_id)
@@ -126,11 +159,15 @@ def _already_answered(delivery: Delivery, event: Event) -> Result | None:
 
 
 async def _act(  # noqa: PLR0911 - one for each event
-    services: Services, connection: Async, event: Event, delivery: Delivery
+    services: Services,
+    connection: Async,
+    event: Event,
+    delivery: Delivery,
+    verdict: Missed | Ended | Resumed | Late | None,
 ) -> Result:
     match event:
         case DeploymentCreated():
-            return await _deployment_created(services, connection, event, delivery.guid)
+            return await _deployment_created(services, connection, event, delivery.guid, verdict)
         case ProtectionRuleRequested():
             return await protection_rules.received(services, connection, event, delivery)
         case StatusCreated():
@@ -151,8 +188,12 @@ async def _act(  # noqa: PLR0911 - one for each event
 
 
 async def _deployment_created(
-    services: Services, connection: Async, event: DeploymentCreated, guid: str
-) -> tuple[Outcome, str, int]:
+    services: Services,
+    connection: Async,
+    event: DeploymentCreated,
+    guid: str,
+    verdict: Missed | Ended | Resumed | Late | None,
+) -> Result:
     if reason := left_alone(services, event):
         return "ignored", reason, event.deployment.id
     row = await deployments.get_or_create(
@@ -163,27 +204,47 @@ async def _deployment_created(
     environment = accepted.environment
     if accepted.verdict == "known":
         await protection_rules.keep_asker(connection, row, event)
-        return "ignored", accepted.reason, row.id
-    if accepted.verdict == "unrouted":
+    if accepted.verdict in ("known", "unrouted"):
         return "ignored", accepted.reason, row.id
     production = None
     if environment is not None:
         policy = await kept_policy(services, connection, row, environment)
         production = policy.environment.production_environment
     requested = request_of(services, event, accepted, guid, production)
-    transition = transition_of(accepted)
     await _notify_others(services, connection, row)
     if accepted.verdict == "ended":
         await _set_requested(services, connection, row, requested)
         return "ignored", accepted.reason, row.id
+    if isinstance(verdict, Missed | Ended | Resumed):
+        reason = await lateness.apply(services, connection, row, verdict, requested)
+    else:
+        reason = await _begin(services, connection, row, accepted, requested, late=verdict)
+    return "done", reason, row.id
+
+
+async def _begin(
+    services: Services,
+    connection: Async,
+    row: DeploymentRow,
+    accepted: Acceptance,
+    requested: deployments.Columns,
+    *,
+    late: Late | None,
+) -> str:
+    """Returns what is recorded of its delivery."""
+    transition = transition_of(accepted)
     if accepted.verdict == "refused":
         await transitions.announce(services, connection, row, transition, columns=requested)
-    elif accepted.verdict == "watched":
+        return ""
+    if accepted.verdict == "watched":
         await _watch(services, connection, row, transition, requested)
-        return "done", WATCHED, row.id
-    else:
-        await _accept(services, connection, row, transition, requested)
-    return "done", "", row.id
+        return WATCHED
+    if late is not None:
+        requested["lateness"] = Lateness.LATE
+        description = f"Accepted (next: {requested['handler']}); {late.note}"
+        transition = replace(transition, description=description)
+    await _accept(services, connection, row, transition, requested)
+    return late.note if late else ""
 
 
 async def _notify_others(services: Services, connection: Async, row: DeploymentRow) -> None:

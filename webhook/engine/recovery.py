@@ -26,7 +26,7 @@ from webhook.store import recovery, repository_names
 from webhook.store.database import Async
 from webhook.store.deliveries import Received, compressed
 from webhook.store.recovery import Doubts, Missed, Scan
-from webhook.timing import growing_pause
+from webhook.timing import Timing, growing_pause
 
 log = structlog.get_logger()
 
@@ -74,26 +74,24 @@ async def recover(services: Services) -> None:
     async with services.pool.connection() as connection:
         await recovery.works(connection)
         doubts = await recovery.doubts(connection)
-    pause = timedelta(0) if compared.more or left else next_after(services, doubts)
+    pause = timedelta(0)
+    if not compared.more and not left:
+        pause = next_after(services.timing, doubts, pulls=services.pulls)
     raise RetryAt("compared again later", services.clock() + max(pause, compared.pace))
 
 
-async def list_deployments(services: Services) -> None:
-    """Look for deployments that GitHub has and nobody delivered; raises `RetryAt`."""
-
-
-def next_after(services: Services, doubts: Doubts) -> timedelta:
+def next_after(timing: Timing, doubts: Doubts, *, pulls: bool) -> timedelta:
     """How long until the list is compared again, where nothing is left to do."""
-    timing = services.timing
     pauses = [] if doubts.next_try_in is None else [doubts.next_try_in]
-    if services.pulls:
-        return min(timing.deliveries_pulled_every, *pauses)
+    if pulls:
+        return min([timing.deliveries_pulled_every, *pauses])
     doubted = timing.deliveries_compared_after_doubt
-    silent = doubts.silent_for or timing.deliveries_silent_after
-    pauses.append(max(timing.deliveries_silent_after - silent, timedelta(0)) + doubted)
+    silent_after = timing.deliveries_silent_after
+    silent = silent_after if doubts.silent_for is None else doubts.silent_for
+    pauses.append(max(silent_after - silent, timedelta(0)) + doubted)
     if doubts.doubted_for is not None and doubts.doubted_for < doubted:
         pauses.append(doubted - doubts.doubted_for)
-    return min(timing.deliveries_compared_every, *pauses)
+    return min([timing.deliveries_compared_every, *pauses])
 
 
 async def _failed(services: Services, error: Exception, paused: timedelta | None = None) -> None:

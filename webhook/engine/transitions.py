@@ -9,10 +9,11 @@ from typing import Any
 
 from handlers import durations
 from handlers.contract import Run, State
-from webhook.deployments.phases import Phase, follows
+from webhook.deployments.phases import Phase, follows, phase_of
 from webhook.engine.promotions import chained_in, promote_next, promoted_from
 from webhook.engine.services import Services
 from webhook.errors import Conflict
+from webhook.github.events import DeploymentStatus
 from webhook.logs import Redactor
 from webhook.store import actions, deployments, protection_rules, schedule, timeline
 from webhook.store.database import Async
@@ -378,6 +379,35 @@ async def apply(
     before, row = row, await _change(services, connection, row, transition, columns or {})
     await _after(services, connection, before, row, also)
     return row
+
+
+async def take_over(
+    services: Services,
+    connection: Async,
+    row: DeploymentRow,
+    status: DeploymentStatus,
+    columns: deployments.Columns,
+) -> None:
+    """It has ended with that status, before the relay knew of it: nobody is notified of what is
+    over, and nothing is promoted by it once more."""
+    phase = phase_of(status.state) or row.phase
+    ended: deployments.Columns = {**columns, "ended_at": status.created_at}
+    row = await deployments.change(connection, row, **ended)
+    transition = Transition(phase, status.description, status.environment_url)
+    row = await _change(services, connection, row, transition, {})
+    if row.phase is Phase.SUCCESS:
+        await deployments.deactivate_replaced(connection, row)
+    entry = timeline.NewEntry(
+        actor=status.creator or "somebody",
+        state=phase.on_github,
+        description=row.status_description,
+        log_url=status.log_url,
+        environment_url=status.environment_url,
+        github_id=status.id,
+    )
+    await timeline.add(connection, row.id, entry)
+    chained = chained_in(services, row)
+    await schedule.request(connection, [], ended_in=_where(row), chained_in=chained)
 
 
 async def learn(

@@ -216,10 +216,10 @@ class GitHub:
             return await self._as_installation(scope, one, limit, exists="/deployments" in path)
 
     async def get_if_changed(
-        self, scope: Scope, path: str, etag: str, *, media: str
+        self, scope: Scope, path: str, etag: str, *, media: str | None = None
     ) -> tuple[Any, str]:
         """What is there and its ETag; `transport.NOT_MODIFIED` where it still is what had `etag`.
-        `media`: GitHub's media type of the document."""
+        `media`: GitHub's media type of the document; None: the usual one."""
         path = scope.address(path)
 
         async def one(token: str) -> tuple[Any, str]:

@@ -24,12 +24,14 @@ from pydantic import (
 )
 
 from webhook.deployments.models import (
+    GitHubApp,
     GitHubDeployment,
     GitHubId,
     Login,
     Repository,
     Text,
     WebUrl,
+    app_of,
 )
 from webhook.errors import MALFORMED, UserError
 from webhook.github.commit_events import CommitReported, Pushed
@@ -123,6 +125,11 @@ class DeploymentStatus:
     log_url: WebUrl = ""
     environment_url: WebUrl = ""
     creator: Login = ""
+    app: Annotated[
+        GitHubApp | None,
+        BeforeValidator(app_of),
+        Field(validation_alias="performed_via_github_app"),
+    ] = None
 
 
 @dataclass(frozen=True, slots=True)

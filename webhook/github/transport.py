@@ -41,7 +41,7 @@ class Transport(GitHubAPI):
         self._http = session
 
     async def get_if_changed(
-        self, url: str, etag: str, *, oauth_token: str, media: str
+        self, url: str, etag: str, *, oauth_token: str, media: str | None
     ) -> tuple[Any, str]:
         """The document and its ETag, "" if it has none. `NOT_MODIFIED` while it is the one that
         had `etag`, which does not count against the rate limit."""
@@ -68,6 +68,9 @@ class Transport(GitHubAPI):
         sent = {**headers, "x-github-api-version": API_VERSION}
         if not body:
             sent.pop("content-length", None)  # aiohttp writes it where it belongs
-        # An empty body that is not None would get a Content-Type.
-        async with self._http.request(method, url, headers=sent, data=body or None) as response:
+        # What has no body would get one's Content-Type.
+        unwritten = () if body else ("Content-Type",)
+        async with self._http.request(
+            method, url, headers=sent, data=body or None, skip_auto_headers=unwritten
+        ) as response:
             return response.status, response.headers, await response.read()

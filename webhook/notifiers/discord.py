@@ -265,6 +265,7 @@ def _fields(notice: DeploymentNotice) -> list[tuple[str, str, bool]]:
         (heading_of(notice.cause), _requested_by(notice), True),
         ("Tool", _link(_short(notice.tool), notice.run_url), True),
         ("Task", "" if notice.task == "deploy" else _short(notice.task), True),
+        ("Late", _short(notice.late), True),
         ("Environment", _link("Open", notice.environment_url, only=True), True),
         ("Changes", _changes(notice), False),
         ("Approvals", _newest(map(_answer, notice.approvals)), False),

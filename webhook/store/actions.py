@@ -1,5 +1,5 @@
-"""What people requested in Slack: who, when, what, and its outcome. And what nobody requested:
-automatic deployments (webhook.store.automatic), which have no user in Slack.
+"""What people requested in Slack or at the command line: who, when, what, and its outcome. And
+what nobody requested: automatic deployments (webhook.store.automatic), which have no user in Slack.
 
 An action begins as `waiting`. It ends as `done`, `refused` (it was not allowed, or made no sense)
 or `failed` (GitHub rejected it). The deployment that it creates on GitHub is an entry of the
@@ -21,6 +21,8 @@ from webhook.store.database import Async, Sync
 from webhook.store.outbox import Entry
 
 Outcome = Literal["waiting", "done", "refused", "failed"]
+# `source` of an action.
+COMMAND_LINE = "command line"
 # How long a confirmation button may be pressed.
 CONFIRM_WITHIN = "1 hour"
 
@@ -28,10 +30,10 @@ CONFIRM_WITHIN = "1 hour"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActionRow:
     """`kind` is the action's name. `slack_user` is U…, of another workspace than `team` T…/U…;
-    `login` is empty until known. `reply` is None once that was sent. `claimed`: a call to GitHub
-    was begun whose end nobody knows; `lookups`: how often its result was searched in vain.
-    `repo_id`: 0 where only a name was typed. `ref_name`: the branch or tag where `ref` is a commit.
-    `inputs`: as they were typed.
+    `source`: where it was requested, "" for Slack or if nobody did. `login` is empty until known.
+    `reply` is None once that was sent. `claimed`: a call to GitHub was begun whose end nobody
+    knows; `lookups`: how often its result was searched in vain. `repo_id`: 0 where only a name was
+    typed. `ref_name`: the branch or tag where `ref` is a commit. `inputs`: as they were typed.
     `target`: the deployment that a rollback repeats, 0 where the button did not say.
     `code`: why it was not done. `reply_attempts`: how often Slack did not take the reply."""
 
@@ -60,6 +62,12 @@ class ActionRow:
     claimed: bool
     lookups: int
     reply_attempts: int
+    source: str = ""
+
+    @property
+    def where(self) -> str:
+        """It was requested."""
+        return f"at the {self.source}" if self.source else "in Slack"
 
     @property
     def open(self) -> bool:
@@ -72,7 +80,7 @@ _SELECT = (
     "select id, key, at, kind, exclusive_group, team, slack_user, slack_name, login, deployment_id,"
     " target,"
     " repo, repo_id, environment, ref, ref_name, inputs, reply, outcome, code, message,"
-    f" created_deployment_id, {_CLAIMED} as claimed, reply_attempts,"
+    f" created_deployment_id, {_CLAIMED} as claimed, reply_attempts, source,"
     " coalesce((select lookups from outbox where action_id = actions.id), 0) as lookups"
     " from actions "
 )
@@ -95,10 +103,11 @@ def keep(connection: Sync, request: ActionRequest) -> int | None:
     """The id of the new action; None where it was kept before. A deployment that the store does not
     know is left out."""
     row = connection.execute(
-        "insert into actions (key, kind, exclusive_group, team, slack_user, slack_name,"
-        " deployment_id, target, repo, repo_id, environment, ref, inputs, reply)"
-        " select %s, %s, %s, %s, %s, %s, deployments.id, %s, coalesce(deployments.repo, %s),"
-        " coalesce(repo_id, 0), coalesce(deployments.environment, %s), %s, %s, %s"
+        "insert into actions (key, kind, exclusive_group, team, slack_user, slack_name, source,"
+        " login, deployment_id, target, repo, repo_id, environment, ref, inputs, reply)"
+        " select %s, %s, %s, %s, %s, %s, %s, %s, deployments.id, %s,"
+        " coalesce(deployments.repo, %s), coalesce(repo_id, 0),"
+        " coalesce(deployments.environment, %s), %s, %s, %s"
         " from (select %s::bigint as id) pressed left join deployments using (id)"
         " on conflict (key) do nothing returning id",
         [
@@ -108,6 +117,8 @@ def keep(connection: Sync, request: ActionRequest) -> int | None:
             request.requester.team,
             request.requester.user,
             request.requester.name,
+            request.source,
+            request.requester.name if request.source else "",
             request.target,
             request.repo,
             request.environment,
@@ -125,6 +136,11 @@ def newest(connection: Sync, limit: int) -> list[ActionRow]:
     query = _SELECT + "where slack_user <> '' order by id desc limit %s"
     rows = connection.execute(query, [limit]).fetchall()
     return [_row(values) for values in rows]
+
+
+def read_sync(connection: Sync, action_id: int) -> ActionRow | None:
+    values = connection.execute(_SELECT + "where id = %s", [action_id]).fetchone()
+    return _row(values) if values else None
 
 
 def of_deployment(connection: Sync, deployment_id: int) -> list[ActionRow]:

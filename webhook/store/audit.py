@@ -1,10 +1,11 @@
 """The audit: who did what, when, why, and from where. Rows are only added; PostgreSQL refuses to
 change or delete one.
 
-What is requested in Slack comes here by itself when it ends (`webhook.store.actions.end`), with
-its `inputs` as details, of which "reason" or "comment" is the reason. An action that has more to
-say adds its own row before, in the transaction that does it, with its `action_id`: then that row is
-the only one. What is done elsewhere is added where it is done.
+What is an action, as all that is requested in Slack, comes here by itself when it ends
+(`webhook.store.actions.end`), with its `inputs` as details, of which "reason" or "comment" is the
+reason. An action that has more to say adds its own row before, in the transaction that does it,
+with its `action_id`: then that row is the only one. What is done elsewhere is added where it is
+done.
 """
 
 from collections.abc import Mapping
@@ -57,7 +58,8 @@ OF_ACTION = f"""
     insert into audit (actor, source, action, outcome, repo_id, repo, environment, deployment_id,
         action_id, reason, details)
     select coalesce(nullif(login, ''), nullif(slack_name, ''), 'somebody'),
-        case when slack_user = '' then 'relay' else 'slack' end, kind, outcome, repo_id, repo,
+        case when source <> '' then source when slack_user = '' then 'relay' else 'slack' end,
+        kind, outcome, repo_id, repo,
         environment, coalesce(deployment_id, created_deployment_id), id,
         case when outcome = 'done' then coalesce(inputs->>'reason', inputs->>'comment', '')
             else message end,

@@ -4,7 +4,7 @@ import os
 import secrets
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Literal, cast
 
 from backports import zstd
@@ -13,6 +13,7 @@ from psycopg.rows import class_row
 from webhook.deployments.blockers import Blocker
 from webhook.errors import Conflict
 from webhook.store import schedule
+from webhook.store.ages import first_since
 from webhook.store.database import Async, Sync
 
 Outcome = Literal["done", "ignored", "failed"]
@@ -274,43 +275,19 @@ def summaries(connection: Sync, delivery_ids: Collection[int]) -> list[DeliveryS
 def count_since(connection: Sync, since: datetime) -> int:
     row = connection.execute(
         "select count(*) as found from deliveries where id >= %s and received_at >= %s",
-        [_first_since(connection, since), since],
+        [first_since(connection, "deliveries", since), since],
     ).fetchone()
     return row["found"] if row else 0
 
 
 def _values(connection: Sync, selection: Selection) -> dict[str, Any]:
     return {
-        "first": _first_since(connection, selection.since) if selection.since else 0,
+        "first": first_since(connection, "deliveries", selection.since) if selection.since else 0,
         "since": selection.since,
         "event": selection.event,
         "id": selection.deployment_id,
         "ignored": selection.ignored,
     }
-
-
-# Of the times of those that are stored at once.
-_DISORDER = timedelta(minutes=5)
-
-
-def _first_since(connection: Sync, since: datetime) -> int:
-    """An id before which none is so new: their order is that of their age, so it is found by
-    halving."""
-    ends = connection.execute(
-        "select (select id from deliveries order by id limit 1) as low,"
-        " (select id from deliveries order by id desc limit 1) as high"
-    ).fetchone()
-    low, high = (ends["low"] or 0, ends["high"] or 0) if ends else (0, 0)
-    while low < high:
-        middle = (low + high) // 2
-        row = connection.execute(
-            "select received_at from deliveries where id > %s order by id limit 1", [middle]
-        ).fetchone()
-        if row is None or row["received_at"] >= since - _DISORDER:
-            high = middle
-        else:
-            low = middle + 1
-    return low
 
 
 # Hook ids are few, and each is found after the one before. What sorts after all GUIDs with that

@@ -14,6 +14,7 @@ from psycopg.types.json import Jsonb
 from handlers.contract import Run, State
 from webhook.deployments.blockers import Blocker
 from webhook.deployments.changelog import Changelog
+from webhook.deployments.lateness import Lateness
 from webhook.deployments.models import GitHubDeployment, Repository, is_production, person_id
 from webhook.deployments.phases import Phase
 from webhook.errors import Conflict
@@ -41,8 +42,9 @@ class DeploymentRow:
     requested this commit in Slack; GitHub knows only the commit then. `has_reports`: of its tool,
     that are not judged yet. `creator_id`: the account of the person who created it, 0 if that was
     nobody known. `blockers`: what kept it from starting when its gates were asked last.
-    `superseded_by`: the newer deployment that went instead, 0 if there is none. `rule_run_id`: the
-    workflow run that waits on GitHub for the relay's answer to its protection rule, or has waited;
+    `superseded_by`: the newer deployment that went instead, 0 if there is none. `lateness`: what
+    was done about it because the relay learned of it late. `rule_run_id`: the workflow run that
+    waits on GitHub for the relay's answer to its protection rule, or has waited;
     0: none. `rule_check_at`: when GitHub is asked what became of that run. `asker`: login of the
     person who started that run, `asker_id` the account. `config_digest`: of the deploy.yml with
     which it began; "" where that is not known.
@@ -65,42 +67,43 @@ class DeploymentRow:
     production_on_github: bool
     transient: bool
     created_at: datetime
-    requested_at: datetime | None
-    delivery: str
-    watched: bool
-    rule_run_id: int
-    rule_check_at: datetime | None
-    asker: str
-    asker_id: int
+    requested_at: datetime | None = None
+    delivery: str = ""
+    watched: bool = False
+    rule_run_id: int = 0
+    rule_check_at: datetime | None = None
+    asker: str = ""
+    asker_id: int = 0
     phase: Phase
     phase_at: datetime
-    status_description: str
-    handler: str
-    run: Run | None
-    environment_url: str
-    started_at: datetime | None
-    started_on: str | None
-    config_digest: str
-    deadline: datetime | None
-    ended_at: datetime | None
-    start_claimed_until: datetime | None
-    possible_starts: int
-    reported_at: datetime | None
-    polled_at: datetime | None
-    polled_events: str
-    tool_error: str
-    tool_error_since: datetime | None
-    rejected_call: str
-    rejected_since: datetime | None
-    rejected_at: datetime | None
-    outage_announced: bool
-    changelog: dict[str, Any] | None
-    cancel_requested_by: str | None
-    blockers: tuple[Blocker, ...]
-    superseded_by: int
-    version: int
-    ref_name: str
-    has_reports: bool
+    status_description: str = ""
+    handler: str = ""
+    run: Run | None = None
+    environment_url: str = ""
+    started_at: datetime | None = None
+    started_on: str | None = None
+    config_digest: str = ""
+    deadline: datetime | None = None
+    ended_at: datetime | None = None
+    start_claimed_until: datetime | None = None
+    possible_starts: int = 0
+    reported_at: datetime | None = None
+    polled_at: datetime | None = None
+    polled_events: str = ""
+    tool_error: str = ""
+    tool_error_since: datetime | None = None
+    rejected_call: str = ""
+    rejected_since: datetime | None = None
+    rejected_at: datetime | None = None
+    outage_announced: bool = False
+    changelog: dict[str, Any] | None = None
+    cancel_requested_by: str | None = None
+    blockers: tuple[Blocker, ...] = ()
+    superseded_by: int = 0
+    lateness: Lateness = Lateness.NONE
+    version: int = 0
+    ref_name: str = ""
+    has_reports: bool = False
 
     @property
     def shown_ref(self) -> str:
@@ -160,6 +163,7 @@ class Columns(TypedDict, total=False):
     run: Run
     blockers: tuple[Blocker, ...]
     superseded_by: int
+    lateness: Lateness
     started_at: datetime | None
     started_on: str | None
     config_digest: str
@@ -182,6 +186,7 @@ def _row(values: DictRow) -> DeploymentRow:
     run = values["run"]
     typed = {
         "phase": Phase(values["phase"]),
+        "lateness": Lateness(values["lateness"]),
         "run": None if run is None else Run(**{**run, "state": State(run["state"])}),
         "blockers": tuple(Blocker.from_json(one) for one in values["blockers"]),
     }
@@ -213,29 +218,9 @@ def new_row(
         created_at=deployment.created_at,
         phase=Phase.SEEN,
         phase_at=deployment.created_at,
-        **_NOTHING_YET,
     )
 
 
-_NOTHING_YET: dict[str, Any] = {
-    **dict.fromkeys(
-        (
-            *("requested_at", "rule_check_at", "run", "started_at", "started_on", "deadline"),
-            *("ended_at", "start_claimed_until", "reported_at", "polled_at", "tool_error_since"),
-            *("rejected_since", "rejected_at", "changelog", "cancel_requested_by"),
-        )
-    ),
-    **dict.fromkeys(
-        (
-            *("delivery", "asker", "status_description", "handler", "environment_url", "ref_name"),
-            *("polled_events", "tool_error", "rejected_call"),
-        ),
-        "",
-    ),
-    **dict.fromkeys(("rule_run_id", "asker_id", "possible_starts", "superseded_by", "version"), 0),
-    **dict.fromkeys(("watched", "outage_announced", "has_reports"), False),
-    "blockers": (),
-}
 # In the place of the table: one row alone, which need not be there.
 IMAGINED = "jsonb_populate_record(null::deployments, %(row)s) deployments"
 
@@ -322,6 +307,12 @@ async def read_where(
 ) -> list[DeploymentRow]:
     cursor = await connection.execute(f"{_SELECT} where {condition}", values)
     return [_row(found) async for found in cursor]
+
+
+def read_where_sync(
+    connection: Sync, condition: str, values: Mapping[str, object]
+) -> list[DeploymentRow]:
+    return [_row(found) for found in connection.execute(f"{_SELECT} where {condition}", values)]
 
 
 async def wait_for_changes(connection: Async, deployment_id: int) -> None:
@@ -491,12 +482,22 @@ async def newest(connection: Async) -> DeploymentRow | None:
 
 async def is_newest(connection: Async, row: DeploymentRow) -> bool:
     """Whether none was requested after it in the same environment that does not wait for its
-    gates."""
+    gates. Of one that was missed, the one that went instead does not count."""
+    last = max(row.id, row.superseded_by) if row.lateness is Lateness.MISSED else row.id
+    return await requested_after(connection, row.repo_id, row.environment, last) == 0
+
+
+async def requested_after(
+    connection: Async, repo_id: int, environment: str, deployment_id: int
+) -> int:
+    """The newest there after that one that does not wait for its gates; 0 if there is none."""
     cursor = await connection.execute(
-        f"select 1 from deployments where {_ENVIRONMENT} and id > %s and {_COUNTS} limit 1",
-        [row.repo_id, row.environment, row.id],
+        f"select id from deployments where {_ENVIRONMENT} and id > %s and {_COUNTS}"
+        " order by id desc limit 1",
+        [repo_id, environment, deployment_id],
     )
-    return await cursor.fetchone() is None
+    values = await cursor.fetchone()
+    return values["id"] if values else 0
 
 
 async def copy_changelog(

@@ -33,7 +33,8 @@ class News:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
     """Of a deployment, what other rows say. `held`: it waits for a person. `newest`: none was
-    requested after it in its environment, not counting those that wait for their gates.
+    requested after it in its environment, not counting those that wait for their gates; `missed`:
+    it was missed, and none was requested after it, or after the one that went instead.
     `previous_sha`: the commit of the last success before it there, "" if there was none. `before`:
     how the one before it there ended, not counting those that were superseded; known of a success.
     `back_*`: the one to which a rollback returns, 0 if there is none. `action`: the one that
@@ -45,6 +46,7 @@ class Context:
 
     held: bool
     newest: bool
+    missed: bool
     previous_sha: str
     before: Phase | None
     back_id: int
@@ -78,6 +80,9 @@ _COLUMNS = f"""
         order by timeline.position desc limit 1), false) as held,
     not exists (select from deployments other where {_AFTER} and other.requested_at is not null
         and not other.waiting and other.phase <> 'superseded') as newest,
+    deployments.lateness = 'missed' and not exists (select from deployments other where {_AFTER}
+        and other.id > deployments.superseded_by and other.requested_at is not null
+        and not other.waiting and other.phase <> 'superseded') as missed,
     coalesce((select other.sha from deployments other
         where {_BEFORE} and other.succeeded {_NEWEST}), '') as previous_sha,
     case when phase = 'success' then (select other.phase from deployments other

@@ -19,8 +19,12 @@ from webhook.store.schedule import Key
 RECOVER = Key("recover", 0)
 # Of what was given up, so much is searched among what has arrived.
 _MOST_GIVEN_UP = 100
-# Newest deliveries that are searched for one that came by itself.
-_MOST_READ = 300
+# Of the newest deliveries, one that came by itself.
+_SILENT_FOR = """
+select now() - max(received_at) from (
+    select way, received_at from deliveries order by id desc limit 300
+) newest where way = 'webhook'
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -280,15 +284,20 @@ async def doubt(connection: Async, reason: str, after: timedelta) -> None:
 async def doubts(connection: Async) -> Doubts:
     cursor = connection.cursor(row_factory=class_row(Doubts))
     await cursor.execute(
-        "select (select now() - max(received_at) from (select way, received_at from deliveries"
-        f" order by id desc limit {_MOST_READ}) newest where way = 'webhook') as silent_for,"
+        f"select ({_SILENT_FOR}) as silent_for,"
         " (select now() - doubted_at from delivery_scan) as doubted_for,"
         " (select greatest(min(next_try) - now(), interval '0') from missed_deliveries"
-        " where state = 'missing') as next_try_in"
+        " where state = 'missing' having count(*) > 0) as next_try_in"
     )
     found = await cursor.fetchone()
     assert found is not None
     return found
+
+
+def silent_for(connection: Sync) -> timedelta | None:
+    """Since GitHub sent the last delivery; None: it sent none lately."""
+    row = connection.execute(f"select ({_SILENT_FOR}) as span").fetchone()
+    return row["span"] if row else None
 
 
 def summary(connection: Sync) -> Summary:

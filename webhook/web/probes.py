@@ -1,10 +1,12 @@
 """Whether the relay works, for whoever monitors it.
 
 /healthz: this process responds. /readyz: it can store deliveries. /readyz?verbose shows all
-findings beside it; /workz responds with 503 where one of them is not `ok`, but for `SHOWN`.
+findings beside it, and in words what counts for no status (`SHOWN`); /workz responds with 503
+where a finding is not `ok`.
 """
 
 from collections.abc import Callable, Mapping
+from datetime import UTC, timedelta
 from threading import Lock
 from time import monotonic
 
@@ -13,7 +15,7 @@ from flask import Blueprint, Response, jsonify, request
 from psycopg.errors import UndefinedTable
 
 from webhook.invocation import COMMAND
-from webhook.store import deliveries, outbox, schedule, schema, workers
+from webhook.store import deliveries, outbox, recovery, schedule, schema, workers
 from webhook.store.database import Sync, SyncPool
 from webhook.store.unavailable import store_reason
 from webhook.timing import DEFAULT_TIMING, Timing
@@ -22,6 +24,8 @@ from webhook.timing import DEFAULT_TIMING, Timing
 HEARTBEAT_LIMIT = 30.0
 # Seconds that a job may wait before the workers count as too few, or as stuck.
 QUEUE_LIMIT = 60.0
+# For so long a comparison with GitHub's list may fail: its limits and outages are shorter.
+COMPARISON_LIMIT = timedelta(minutes=30)
 # Dead letters are counted up to so many.
 MOST_COUNTED = 1000
 OK = "ok"
@@ -104,7 +108,7 @@ class _Store:
 
 def _migrations(connection: Sync) -> str:
     found = schema.revision(connection)
-    if found == schema.NEWEST_REVISION:
+    if found == schema.NEWEST_REVISION or schema.is_newer(found):
         return OK
     return f"at {found or 'none'}, not {schema.NEWEST_REVISION}; run: {COMMAND} migrate"
 
@@ -130,6 +134,27 @@ def _github(connection: Sync) -> str:
     return "; ".join([*found, f"for the repository, run: {COMMAND} check"]) if found else OK
 
 
+def _deliveries(connection: Sync) -> str:
+    found = recovery.summary(connection)
+    if found.failing_for is None or found.failing_for < COMPARISON_LIMIT:
+        return OK
+    minutes = found.failing_for.total_seconds() // 60
+    return f"not compared with GitHub's list for {minutes:.0f} min; run: {COMMAND} check"
+
+
+def _compared(connection: Sync) -> str:
+    """In words, also where that is as it should be."""
+    found = recovery.summary(connection)
+    if (finding := _deliveries(connection)) != OK:
+        return finding
+    if found.compared_at is None:
+        return "not compared with GitHub's list yet"
+    counts = f"{found.found} found, {found.missing} missing, {found.given_up} given up"
+    at = found.compared_at.astimezone(UTC).isoformat(timespec="seconds")
+    more = f"; run: {COMMAND} check" if found.given_up else ""
+    return f"compared with GitHub's list at {at}: {counts}{more}"
+
+
 def _dead_letters(connection: Sync) -> str:
     count = deliveries.dead_letters(connection, MOST_COUNTED)
     if not count:
@@ -143,6 +168,7 @@ WORK: Mapping[str, Check] = {
     "worker": _worker,
     "queue": _queue,
     "github": _github,
+    "deliveries": _deliveries,
 }
 
 
@@ -155,4 +181,8 @@ def _config(connection: Sync) -> str:
 
 
 # Nothing stands still for it.
-SHOWN: Mapping[str, Check] = {"config": _config, "dead_letters": _dead_letters}
+SHOWN: Mapping[str, Check] = {
+    "deliveries": _compared,
+    "config": _config,
+    "dead_letters": _dead_letters,
+}

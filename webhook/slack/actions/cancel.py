@@ -38,7 +38,7 @@ class Cancel(StoreAction):
         _require_running(row, by.login)
         await deployments.change(connection, row, cancel_requested_by=by.login)
         await schedule.request(connection, [schedule.Key("advance", row.id)])
-        return "Cancel, requested in Slack"
+        return f"Cancel, requested {action.where}"
 
     def done(self, action: ActionRow) -> str:
         return "It is being cancelled"

@@ -5,6 +5,7 @@ be found out now. Where GitHub cannot say whether somebody may do it, they may n
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Final, Literal
@@ -16,7 +17,14 @@ from webhook.config.routing import no_route_message, route
 from webhook.deployments.models import Repository
 from webhook.engine.locks import LATELY
 from webhook.engine.services import scope
-from webhook.errors import BAD_APP_KEY, LACKS_PERMISSION, Rejected, RelayError, UnknownOutcome
+from webhook.errors import (
+    BAD_APP_KEY,
+    LACKS_PERMISSION,
+    Rejected,
+    RelayError,
+    RetryAt,
+    UnknownOutcome,
+)
 from webhook.github import repositories
 from webhook.github import users as github_people
 from webhook.github.repositories import PERMISSIONS, Access
@@ -24,7 +32,7 @@ from webhook.github.tokens import Scope
 from webhook.slack.actions.services import ActionServices
 from webhook.slack.identity import is_deactivated, login_of, mapped_login, shows_emails
 from webhook.store import actions, deployments, environments, repository_names
-from webhook.store.actions import ActionRow
+from webhook.store.actions import COMMAND_LINE, ActionRow
 from webhook.store.deployments import DeploymentRow
 
 log = structlog.get_logger()
@@ -86,6 +94,8 @@ class Authorized:
 
 
 async def authorize(services: ActionServices, action: ActionRow, needed: Permission) -> Authorized:
+    if action.source == COMMAND_LINE:
+        return await _operator(services, action)
     require_in_time(services, action)
     deployment = await _deployment_of(services, action)
     repository, branch = await _repository(services, action, deployment)
@@ -110,6 +120,19 @@ async def authorize(services: ActionServices, action: ActionRow, needed: Permiss
         deployment=deployment,
         default_branch=branch,
     )
+
+
+async def _operator(services: ActionServices, action: ActionRow) -> Authorized:
+    """Whoever may write to the store may do anything: GitHub is not asked who that is. A new name
+    of the repository counts where GitHub says it now."""
+    require_in_time(services, action)
+    deployment = await _deployment_of(services, action)
+    assert deployment is not None, "it is about one"
+    with suppress(Declined, RetryAt, UnknownOutcome):
+        deployment = await _as_called_now(services, deployment)
+    repository = scope(deployment)
+    await _set_repository(services, action, repository)
+    return Authorized(login=action.login, login_id=0, repository=repository, deployment=deployment)
 
 
 async def authorize_everywhere(services: ActionServices, action: ActionRow) -> Authorized:

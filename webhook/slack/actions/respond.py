@@ -29,7 +29,7 @@ async def send_reply(services: ActionServices, action: ActionRow) -> None:
     """Once the outcome is known, a reply that cannot be sent changes nothing."""
     if action.reply is None:
         return
-    in_time = services.clock() < action.at + REPLY_WITHIN
+    in_time = bool(action.reply.url) and services.clock() < action.at + REPLY_WITHIN
     message = await action_of(services, action).reply(services, action) if in_time else None
     if message is not None:
         try:
@@ -68,7 +68,9 @@ async def announce_wait(services: ActionServices, action_id: int, wait: RetryAt)
         return
     async with services.pool.connection() as connection:
         action = await actions.read(connection, action_id)
-        if action is None or action.reply is None or (action.claimed and not action.lookups):
+        if action is None or action.reply is None or not action.reply.url:
+            return
+        if action.claimed and not action.lookups:
             return
         if not await actions.announce_wait(connection, action.id):
             return

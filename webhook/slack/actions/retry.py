@@ -26,15 +26,18 @@ class Retry(CreateDeployment):
     origin = "retry of an earlier deployment"
 
     def offered(self, deployment: Snapshot) -> bool:
-        ended = deployment.ended and deployment.newest and not deployment.watched
-        return ended and deployment.phase in FAILED
+        last = deployment.newest or deployment.missed
+        return deployment.ended and last and not deployment.watched and deployment.phase in FAILED
 
     def confirmation(self, notice: DeploymentNotice) -> Confirmation | None:
-        if not notice.production:
+        if not (notice.production or notice.superseded_by):
             return None
+        text = f"Deploy {commit_of(notice)} of {target_of(notice)} again?"
+        if notice.superseded_by:
+            text = f"Deployment {notice.superseded_by} was created after it. {text}"
         return Confirmation(
             title="Deploy it again?",
-            text=f"Deploy {commit_of(notice)} of {target_of(notice)} again?",
+            text=text,
             confirm="Deploy again",
             deny="No",
             style="primary",
@@ -48,4 +51,4 @@ class Retry(CreateDeployment):
             raise Declined("not_possible", message)
         description = f"Retry of deployment {row.id} by {by.login}"
         request = plan_like(row, row, action, task=row.task, description=description)
-        return Plan(by.repository, request, "Retry, requested in Slack", name_of(row))
+        return Plan(by.repository, request, f"Retry, requested {action.where}", name_of(row))

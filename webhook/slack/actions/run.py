@@ -124,10 +124,16 @@ def _in_doubt(
 def _requested_before(services: ActionServices, action: ActionRow, other: ActionRow | None) -> str:
     if other is None:
         return "Somebody has requested that already"
-    ours = (other.team, other.slack_user) == (action.team, action.slack_user)
+    ours = _requester(other) == _requester(action)
     who = "You have" if ours else f"{other.login or 'Somebody'} has"
     what = "that" if other.kind == action.kind else action_of(services, other).noun
     return f"{who} requested {what} already"
+
+
+def _requester(action: ActionRow) -> tuple[str, ...]:
+    if action.source:
+        return action.source, action.login
+    return action.team, action.slack_user
 
 
 async def _read(services: ActionServices, action_id: int) -> ActionRow | None:

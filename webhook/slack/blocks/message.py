@@ -169,7 +169,7 @@ def _calling(text: str, called: str) -> str:
 def _about(notice: DeploymentNotice) -> list[ContextBlock]:
     """What is deployed, by whom, and with what."""
     tool = link(notice.run_url, escape(notice.tool, 60), longest_url=_LONGEST_EXTERNAL_URL)
-    return context([_origin(notice), _what(notice), _who(notice), _task(notice), tool])
+    return context([_origin(notice), _what(notice), _who(notice), _task(notice), tool, notice.late])
 
 
 def _origin(notice: DeploymentNotice) -> str:

@@ -8,12 +8,9 @@ from alembic import op
 revision = "0002"
 down_revision = "0001"
 
-DELIVERIES = """
-alter table deliveries
-    -- webhook: GitHub sent it. pulled: the relay fetched it. listed: nobody sent it; it was made
-    -- from a deployment that GitHub listed.
-    add column way text not null default 'webhook' check (way in ('webhook', 'pulled', 'listed')),
-    add column delivered_at timestamptz;        -- when GitHub sent it first; null: just now
+ACTIONS = """
+alter table actions
+    add column source text not null default '';    -- command line; empty: Slack, or a rule
 """
 
 CONFIGS = """
@@ -25,6 +22,86 @@ create table configs (
 );
 alter table deployments
     add column config_digest text not null default '';  -- of the deploy.yml with which it began
+"""
+
+# Read before anything is locked: there may be many deliveries.
+DEAD_LETTERS = """
+-- Deliveries that could not be processed, so that they are found and counted at once. No index of
+-- deliveries: each would get another entry whenever an outcome is written.
+create table dead_letters (
+    delivery_id bigint primary key
+);
+insert into dead_letters select id from deliveries where outcome = 'failed';
+"""
+
+DELIVERIES = """
+alter table deliveries
+    -- webhook: GitHub sent it. pulled: the relay fetched it. listed: nobody sent it; it was made
+    -- from a deployment that GitHub listed.
+    add column way text not null default 'webhook' check (way in ('webhook', 'pulled', 'listed')),
+    add column delivered_at timestamptz;        -- when GitHub sent it first; null: just now
+"""
+
+LATE = """
+-- As webhook.deployments.lateness; empty: the relay learned of it in time.
+alter table deployments
+    add column lateness text not null default ''
+        check (lateness in ('', 'late', 'missed', 'resumed'));
+
+-- Repositories whose deployments on GitHub are compared with the store's.
+create table listed_repositories (
+    repo_id bigint primary key,
+    since timestamptz not null,                 -- older ones are not the relay's
+    listed_until timestamptz not null,          -- all that were created before were compared
+    etag text not null,                         -- of that list
+    listed_at timestamptz not null
+);
+"""
+
+REPLAYS = """
+alter table deliveries
+    add column failures integer not null default 0,     -- unexpected errors since it came
+    add column done_before boolean not null default false;  -- processed once, then replayed
+
+create function keep_dead_letters() returns trigger language plpgsql as $$
+begin
+    if tg_op <> 'DELETE' and new.outcome = 'failed' then
+        insert into dead_letters values (new.id) on conflict do nothing;
+    else
+        delete from dead_letters where delivery_id = old.id;
+    end if;
+    return null;
+end $$;
+create trigger deliveries_failed_at_once after insert on deliveries
+    for each row when (new.outcome = 'failed') execute function keep_dead_letters();
+create trigger deliveries_failed after update of outcome on deliveries
+    for each row when (
+        (coalesce(new.outcome, '') = 'failed') <> (coalesce(old.outcome, '') = 'failed')
+    ) execute function keep_dead_letters();
+create trigger deliveries_forgotten after delete on deliveries
+    for each row when (old.outcome = 'failed') execute function keep_dead_letters();
+-- What failed since they were read.
+insert into dead_letters
+    select id from deliveries where id > (select max(id) - 10000 from deliveries)
+    and outcome = 'failed' on conflict do nothing;
+"""
+
+RESTORES = """
+-- When the store was restored from a backup. What was asked for before that and was not started at
+-- the backup may have run since (webhook.gates.restore).
+create table restores (
+    id bigint generated always as identity primary key,
+    restored_at timestamptz not null default now(),
+    backup_at timestamptz not null              -- nothing that came later was in the backup
+);
+-- Of deployments that were asked for before a restore.
+create table restored_deployments (
+    deployment_id bigint not null references deployments on delete cascade,
+    restore_id bigint not null references restores,
+    asked_github_at timestamptz,                -- when GitHub said what became of it; null: not yet
+    released_at timestamptz,                    -- a person lets it start
+    primary key (deployment_id, restore_id)
+);
 """
 
 SCAN = """
@@ -65,46 +142,7 @@ create index missed_deliveries_given_up on missed_deliveries (found_at) where st
 create index missed_deliveries_found on missed_deliveries (found_at);
 """
 
-
-# Read before anything is locked: there may be many deliveries.
-DEAD_LETTERS = """
--- Deliveries that could not be processed, so that they are found and counted at once. No index of
--- deliveries: each would get another entry whenever an outcome is written.
-create table dead_letters (
-    delivery_id bigint primary key
-);
-insert into dead_letters select id from deliveries where outcome = 'failed';
-"""
-
-REPLAYS = """
-alter table deliveries
-    add column failures integer not null default 0,     -- unexpected errors since it came
-    add column done_before boolean not null default false;  -- processed once, then replayed
-
-create function keep_dead_letters() returns trigger language plpgsql as $$
-begin
-    if tg_op <> 'DELETE' and new.outcome = 'failed' then
-        insert into dead_letters values (new.id) on conflict do nothing;
-    else
-        delete from dead_letters where delivery_id = old.id;
-    end if;
-    return null;
-end $$;
-create trigger deliveries_failed_at_once after insert on deliveries
-    for each row when (new.outcome = 'failed') execute function keep_dead_letters();
-create trigger deliveries_failed after update of outcome on deliveries
-    for each row when (
-        (coalesce(new.outcome, '') = 'failed') <> (coalesce(old.outcome, '') = 'failed')
-    ) execute function keep_dead_letters();
-create trigger deliveries_forgotten after delete on deliveries
-    for each row when (old.outcome = 'failed') execute function keep_dead_letters();
--- What failed since they were read.
-insert into dead_letters
-    select id from deliveries where id > (select max(id) - 10000 from deliveries)
-    and outcome = 'failed' on conflict do nothing;
-"""
-
-SCHEMA = (DEAD_LETTERS, DELIVERIES, REPLAYS, SCAN, CONFIGS)
+SCHEMA = (ACTIONS, CONFIGS, DEAD_LETTERS, DELIVERIES, LATE, REPLAYS, RESTORES, SCAN)
 
 
 def upgrade() -> None:
