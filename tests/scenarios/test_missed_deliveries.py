@@ -122,7 +122,7 @@ async def test_what_github_calls_delivered_is_found_where_it_did_not_arrive(
         [scan] = world.rows("select * from delivery_scan")
         assert scan["found"] == 1
         assert scan["watermark"] <= world.github.world.now()
-        # Another worker looks at its start, and finds nothing new.
+        # Another worker compares at its start, and finds nothing new.
         world.start_worker()
         await compare(world)
         assert (missed(world), fetched(world)) == ([("recovered", 0)], 1)
