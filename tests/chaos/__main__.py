@@ -40,7 +40,12 @@ STORMS = {
     ),
     "fuzz": Storm("tests.chaos.fuzz", [["--requests=20000"]]),
     "rotation": Storm("tests.chaos.rotation", [["--pause=0.3"]]),
+    "upgrade": Storm(
+        "tests.chaos.upgrade_storm",
+        [["--deployments=24", "--beside=8", "--pause=0.5", "--hurried"]],
+    ),
     "disk": Storm("tests.chaos.disk", [["--rounds=1", "--lasts=8"]]),
+    "memory": Storm("tests.chaos.memory", [["--rounds=2", "--deployments=3"]]),
     "hosts": Storm("tests.chaos.hosts", [["--rounds=1", "--lasts=20"]]),
 }
 
