@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import os
 import secrets
+import signal
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -17,7 +19,7 @@ import structlog
 from handlers import HANDLERS
 from handlers.contract import Handler, HandlerContext
 from handlers.http import Http
-from webhook import __version__, logs
+from webhook import __version__, logs, memory
 from webhook.config.environments import Config
 from webhook.deployments.actions import OfferedAction
 from webhook.engine import automatic
@@ -74,6 +76,8 @@ from webhook.timing import DEFAULT_TIMING, Clock, Timing, utc_now
 log = structlog.get_logger()
 
 CONNECTIONS = 6
+# Seconds in which a worker without memory may come to its end by itself.
+LEFT_WITHOUT_MEMORY = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,11 +317,18 @@ async def work(services: ActionServices, url: str, stop: asyncio.Event) -> None:
     await _ask_all(services)
     await _recover(services, dispatcher)
     stopped = asyncio.create_task(stop.wait())
+    exhausted = asyncio.create_task(memory.exhausted())
     try:
-        await asyncio.wait([stopped, dispatching], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([stopped, dispatching, exhausted], return_when=asyncio.FIRST_COMPLETED)
+        if exhausted.done():
+            signal.alarm(LEFT_WITHOUT_MEMORY)  # which ends it, whatever else fails
         dispatcher.stop()
         await dispatching
     finally:
         for task in (stopped, dispatching, *beside):
             task.cancel()
         await rescue.end()
+        if exhausted.done():
+            log.error("out of memory, this worker ends", error=memory.MESSAGE)
+            os._exit(1)  # all else that ends a process needs some
+        exhausted.cancel()

@@ -54,8 +54,7 @@ LISTED_FOR = timedelta(minutes=25)
 @dataclass
 class MainStorm(Storm):
     at_once: int = 150
-    lost: float = 0.0
-    late: bool = False
+    lost: float = 0.1
     fates: tuple[str, ...] = ("swallowed", "timed out")
     expected: dict[int, Expected] = field(default_factory=dict)
     open: set[int] = field(default_factory=set)
@@ -88,15 +87,14 @@ class MainStorm(Storm):
             for number, failing in enumerate(self.failing.values()):
                 failing.begin(FAILING, self.seed + 2 + number)
             began = time.monotonic()
-            beside = [asyncio.create_task(one) for one in (self._count(), self._redeliver())]
+            counting = asyncio.create_task(self._count())
             killing = asyncio.create_task(self._kill(up))
             await self._deploy_all()
             await killing
             self.created_in = time.monotonic() - began
             faults = await self._settle_all(up)
             self.settled_in = time.monotonic() - began - self.created_in
-            for task in beside:
-                task.cancel()
+            counting.cancel()
             for failing in self.failing.values():
                 failing.end()
             await self.transit.close()
@@ -124,9 +122,9 @@ class MainStorm(Storm):
         name, expected = f"env-{number % CHANNELS}/{number}", Expected.RUNS
         if roll < SHARED:
             name, expected = f"shared-{number % CHANNELS}", Expected.EITHER
-        elif self.late and roll < SHARED + LATE:
+        elif roll < SHARED + LATE:
             age = timedelta(minutes=self.random.uniform(3, 40))
-        elif self.late and roll < SHARED + LATE + TOO_LATE:
+        elif roll < SHARED + LATE + TOO_LATE:
             age = timedelta(minutes=self.random.uniform(65, 3 * 24 * 60))
             expected = Expected.NEVER
         repository = REPOSITORIES[number % len(REPOSITORIES)]
@@ -151,12 +149,6 @@ class MainStorm(Storm):
             name = chance.choice(["web", "web", "worker", "worker", "worker", "postgres"])
             while not self._kill_one(up, name):
                 await asyncio.sleep(0.1)
-
-    async def _redeliver(self) -> None:
-        """As a person does on the App's page, while the relay does not do it by itself."""
-        if self.lost:
-            return
-        await super()._redeliver()
 
     async def _count(self) -> None:
         while True:
@@ -238,8 +230,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=random.randrange(10_000))
     parser.add_argument("--pause", type=float, default=0.1, help="seconds between two, on average")
     parser.add_argument("--at-once", type=int, default=150, help="no more are under way")
-    parser.add_argument("--lost", type=float, default=0.0, help="share of lost deliveries")
-    parser.add_argument("--late", action="store_true", help="some are known late, some too late")
+    parser.add_argument("--lost", type=float, default=0.1, help="share of lost deliveries")
     parser.add_argument("--hurried", action="store_true", help="wait for no dead worker's claims")
     parsed = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="relay-storm-") as folder:

@@ -249,3 +249,25 @@ async def test_a_job_that_hangs_is_ended_and_retried(store_url: str) -> None:
         await until(lambda: work.done or None)
         await until(lambda: None if work.rows() else True)
     assert work.begun[thing] == 2
+
+
+async def test_a_job_that_ends_with_what_nobody_expects_is_not_held_for_ever(
+    store_url: str,
+) -> None:
+    """As where there is no memory to log its error with."""
+
+    class UnexpectedError(BaseException):
+        pass
+
+    work, thing = Work(store_url), Key("advance", 1)
+
+    async def fails_first(due: Due) -> None:
+        work.begun[due.key] += 1
+        if work.begun[due.key] == 1:
+            raise UnexpectedError
+        await work.at_once(due)
+
+    async with work.worker("a", advance=fails_first):
+        await work.request(thing)
+        await until(lambda: work.done or None)
+        await until(lambda: None if work.rows() else True)

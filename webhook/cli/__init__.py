@@ -14,6 +14,7 @@ from webhook.cli.automatic import automatic
 from webhook.cli.backup import backup_command, restore
 from webhook.cli.deliveries import deliveries
 from webhook.cli.deployments import deployments_group
+from webhook.cli.exit_codes import code_of_errors
 from webhook.cli.explain import explain_command
 from webhook.cli.github import github
 from webhook.cli.locks import lock, locks, unlock
@@ -21,6 +22,7 @@ from webhook.cli.redeliver import redeliver_command
 from webhook.cli.reload import reload
 from webhook.cli.replay import replay
 from webhook.cli.show_delivery import show_delivery
+from webhook.cli.simulate import simulate_command
 from webhook.cli.slack import slack
 from webhook.errors import UserError
 from webhook.logs import Redactor
@@ -50,7 +52,7 @@ class ReadableErrors(click.Group):
             reason = redact(first_line(error))
             variables = "GITPLOY_STORE_SOURCE or DATABASE_URL"
             click.echo(f"The store does not respond: {reason}; check {variables}", err=True)
-        sys.exit(1)
+        sys.exit(code_of_errors(ctx))
 
 
 @click.group(cls=ReadableErrors, context_settings={"help_option_names": ["-h", "--help"]})
@@ -59,7 +61,7 @@ def main() -> None:
     """Gitploy Relay: receives GitHub deployments, runs their tools, reports back."""
 
 
-for command in (show_delivery, replay, redeliver_command):
+for command in (show_delivery, replay, redeliver_command, simulate_command):
     deliveries.add_command(command)
 for command in (
     server.up,

@@ -21,6 +21,8 @@ from webhook.deployments.simulation import (
     Compared,
     Difference,
     SimulatedCall,
+    SimulatedMessage,
+    SimulatedStatus,
     Simulation,
     changes,
     grouped,
@@ -103,8 +105,9 @@ def _print_one(delivery: str, event: str, other: str, *, as_json: bool) -> None:
     if as_json:
         click.echo(json_text(asdict(found)))
         return
-    for line in _lines(found):
-        click.echo(line)
+    for fact in _facts(found):
+        for number, line in enumerate(fact.lines):
+            click.echo(f"{'' if number else fact.name:{_WIDTH}}{line}".rstrip())
 
 
 def _read(path: str) -> Config:
@@ -132,28 +135,32 @@ async def _stored(services: Services, known_id: int, event: str = "") -> Subject
     return Subject(name=found.guid, event=event or found.event, body=found.body)
 
 
-def _lines(found: Simulation) -> Iterator[str]:
-    """For people; parts of it come from outside, and must not control the terminal."""
-    yield _fact("delivery", f"{found.delivery}: {found.event}")
-    yield _fact("about", found.about)
+@dataclass(frozen=True, slots=True)
+class _Fact:
+    """`lines`: parts of them come from outside, and must not control the terminal."""
+
+    name: str
+    lines: Sequence[str]
+
+    @classmethod
+    def of(cls, name: str, *texts: str) -> "_Fact":
+        return cls(name, [one_line(text, _LONGEST) for text in texts if text])
+
+
+def _facts(found: Simulation) -> Iterator[_Fact]:
     then = f", {found.phase}" if found.phase else ""
-    yield _fact("outcome", _joined(f"{_RESULTS[found.outcome]}{then}", found.reason))
-    yield _fact("known", found.known)
-    yield _fact("route", _route(found))
-    yield _fact("creator", found.creator)
-    yield from _gates(found)
-    for call in found.calls:
-        yield from _call(call)
-    yield from (_fact("", f"{note}.") for note in found.notes)
-    for number, status in enumerate(found.statuses):
-        text = _joined(status.state, status.description)
-        when = f" ({status.when})" if status.when else ""
-        yield _fact("" if number else "GitHub", f"{status.to}: {text}{when}")
-    for message in found.messages:
-        when = "" if message.when == "now" else f": {message.when}"
-        yield _fact("tells", f"{message.destination}, {message.purpose}{when}")
-        yield from (f"{'':{_WIDTH}}| {line}" for line in harmless(message.text).splitlines())
-    yield from (_fact("unknown", f"{text}.") for text in found.unknown)
+    yield _Fact.of("delivery", f"{found.delivery}: {found.event}")
+    yield _Fact.of("about", found.about)
+    yield _Fact.of("outcome", _joined(f"{_RESULTS[found.outcome]}{then}", found.reason))
+    yield _Fact.of("known", found.known)
+    yield _Fact.of("route", _route(found))
+    yield _Fact.of("creator", found.creator)
+    yield _Fact.of("gates", *_gates(found))
+    yield from map(_call, found.calls)
+    yield _Fact.of("before", *(f"{note}." for note in found.notes))
+    yield _Fact.of("GitHub", *map(_status, found.statuses))
+    yield from map(_message, found.messages)
+    yield _Fact.of("unknown", *(f"{text}." for text in found.unknown))
 
 
 _RESULTS = {"done": "processed", "ignored": "ignored", "failed": "failed"}
@@ -161,11 +168,6 @@ _RESULTS = {"done": "processed", "ignored": "ignored", "failed": "failed"}
 
 def _joined(first: str, rest: str) -> str:
     return f"{first}: {rest}" if rest else first
-
-
-def _fact(name: str, text: str) -> str:
-    shown = one_line(text, _LONGEST)
-    return f"{name:{_WIDTH}}{shown}" if shown else f"{name:{_WIDTH}}-"
 
 
 def _route(found: Simulation) -> str:
@@ -184,23 +186,35 @@ def _gates(found: Simulation) -> Iterator[str]:
     for gate in held:
         until = f" until {gate.until.astimezone(UTC):%F %R} UTC" if gate.until else ""
         way_out = f". {gate.way_out}" if gate.way_out else ""
-        yield _fact("gate", f"{gate.gate} {gate.verdict}{until}: {gate.reason}{way_out}")
+        yield f"{gate.gate} {gate.verdict}{until}: {gate.reason}{way_out}"
     if found.gates:
-        yield _fact("gates", "all others allow it" if held else "all allow it")
+        yield "all others allow it" if held else "all allow it"
 
 
-def _call(call: SimulatedCall) -> Iterator[str]:
+def _status(status: SimulatedStatus) -> str:
+    when = f" ({status.when})" if status.when else ""
+    return f"{status.to}: {_joined(status.state, status.description)}{when}"
+
+
+def _message(message: SimulatedMessage) -> _Fact:
+    when = "" if message.when == "now" else f": {message.when}"
+    text = [f"| {line}" for line in harmless(message.text).splitlines()]
+    first = one_line(f"{message.destination}, {message.purpose}{when}", _LONGEST)
+    return _Fact(message.notifier, [first, *text])
+
+
+def _call(call: SimulatedCall) -> _Fact:
     if call.argv:
-        yield _fact("runs", json.dumps(call.argv, ensure_ascii=False))
-        yield _fact("", f"in {call.cwd or 'the directory of the relay'}")
-        yield _fact("", f"with the variables {', '.join(call.variables)}")
-        return
-    yield _fact("sends", f"{call.method} {call.url}")
-    yield from (_fact("", f"{name}: {value}") for name, value in call.headers.items())
-    yield from (_fact("", f"{name}: (hidden)") for name in call.hidden)
-    if call.body is not None:
-        body = call.body if isinstance(call.body, str) else json_text(call.body, indent=2)
-        yield from (f"{'':{_WIDTH}}{line}" for line in harmless(body).splitlines())
+        where = call.cwd or "the directory of the relay"
+        names = f"with the variables {', '.join(call.variables)}"
+        return _Fact.of("runs", json.dumps(call.argv, ensure_ascii=False), f"in {where}", names)
+    headers = [f"{name}: {value}" for name, value in call.headers.items()]
+    hidden = [f"{name}: (hidden)" for name in call.hidden]
+    sent = _Fact.of("sends", f"{call.method} {call.url}", *headers, *hidden)
+    if call.body is None:
+        return sent
+    body = call.body if isinstance(call.body, str) else json_text(call.body, indent=2)
+    return _Fact(sent.name, [*sent.lines, *harmless(body).splitlines()])
 
 
 # -- two deploy.yml ---------------------------------------------------------------------------
@@ -268,7 +282,8 @@ def _print_differences(
     counts = ", ".join(f"{count:,} {name}" for name, count in same.items())
     differ = len(found.compared) - sum(same.values())
     limited = "; older ones are left out, by --limit" if found.limited else ""
-    click.echo(f"{len(found.compared):,} deliveries, by {before} and by {after}{limited}:")
+    several = "delivery" if len(found.compared) == 1 else "deliveries"
+    click.echo(f"{len(found.compared):,} {several}, by {before} and by {after}{limited}:")
     click.echo(
         f"{sum(same.values()):,} the same{f' ({counts})' if counts else ''}, {differ:,} differ."
     )

@@ -145,7 +145,7 @@ def _gates(one: Simulation) -> str:
 
 
 def _channels(one: Simulation) -> str:
-    return ", ".join(f"{message.destination} ({message.when})" for message in one.messages)
+    return ", ".join(f"{m.destination} ({m.purpose}, {m.when})" for m in one.messages)
 
 
 def _request(before: Simulation, after: Simulation) -> Iterator[Change]:

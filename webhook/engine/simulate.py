@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from handlers import TITLES
+from handlers import TITLES, durations
 from webhook.config.environments import Environment
 from webhook.config.routing import route
+from webhook.deployments.lateness import late_by
 from webhook.deployments.phases import Phase
 from webhook.deployments.simulation import (
     SimulatedStatus,
@@ -52,6 +53,7 @@ from webhook.store.deployments import Columns, DeploymentRow
 from webhook.text import one_line
 
 _NONE: tuple[str, ...] = ()
+_NO_CHANNEL = "Nobody hears of it elsewhere: who does is said by an environment"
 _UNTIL_THEN = "once nothing holds it back"
 _TOOL_RUNS, _TOOL_ENDS = "once its tool runs", "as its tool ends"
 
@@ -147,6 +149,8 @@ class _Event(Simulated):
         if reason := left_alone(services, event):
             return replace(start, outcome="ignored", reason=reason, creator=reason)
         creator = f"{deployment.creator or 'its creator'} is taken"
+        if env := route(services.config, row.repo, row.environment):
+            creator += f" (creators: {', '.join(env.creators)})"
         start = replace(start, creator=creator)
         accepted = accept(services, event, row)
         if accepted.verdict in ("known", "unrouted", "ended"):
@@ -163,6 +167,7 @@ class _Event(Simulated):
         entry = self.entry(first)
         done = replace(start, statuses=(status_of(entry),), unknown=caveats)
         if environment is None or policy is None:
+            done = replace(done, notes=(_NO_CHANNEL,))
             return await self.notified(done, first, [entry])
         return await self._started(done, first, environment, policy)
 
@@ -183,21 +188,33 @@ class _Event(Simulated):
             done,
             gates=self.gates_of(foreseen.decision.blockers) if foreseen else (),
             statuses=tuple(status_of(one) for one in entries),
-            **self.calls_of(starts, environment),
         )
-        done = replace(
-            done,
-            statuses=(*done.statuses, *self._later(starts, row, held is not None)),
-            unknown=(*done.unknown, *_unknown(environment)),
-        )
+        if not row.phase.final:
+            done = replace(
+                done,
+                **self.calls_of(starts, environment),
+                statuses=(*done.statuses, *self._later(starts, waits=held is not None)),
+                unknown=(
+                    *done.unknown,
+                    *self._late(done, row, environment),
+                    *_unknown(environment),
+                ),
+            )
         return await self.notified(done, row, entries, held or Transition(row.phase))
 
-    def _later(
-        self, starts: DeploymentRow, row: DeploymentRow, waits: bool
-    ) -> Iterator[SimulatedStatus]:
+    def _late(
+        self, done: Simulation, row: DeploymentRow, environment: Environment
+    ) -> Iterator[str]:
+        """Of one that has not arrived yet: GitHub is asked, which may say other things."""
+        age = self.services.clock() - row.created_at
+        if not done.known and age > self.services.timing.late_after:
+            limit = durations.write(environment.recover_within.total_seconds())
+            text = f"It is {late_by(age)} old, and is simulated as if it"
+            asked = "had come at once; of one that comes late, GitHub is asked what has happened"
+            yield f"{text} {asked} since, and one older than {limit} (recover_within) is not run"
+
+    def _later(self, starts: DeploymentRow, *, waits: bool) -> Iterator[SimulatedStatus]:
         """What follows, as far as it is known."""
-        if row.phase.final:
-            return
         running: Columns = {"started_at": self.services.clock()}
         transition = Transition(Phase.IN_PROGRESS)
         runs = transitions.entered(self.services, starts, transition, running)

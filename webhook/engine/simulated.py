@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
+from urllib.parse import unquote, unquote_plus, urlsplit
 
 from handlers import errors as tool_errors
 from handlers.contract import Previews
@@ -15,6 +16,7 @@ from webhook.config.destinations import targets_of
 from webhook.config.environments import Environment
 from webhook.config.routing import matches_any, route
 from webhook.deployments.blockers import Blocker
+from webhook.deployments.notice import DeploymentNotice
 from webhook.deployments.simulation import (
     SimulatedCall,
     SimulatedGate,
@@ -123,7 +125,7 @@ class Simulated:
 
     def gates_of(self, blockers: Sequence[Blocker]) -> tuple[SimulatedGate, ...]:
         held = {one.gate for one in blockers}
-        shown = [
+        verdicts = [
             SimulatedGate(
                 gate=one.gate,
                 verdict="refuses" if one.denies else "waits",
@@ -134,7 +136,7 @@ class Simulated:
             for one in blockers
         ]
         names = (name for name in self.services.gates if name not in held)
-        return (*shown, *(SimulatedGate(gate=name, verdict="allows") for name in names))
+        return (*verdicts, *(SimulatedGate(gate=name, verdict="allows") for name in names))
 
     # -- its tool -----------------------------------------------------------------------------
 
@@ -162,7 +164,7 @@ class Simulated:
             url = f"{self.services.github.api_url}{scope(row).address(url)}"
         return SimulatedCall(
             method=one.method,
-            url=hide(url),
+            url=_hidden_in_url(self.services, url),
             headers={name: hide(value) for name, value in one.headers.items()},
             hidden=one.hidden,
             body=_hidden_in(self.services, one.body),
@@ -183,36 +185,38 @@ class Simulated:
         context = await notices.imagine(self.connection, row)
         held = transition.held if transition else False
         context = replace(context, held=held, news=[_news(services, e) for e in entries])
-        notice = await build_notice(services, row, context)
-        found: list[SimulatedMessage] = []
-        for target in await services.targets(self.connection, row):
-            notifier = services.notifier(target)
-            notification = Notification(services, row, target, notifier, notice, context)
-            messages = list(notification.foreseen())
-            for message in messages:
-                shown = notifier.shown(message) if isinstance(notifier, Shows) else ""
-                found.append(
-                    SimulatedMessage(
-                        destination=target.name,
-                        notifier=notifier.title,
-                        purpose=message.purpose,
-                        when="now",
-                        text=services.redactor.text(shown),
-                    )
-                )
-            if not messages:
-                when = "if it fails" if not target.main else f"not while it is {row.phase}"
-                purpose = "main" if target.main else "alert"
-                found.append(
-                    SimulatedMessage(
-                        destination=target.name,
-                        notifier=notifier.title,
-                        purpose=purpose,
-                        when=when,
-                    )
-                )
+        notice = _without_keys(await build_notice(services, row, context))
+        found = [
+            message
+            for target in await services.targets(self.connection, row)
+            for message in self._messages(
+                Notification(services, row, target, services.notifier(target), notice, context)
+            )
+        ]
         unknown = (*done.unknown, *self._silent(row))
         return replace(done, messages=tuple(found), unknown=unknown, phase=row.phase.value)
+
+    def _messages(self, notification: Notification) -> Iterator[SimulatedMessage]:
+        """Those of one destination; without one, when it would get one."""
+        target, notifier = notification.target, notification.notifier
+        messages = list(notification.foreseen())
+        for message in messages:
+            text = notifier.shown(message) if isinstance(notifier, Shows) else ""
+            yield SimulatedMessage(
+                destination=target.name,
+                notifier=notifier.title,
+                purpose=message.purpose,
+                when="now",
+                text=self.services.redactor.text(text),
+            )
+        if not messages:
+            phase = notification.row.phase
+            yield SimulatedMessage(
+                destination=target.name,
+                notifier=notifier.title,
+                purpose="main" if target.main else "alert",
+                when=f"not while it is {phase}" if target.main else "if it fails",
+            )
 
     def _silent(self, row: DeploymentRow) -> Iterator[str]:
         """Destinations of which the settings let nobody hear."""
@@ -225,6 +229,13 @@ class Simulated:
 
 def status_of(entry: NewEntry) -> SimulatedStatus:
     return SimulatedStatus(state=entry.state, description=one_line(entry.description))
+
+
+def _without_keys(notice: DeploymentNotice) -> DeploymentNotice:
+    """Whoever has the key of a page may read it."""
+    urls = (notice.page_url, notice.origin_url, notice.superseded_by_url)
+    page, origin, newer = (url.partition("?")[0] for url in urls)
+    return replace(notice, page_url=page, origin_url=origin, superseded_by_url=newer)
 
 
 def _news(services: Services, entry: NewEntry) -> News:
@@ -242,6 +253,18 @@ def _news(services: Services, entry: NewEntry) -> News:
 
 def shown(services: Services, text: str) -> str:
     return one_line(services.redactor.text(text), LONGEST)
+
+
+def _hidden_in_url(services: Services, url: str) -> str:
+    """A secret is encoded there as its place demands, and found where the address is decoded; one
+    that is still found then hides all but the host."""
+    hide = services.redactor.text
+    decoded = unquote(url)
+    shown = hide(decoded) if hide(decoded) != decoded else hide(url)
+    if any(hide(form) != form for form in (unquote(shown), unquote_plus(shown))):
+        parts = urlsplit(url)
+        return hide(f"{parts.scheme}://{parts.netloc}/ (the rest is hidden)")
+    return shown
 
 
 def _hidden_in(services: Services, body: bytes | None) -> Any:

@@ -233,26 +233,31 @@ class Dispatcher:
         structlog.contextvars.clear_contextvars()
         deployment = due.subject if due.task in _OF_DEPLOYMENTS else None
         structlog.contextvars.bind_contextvars(job=due.task, deployment=deployment)
+        # Where even its error cannot be logged: it must not be kept by this worker for ever.
+        finished = Finished(due=due, again=self.clock() + self._pause(due), failed=True)
+        try:
+            finished = await self._finish(due)
+            if held.is_over:
+                log.warning("claim lost, the job is left to others")
+        finally:
+            self._finished.append(finished)
+            if due.kind == CHECKS:  # recorded together with others
+                asyncio.get_running_loop().call_at(self._next_checks, self._wake.set)
+            else:
+                self._wake.set()
+
+    async def _finish(self, due: Due) -> Finished:
         try:
             async with asyncio.timeout(self.timing.job_within.total_seconds()):
                 await self.jobs[due.task](due)
-            finished = Finished(due=due)
+            return Finished(due=due)
         except RetryAt as wait:
-            finished = Finished(
-                due=due, again=wait.at, machine_id=wait.machine_id, urgent=wait.urgent
-            )
+            return Finished(due=due, again=wait.at, machine_id=wait.machine_id, urgent=wait.urgent)
         except (Conflict, asyncio.CancelledError):
-            finished = Finished(due=due, again=self.clock(), urgent=due.urgent)
+            return Finished(due=due, again=self.clock(), urgent=due.urgent)
         except Exception:
             log.exception("job failed, will be retried", attempts=due.attempts)
-            finished = Finished(due=due, again=self.clock() + self._pause(due), failed=True)
-        if held.is_over:
-            log.warning("claim lost, the job is left to others")
-        self._finished.append(finished)
-        if due.kind == CHECKS:  # recorded together with others
-            asyncio.get_running_loop().call_at(self._next_checks, self._wake.set)
-        else:
-            self._wake.set()
+            return Finished(due=due, again=self.clock() + self._pause(due), failed=True)
 
     def _pause(self, due: Due) -> timedelta:
         if due.task == "advance":

@@ -67,43 +67,43 @@ class DeploymentRow:
     production_on_github: bool
     transient: bool
     created_at: datetime
-    requested_at: datetime | None
-    delivery: str
-    watched: bool
-    rule_run_id: int
-    rule_check_at: datetime | None
-    asker: str
-    asker_id: int
+    requested_at: datetime | None = None
+    delivery: str = ""
+    watched: bool = False
+    rule_run_id: int = 0
+    rule_check_at: datetime | None = None
+    asker: str = ""
+    asker_id: int = 0
     phase: Phase
     phase_at: datetime
-    status_description: str
-    handler: str
-    run: Run | None
-    environment_url: str
-    started_at: datetime | None
-    started_on: str | None
-    config_digest: str
-    deadline: datetime | None
-    ended_at: datetime | None
-    start_claimed_until: datetime | None
-    possible_starts: int
-    reported_at: datetime | None
-    polled_at: datetime | None
-    polled_events: str
-    tool_error: str
-    tool_error_since: datetime | None
-    rejected_call: str
-    rejected_since: datetime | None
-    rejected_at: datetime | None
-    outage_announced: bool
-    changelog: dict[str, Any] | None
-    cancel_requested_by: str | None
-    blockers: tuple[Blocker, ...]
-    superseded_by: int
-    lateness: Lateness
-    version: int
-    ref_name: str
-    has_reports: bool
+    status_description: str = ""
+    handler: str = ""
+    run: Run | None = None
+    environment_url: str = ""
+    started_at: datetime | None = None
+    started_on: str | None = None
+    config_digest: str = ""
+    deadline: datetime | None = None
+    ended_at: datetime | None = None
+    start_claimed_until: datetime | None = None
+    possible_starts: int = 0
+    reported_at: datetime | None = None
+    polled_at: datetime | None = None
+    polled_events: str = ""
+    tool_error: str = ""
+    tool_error_since: datetime | None = None
+    rejected_call: str = ""
+    rejected_since: datetime | None = None
+    rejected_at: datetime | None = None
+    outage_announced: bool = False
+    changelog: dict[str, Any] | None = None
+    cancel_requested_by: str | None = None
+    blockers: tuple[Blocker, ...] = ()
+    superseded_by: int = 0
+    lateness: Lateness = Lateness.NONE
+    version: int = 0
+    ref_name: str = ""
+    has_reports: bool = False
 
     @property
     def shown_ref(self) -> str:
@@ -218,30 +218,9 @@ def new_row(
         created_at=deployment.created_at,
         phase=Phase.SEEN,
         phase_at=deployment.created_at,
-        **_NOTHING_YET,
     )
 
 
-_NOTHING_YET: dict[str, Any] = {
-    **dict.fromkeys(
-        (
-            *("requested_at", "rule_check_at", "run", "started_at", "started_on", "deadline"),
-            *("ended_at", "start_claimed_until", "reported_at", "polled_at", "tool_error_since"),
-            *("rejected_since", "rejected_at", "changelog", "cancel_requested_by"),
-        )
-    ),
-    **dict.fromkeys(
-        (
-            *("delivery", "asker", "status_description", "handler", "environment_url", "ref_name"),
-            *("polled_events", "tool_error", "rejected_call", "config_digest"),
-        ),
-        "",
-    ),
-    **dict.fromkeys(("rule_run_id", "asker_id", "possible_starts", "superseded_by", "version"), 0),
-    **dict.fromkeys(("watched", "outage_announced", "has_reports"), False),
-    "blockers": (),
-    "lateness": Lateness.NONE,
-}
 # In the place of the table: one row alone, which need not be there.
 IMAGINED = "jsonb_populate_record(null::deployments, %(row)s) deployments"
 

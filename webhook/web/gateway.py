@@ -9,17 +9,24 @@ Source: github.com/emmett-framework/granian, "RSGI specification"; PEP 3333.
 
 import asyncio
 import io
+import os
 import sys
 from collections.abc import Awaitable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import structlog
+
+from webhook import memory
 from webhook.errors import HttpError
 from webhook.http import AWAITED, BODY, Awaited, BodyRule, environ_key
 from webhook.presence import Presence
 from webhook.web.bodies import DEFAULT_BOUNDS, Bodies, BodyBounds
 from webhook.web.flask_app import RelayFlask
 
+log = structlog.get_logger()
+
+_NO_MEMORY = "send it again later; raise the limit of memory if that goes on"
 # A request holds one until its response is there; most of them wait for the store.
 THREADS = 64
 # Served on the loop itself, so that they respond however busy the threads are.
@@ -51,6 +58,10 @@ class Gateway:
         self._rules = rules
         self._bodies = Bodies(bounds)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="view")
+
+    def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Called by granian before the first request."""
+        self._watching = loop.create_task(_end_without_memory())
 
     async def __rsgi__(self, scope: Any, protocol: Any) -> None:
         environ = _environ(scope)
@@ -94,6 +105,8 @@ class Gateway:
                 await self._in_thread(_with_body(environ, body), protocol)
         except HttpError as error:
             await self._reject(environ, protocol, error)
+        except MemoryError:
+            await self._reject(environ, protocol, HttpError(503, "no memory for it", _NO_MEMORY))
 
     async def _on_loop(self, environ: dict[str, Any], protocol: Any) -> None:
         response = self._app.respond(environ)
@@ -128,6 +141,13 @@ class Gateway:
         response = _Response(whole=environ["REQUEST_METHOD"] == "HEAD")
         response.chunks = self._app.wsgi_app(environ, response.start)
         return response
+
+
+async def _end_without_memory() -> None:
+    """granian starts another one. Whoever waits for a response sends again, as after a kill."""
+    await memory.exhausted()
+    log.error("out of memory, this process ends", error=memory.MESSAGE)
+    os._exit(1)
 
 
 async def _awaited(environ: dict[str, Any]) -> None:
