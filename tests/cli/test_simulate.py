@@ -142,7 +142,12 @@ async def test_what_would_happen_is_what_happens_then(world: World, tmp_path: Pa
     [guid] = [
         one["guid"] for one in world.rows("select guid from deliveries where event = 'deployment'")
     ]
+    show = ["deliveries", "show", guid, "--json"]
+    stored = await asyncio.to_thread(CliRunner().invoke, main, show, env=variables(world))
+    (tmp_path / "shown.json").write_text(stored.stdout)
+    shown = await simulated(world, str(tmp_path / "shown.json"))
     again = await simulated(world, guid[:8])
+    assert {**shown, "delivery": guid} == again
     assert again["delivery"] == guid
     assert again["gates"] == held["gates"]
     assert f"has deployment {deployment.id} already: it is queued: Locked by" in again["known"]
