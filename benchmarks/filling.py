@@ -246,6 +246,8 @@ insert into rate_limit_slots select 'slack:C' || i, 'key', now(), 0
     from generate_series(1, {CHANNELS}) i;
 insert into slack_installations (team, team_name, app_id, bot_user, scopes, token, installed_by)
     select 'T' || i, 'Acme', 'A1', 'U1', 'chat:write', 'x', 'octocat' from generate_series(1, 3) i;
+-- Before all that is there.
+insert into restores (restored_at, backup_at) values ('2000-01-02', '2000-01-01');
 """
 
 

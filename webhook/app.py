@@ -7,6 +7,7 @@ from webhook import http, startup
 from webhook.deployments.automatic import ORIGINS
 from webhook.github import webhook
 from webhook.jobs.inbox import Inbox
+from webhook.presence import Presence
 from webhook.security.cipher import Cipher
 from webhook.security.signing import Links
 from webhook.slack.actions import ACTIONS, Actions
@@ -94,8 +95,10 @@ def from_environ() -> Gateway:
     # traceback meanwhile: https://github.com/python/cpython/issues/106905
     gc.disable()
     setup = startup.set_up(os.environ)
-    assert setup.settings.store_source
-    gateway = Gateway(create_app(setup, setup.settings.store_source), BODY_RULES)
+    settings, config = setup.settings, setup.config
+    assert settings.store_source
+    gateway = Gateway(create_app(setup, settings.store_source), BODY_RULES)
+    gateway.presence = Presence.begin(settings.data_dir, "web", config, reloads=False)
     # What is loaded stays, and need not be searched again for what is garbage.
     gc.collect()
     gc.freeze()

@@ -5,14 +5,14 @@ import os
 import secrets
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import structlog
 
 from handlers import HANDLERS
 from handlers.contract import Handler
-from webhook import logs
+from webhook import logs, presence
 from webhook.config import load as config
 from webhook.config.environments import Config
 from webhook.errors import ConfigErrors
@@ -27,6 +27,9 @@ from webhook.values import names_secret, shown
 log = structlog.get_logger()
 
 _SHORTEST_SECRET = 8
+# The file of the process to which this one belongs (webhook.presence): it uses the deploy.yml that
+# the other one has read and checked, whatever stands in the operator's by now.
+IN_USE = "RELAY_CONFIG_IN_USE"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,10 +64,18 @@ def set_up(environ: Mapping[str, str]) -> Setup:
 
 def set_up_command() -> Setup:
     """For a command, from its environment. Warnings about the settings are logged."""
-    setup = set_up(os.environ)
+    setup = set_up(dict(os.environ))
     for warning in setup.settings.warnings:
         log.warning(warning)
     return setup
+
+
+def read_again(setup: Setup) -> Setup:
+    """With deploy.yml as it is now, and all else as it was. Errors: `ConfigErrors`."""
+    deploy = read_config(setup.environ)
+    logs.redactor.hide(deploy.secrets)
+    # What is under way with the older one still uses its secrets.
+    return replace(setup, config=deploy, secrets=setup.secrets | deploy.secrets)
 
 
 def read(environ: Mapping[str, str]) -> tuple[Settings | None, Config | None, list[str]]:
@@ -80,7 +91,7 @@ def read(environ: Mapping[str, str]) -> tuple[Settings | None, Config | None, li
     except ConfigErrors as found:
         errors += found.errors
     if settings is not None:
-        errors += _data_dir_errors(settings)
+        errors += data_dir_errors(settings)
     return settings, deploy, errors
 
 
@@ -95,7 +106,7 @@ def user_to_be(settings: Settings) -> int | None:
     return foreign_owner(settings.data_dir, os.geteuid(), embedded=embedded)
 
 
-def _data_dir_errors(settings: Settings) -> list[str]:
+def data_dir_errors(settings: Settings) -> list[str]:
     """Creates the directory if it is missing, readable by its owner only."""
     path, user = settings.data_dir, user_to_be(settings)
     if user is not None:
@@ -116,7 +127,9 @@ def _data_dir_errors(settings: Settings) -> list[str]:
 
 
 def read_config(environ: Mapping[str, str]) -> Config:
-    path = config_path(environ)
+    path, in_use = config_path(environ), environ.get(IN_USE)
+    if in_use and (text_in_use := presence.text_of(Path(in_use))) is not None:
+        return parse_config(text_in_use, str(path), environ)
     try:
         text = path.read_bytes()
     except OSError as error:

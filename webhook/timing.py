@@ -88,6 +88,11 @@ class Timing:
     installation_retry_at_least: timedelta = timedelta(seconds=2)
     installation_retry_at_most: timedelta = timedelta(hours=1)
     installation_given_up_after: timedelta = timedelta(days=3)
+    # Of what is rejected at one destination, or in one installation, the newest is retried so often
+    # at least. Once a write gets through that has waited for so long, what else waits there follows
+    # at once.
+    newest_rejected_retry: timedelta = timedelta(minutes=2)
+    outage_counts_after: timedelta = timedelta(minutes=1)
 
     # Runs.
     # Between two checks of a run: its handler's pace, whose least is bounded by this.
@@ -131,6 +136,8 @@ class Timing:
     deliveries_compared_every: timedelta = timedelta(minutes=10)
     deliveries_compared_after_doubt: timedelta = timedelta(minutes=1)
     deliveries_silent_after: timedelta = timedelta(minutes=5)
+    # What GitHub lists of the time before a restore from a backup has come again by then.
+    restore_counts_for: timedelta = timedelta(days=8)
     deliveries_pulled_every: timedelta = timedelta(seconds=4)
     # GitHub lists some deliveries late: what is so old is compared once more. A comparison lasts
     # so long at most, and goes on then.

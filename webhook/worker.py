@@ -32,6 +32,7 @@ from webhook.engine.gates import ask_all
 from webhook.engine.installations import resume_installation
 from webhook.engine.locks import remind_of_lock
 from webhook.engine.notify import notify
+from webhook.engine.outages import Outages
 from webhook.engine.protection_rules import reject_rule
 from webhook.engine.receive import receive
 from webhook.engine.recovery import recover
@@ -61,9 +62,10 @@ from webhook.slack.rate_limit import RateLimit
 from webhook.slack.response_url import Replies
 from webhook.slack.workspaces import Workspaces
 from webhook.startup import Setup, parse_config
-from webhook.store import database, deployments
+from webhook.store import database, deployments, restores
 from webhook.store.database import AsyncPool
 from webhook.store.recovery import RECOVER
+from webhook.store.restores import Restore
 from webhook.store.schedule import Task
 from webhook.store.unreceived import LIST_DEPLOYMENTS
 from webhook.store.workers import WorkerProcess
@@ -83,6 +85,7 @@ class _Parts:
     http: aiohttp.ClientSession
     timing: Timing
     clock: Clock
+    restored: Restore | None = None
 
     def services(
         self,
@@ -128,6 +131,8 @@ class _Parts:
             gates=gates,
             comparisons=Comparisons.none_failed(timing, clock),
             pacing=Pacing(timing),
+            outages=Outages.none(self.pool, timing, clock),
+            restored=self.restored,
             pulls=settings.deliveries == "pull",
             doubts=doubts,
         )
@@ -201,7 +206,10 @@ async def open_services(
         database.async_pool(url, CONNECTIONS, timing) as pool,
         open_session(lease.require) as http,
     ):
-        yield _Parts(setup, pool, http, timing, clock).services(handlers, gates, actions)
+        async with pool.connection() as connection:
+            restored = await restores.newest(connection)
+        parts = _Parts(setup, pool, http, timing, clock, restored)
+        yield parts.services(handlers, gates, actions)
 
 
 @asynccontextmanager

@@ -173,7 +173,7 @@ class MainStorm(Storm):
         if arrived and arrived[0].delivered_at < before:
             kept = [one for one in deliveries if one.status_code != 202]
             kept += [one for one in arrived if one.delivered_at >= before]
-            deliveries[:] = sorted(kept, key=lambda one: one.id)
+            deliveries[:] = sorted(kept, key=lambda one: one.delivered_at)
 
     # -- the end ------------------------------------------------------------------------------
 

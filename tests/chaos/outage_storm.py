@@ -54,16 +54,16 @@ ENVIRONMENT = """
     timeout: 30m
     slack: {{channel: "{channel}"}}
 """
-FOLLOWED = {"receive", "advance", "send_statuses", "notify", "recover"}
+FOLLOWED = {"receive", "advance", "send_statuses", "notify"}
 GITHUB_FAILS = [
     *[Fault.status(502), Fault.status(503)] * 4,
     *[Fault.drop_before()] * 4,
-    Fault.hang(11),
+    Fault(delay=11, drops=True),
 ]
 SLACK_FAILS = [
     *[Fault.status(503), Fault.slack("fatal_error"), Fault.slack("service_unavailable")] * 3,
     *[Fault.drop_before()] * 4,
-    Fault.hang(11),
+    Fault(delay=11, drops=True),
 ]
 # Whose rows are about the present.
 _PRESENT = ["workers", "machines", "alembic_version"]
@@ -203,7 +203,14 @@ class OutageStorm(Storm):
     # -- time ---------------------------------------------------------------------------------
 
     async def _age(self, by: timedelta) -> None:
-        """What was recorded was recorded that much earlier. What a worker is at stays its own."""
+        """What was recorded was recorded that much earlier."""
+        # In a thread, as what it waits for may come through a line.
+        await asyncio.to_thread(self._age_store, by)
+        self._age_github(by)
+        self.aged += by
+
+    def _age_store(self, by: timedelta) -> None:
+        """What a worker is at stays its own."""
         with psycopg.connect(self.store, autocommit=True) as store:
             store.execute("set session_replication_role = replica")  # also what does not change
             for table, columns in store.execute(_TIMES, [_PRESENT]).fetchall():
@@ -212,6 +219,8 @@ class OutageStorm(Storm):
                 statement = sql.SQL("update {} set {}" + where)
                 shift = statement.format(sql.Identifier(table), sql.SQL(", ").join(shifted))
                 store.execute(shift, {"by": by})
+
+    def _age_github(self, by: timedelta) -> None:
         world = self.sandbox.github.world
         for deployment in world.deployments.values():
             deployment.created_at -= by
@@ -220,34 +229,26 @@ class OutageStorm(Storm):
                 status.created_at -= by
         for delivery in world.deliveries:
             delivery.delivered_at -= by
+            delivery.listed_at = delivery.listed_at and delivery.listed_at - by
         for value, token in world.tokens.items():
             world.tokens[value] = replace(token, expires_at=token.expires_at - by)
-        self.aged += by
 
     # -- the end ------------------------------------------------------------------------------
 
     async def _catch_up(self) -> None:
         """Time passes ten times as fast, which leaves the relay less of it."""
         self.aged, self._ended = timedelta(0), time.monotonic()
-        redelivering = asyncio.create_task(self._redeliver_all())
         await self._until_over(age=timedelta(seconds=5))
         self.took = self._since_end()
-        redelivering.cancel()
 
     def _since_end(self) -> float:
         return time.monotonic() - self._ended + self.aged.total_seconds()
-
-    async def _redeliver_all(self) -> None:
-        """As a person does, while the relay does not fetch them by itself."""
-        for delivery in self.sandbox.github.deliveries[::-1]:
-            if delivery.status_code != 202:
-                await self.sandbox.github.redeliver(delivery.guid)
 
     async def _until_over(self, age: timedelta = timedelta(0)) -> None:
         until = time.monotonic() + 120
         while time.monotonic() < until:
             await asyncio.sleep(0.5)
-            if not self._open() and not self._jobs():
+            if not self._open() and not await asyncio.to_thread(self._jobs):
                 return
             if age:
                 await self._age(age)
@@ -257,12 +258,10 @@ class OutageStorm(Storm):
         return [id_ for id_ in self.expected if not FINAL & set(github.states(id_))]
 
     def _jobs(self) -> list[tuple[object, ...]]:
-        """That are due within a minute: others only look whether there is something."""
+        """Of deployments."""
         with psycopg.connect(self.store) as connection:
             return connection.execute(
-                "select task, subject, detail, attempts, due_at from schedule"
-                " where task = any(%s) and due_at < now() + interval '1 hour'"
-                " and (task <> 'recover' or due_at < now() + interval '70 seconds')",
+                "select task, subject, detail, attempts, due_at from schedule where task = any(%s)",
                 [list(FOLLOWED)],
             ).fetchall()
 

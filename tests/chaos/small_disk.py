@@ -64,7 +64,7 @@ class FileLimit:
     @staticmethod
     def _limit(processes: Iterable[psutil.Process], size: int) -> None:
         for process in processes:
-            with suppress(psutil.Error):
+            with suppress(psutil.NoSuchProcess):
                 process.rlimit(psutil.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
 
 

@@ -270,14 +270,14 @@ async def test_an_error_that_an_operator_can_fix_is_one_sentence(
     sandbox: Sandbox, folder: Path, postgres: str
 ) -> None:
     with psycopg.connect(postgres, autocommit=True) as connection:
-        for name in ("empty", "newer"):
+        for name in ("empty", "unknown"):
             connection.execute(f"create database {name}")
-    empty, newer = (
+    empty, unknown = (
         {"GITPLOY_STORE_SOURCE": postgres.replace("/postgres?", f"/{name}?")}
-        for name in ("empty", "newer")
+        for name in ("empty", "unknown")
     )
-    with psycopg.connect(newer["GITPLOY_STORE_SOURCE"]) as connection:
-        connection.execute("create table alembic_version as select text '9999' as version_num")
+    with psycopg.connect(unknown["GITPLOY_STORE_SOURCE"]) as connection:
+        connection.execute("create table alembic_version as select text 'other' as version_num")
     nowhere = {"GITPLOY_STORE_SOURCE": "postgresql://127.0.0.1:9/none"}
     variables = environ(sandbox, folder)
     with socket.create_server(("0.0.0.0", 0)) as occupied:
@@ -286,7 +286,7 @@ async def test_an_error_that_an_operator_can_fix_is_one_sentence(
             ("worker", empty, "run: python -m webhook migrate"),
             ("worker", nowhere, "check GITPLOY_STORE_SOURCE"),
             ("migrate", nowhere, "check GITPLOY_STORE_SOURCE"),
-            ("migrate", newer, "by '9999'; a newer relay migrated it: run that one"),
+            ("migrate", unknown, "by 'other'; no release of this relay made it"),
             ("up", {"GITPLOY_DATA_DIR": "/dev/null/x"}, "GITPLOY_DATA_DIR '/dev/null/x'"),
             ("check", {"GITPLOY_DATA_DIR": "/dev/null/x"}, "GITPLOY_DATA_DIR '/dev/null/x'"),
         ]

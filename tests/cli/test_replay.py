@@ -10,6 +10,8 @@ from typing import Any
 import aiohttp
 from click.testing import CliRunner, Result
 
+from sandbox.faults import Fault
+from sandbox.github.webhooks import ARRIVES, Transit
 from tests.cli.test_slack import variables
 from tests.world import QUICK, World, live, until
 from webhook.__main__ import main
@@ -146,7 +148,58 @@ async def test_what_cannot_be_replayed_is_refused_with_the_reason(
             result = await run(world, "replay", *arguments)
             assert (result.exit_code, result.stdout) == (code, "")
             assert message in " ".join(result.stderr.split()), result.stderr
+        checked = await asyncio.to_thread(CliRunner().invoke, main, ["check"], env=variables(world))
+        assert "1 could not be processed; " in checked.stdout
         [left] = await done(world, "replay", "--since", "2h", "--yes", "--no-wait")
         assert (left["delivery"], left["result"]) == ("bbbbbbbb-new", "waiting")
         [urgent] = world.rows("select urgent from schedule where task = 'receive'")
         assert urgent == {"urgent": False}
+        world.execute("update deliveries set outcome = 'failed' where guid = 'bbbbbbbb-new'")
+        assert len(world.rows("select 1 from dead_letters")) == 1
+        world.execute("delete from deliveries where guid = 'bbbbbbbb-new'")
+        assert world.rows("select 1 from dead_letters") == []
+
+
+async def test_github_sends_a_delivery_once_more(store_url: str, tmp_path: Path) -> None:
+    async with live(store_url, tmp_path, DEPLOY_YML, workers=0) as world:
+        world.github.webhooks.large_ids = True
+        world.github.webhooks.transit = lambda _: Transit(fate="swallowed")
+        deployment = await world.deploy()
+        await world.github.settled()
+        guid = world.github.deliveries[0].guid
+        lost = await run(world, "redeliver", guid[:8], "--within", "0s")
+        assert (lost.exit_code, "It has not arrived within 0s" in lost.stderr) == (1, True)
+
+        world.github.webhooks.transit = lambda _: ARRIVES
+        world.start_worker()
+        [sent] = await done(world, "redeliver", guid[:8])
+        # The relay may have found it missing meanwhile, and fetched it, too.
+        assert (sent["delivery"], sent["arrived"], sent["arrivals"] > 0) == (guid, True, True)
+        assert (sent["result"], int(sent["github_id"]) > 2**53) == ("processed", True)
+        await world.github.wait_for(deployment.id, "success")
+        again = await run(world, "redeliver", guid)
+        assert again.exit_code == 0
+        assert again.stdout.startswith(
+            "It has arrived. It was processed before, so that nothing was done; "
+        )
+        acts = world.rows("select action, details from audit order by id")
+        assert [(act["action"], act["details"]["delivery"]) for act in acts] == [
+            ("redeliver", guid)
+        ] * 3
+
+        world.execute(
+            "insert into deliveries (hook_id, guid, event, body, outcome, received_at)"
+            " values (1, 'aaaaaaaa-old', 'push', '{}', 'done', now() - interval '4 days')"
+        )
+        for given, message in (
+            ("bbbbbbbb", "GitHub has no delivery bbbbbbbb of the last 7 days; check the GUID on"),
+            ("aaaaaaaa", "GitHub keeps deliveries for 7 days, and does not have aaaaaaaa-old, of"),
+        ):
+            refused = await run(world, "redeliver", given)
+            assert refused.exit_code == 1
+            assert message in refused.stderr
+        world.github.faults.add("GET /app/hook/deliveries", Fault.status(500), 100)
+        away = await run(world, "redeliver", guid)
+        assert away.exit_code == 1
+        assert "GitHub does not say which deliveries it has" in away.stderr
+        assert len(world.rows("select 1 from audit")) == 3

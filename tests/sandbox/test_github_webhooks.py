@@ -226,8 +226,7 @@ async def test_the_list_has_what_githubs_has(
 ) -> None:
     hook, path = github.webhooks, "/app/hook/deliveries"
     hook.large_ids = True
-    first = Transit(fate="swallowed")
-    hook.transit = lambda delivery: ARRIVES if delivery.redelivery else first
+    hook.transit = lambda one: ARRIVES if one.redelivery else Transit(fate="swallowed")
     await github.create_deployment("acme/web")
     await github.settled()
     assert receiver.received == []

@@ -1,26 +1,39 @@
-"""Deliveries that did not arrive come back by themselves."""
+"""Deliveries that did not arrive come back by themselves, whatever the reason."""
 
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import aiohttp
+import pytest
 
+from sandbox.faults import Fault
+from sandbox.github.model import Delivery
 from sandbox.github.webhooks import ARRIVES, Transit
 from sandbox.sandbox import Sandbox, free_ports
 from tests.world import QUICK, World, live, until
+from webhook.engine.recovery import recover
+from webhook.errors import Conflict, RetryAt
+from webhook.slack.actions import ACTIONS
+from webhook.worker import open_services
 
 DEPLOY_YML = """
 envs:
   - name: production
     handler: command
+    serialization: false
     with: {run: ["sh", "-c", "echo deploying $DEPLOYMENT_REF"]}
 """
+LIST, ONE = "GET /app/hook/deliveries", "GET /app/hook/deliveries/*"
+MINUTE = timedelta(minutes=1)
 
 
 async def compare(world: World) -> None:
     """Compare GitHub's list now, and wait until that is done."""
+    await world.github.settled()
     compared = "select compared_at from delivery_scan"
     before = world.rows(compared)
     world.bring_forward("task = 'recover'")
@@ -35,30 +48,298 @@ def due_in(world: World) -> timedelta:
     return span
 
 
-def missed(world: World) -> list[dict[str, Any]]:
-    return world.rows("select * from missed_deliveries order by delivered_at")
+def missed(world: World) -> list[tuple[str, int]]:
+    rows = world.rows("select state, tries from missed_deliveries order by delivered_at, found_at")
+    return [(row["state"], row["tries"]) for row in rows]
 
 
-async def test_what_a_proxy_swallowed_with_a_200_is_found(store_url: str, tmp_path: Path) -> None:
-    async with live(store_url, tmp_path, DEPLOY_YML) as world:
-        world.github.webhooks.large_ids = True
-        lost = {"deployment": Transit(fate="swallowed")}
-        world.github.webhooks.transit = lambda delivery: lost.get(delivery.event, ARRIVES)
-        deployment = await world.deploy()
+def ways(world: World) -> list[tuple[str, str]]:
+    """Of deliveries of the event `deployment`, as they came in."""
+    rows = world.rows("select guid, way from deliveries where event = 'deployment' order by id")
+    return [(row["guid"], row["way"]) for row in rows]
+
+
+def fetched(world: World) -> int:
+    """How many deliveries were read in full."""
+    path = "/app/hook/deliveries/"
+    return sum(call.method == "GET" and path in call.path for call in world.github.calls)
+
+
+def swallow(world: World, which: Callable[[Delivery], bool]) -> None:
+    """A proxy answers 200 for these, and does not forward them."""
+    swallowed = Transit(fate="swallowed")
+    world.github.webhooks.transit = lambda one: swallowed if which(one) else ARRIVES
+
+
+@contextmanager
+def swallowed(world: World, event: str = "deployment") -> Iterator[None]:
+    swallow(world, lambda delivery: delivery.event == event)
+    try:
+        yield
+    finally:
+        swallow(world, lambda _: False)
+
+
+async def lost(world: World, environment: str = "production") -> Delivery:
+    """The delivery of a deployment that does not arrive."""
+    with swallowed(world):
+        await world.deploy(environment)
         await world.github.settled()
-        assert world.github.deliveries[-1].status == "OK"
+    found: Delivery = [d for d in world.github.deliveries if d.event == "deployment"][-1]
+    return found
+
+
+async def kill_workers(world: World) -> None:
+    """At once, whatever they do; what they had claimed is due again."""
+    for task, _ in world.workers:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+    world.workers.clear()
+    world.execute("update schedule set claimed_by = null, due_at = now() where task = 'recover'")
+
+
+async def test_what_github_calls_delivered_is_found_where_it_did_not_arrive(
+    store_url: str, tmp_path: Path
+) -> None:
+    async with live(store_url, tmp_path, DEPLOY_YML) as world:
+        # GitHub's clock is not this machine's, and its numbers are no doubles.
+        world.github.world.ahead = timedelta(hours=-5)
+        world.github.webhooks.large_ids = True
+        delivery = await lost(world)
+        assert delivery.status == "OK"
         await compare(world)
-        await world.github.wait_for(deployment.id, "success")
+        [deployment_id] = world.github.deployments
+        await world.github.wait_for(deployment_id, "success")
         await world.idle()
-        [delivery] = world.rows("select * from deliveries where way = 'pulled'")
-        assert delivery["guid"] == world.github.deliveries[0].guid
-        at = world.github.deliveries[0].delivered_at
-        assert delivery["delivered_at"] == at.replace(microsecond=0)
-        [found] = missed(world)
-        assert (found["state"], found["github_id"] > 2**53) == ("recovered", True)
+        [row] = world.rows("select * from deliveries where way = 'pulled'")
+        at = delivery.delivered_at.replace(microsecond=0)
+        assert (row["guid"], row["delivered_at"]) == (delivery.guid, at)
+        [row] = world.rows("select * from missed_deliveries")
+        assert (row["state"], row["github_id"]) == ("recovered", delivery.id)
+        assert timedelta(minutes=5) < due_in(world) < timedelta(minutes=11)
+        [scan] = world.rows("select * from delivery_scan")
+        assert scan["found"] == 1
+        assert scan["watermark"] <= world.github.world.now()
+        # Another worker looks at its start, and finds nothing new.
+        world.start_worker()
         await compare(world)
-        assert len(missed(world)) == 1
-        assert timedelta(minutes=9) < due_in(world) < timedelta(minutes=10)
+        assert (missed(world), fetched(world)) == ([("recovered", 0)], 1)
+        assert world.github.states(deployment_id).count("success") == 1
+
+
+async def test_only_what_may_matter_and_did_not_arrive_is_fetched(
+    store_url: str, tmp_path: Path
+) -> None:
+    deploy_yml = f'unrouted: ignore\n{DEPLOY_YML}    repos: ["acme/site"]\n'
+    async with live(store_url, tmp_path, deploy_yml) as world:
+        other = world.github.add_repository("acme/other")
+        world.sandbox.installation.repositories.append(other)
+        await world.github.create_deployment("acme/other", required_contexts=[])
+        arrived = await world.deployed()
+        # GitHub says that it failed; the response came late.
+        [late] = [d for d in world.github.deliveries if d.repository_id != other.id][:1]
+        late.status, late.status_code = "timed out", 0
+        swallow(world, lambda _: True)
+        await world.github.create_deployment("acme/other", required_contexts=[])
+        await world.github.ping()
+        for body in ({"action": "queued"}, {"action": "labeled"}):
+            await world.github.deliver("issues", body)
+            await world.github.deliver("pull_request", {**body, "action": "labeled"})
+        lost_one = await world.deploy()
+        await world.github.settled()
+        swallow(world, lambda _: False)
+        await compare(world)
+        await world.github.wait_for(lost_one.id, "success")
+        assert fetched(world) == 1
+        assert world.github.states(arrived.id).count("success") == 1
+        assert [way for _, way in ways(world)] == ["webhook", "webhook", "pulled"]
+
+
+async def test_what_is_listed_late_is_found_behind_the_watermark(
+    store_url: str, tmp_path: Path
+) -> None:
+    async with live(store_url, tmp_path, DEPLOY_YML) as world:
+        world.github.webhooks.listed_after = timedelta(minutes=10)
+        delivery = await lost(world)
+        world.github.webhooks.listed_after = timedelta(0)
+        world.github.world.ahead = timedelta(minutes=9)
+        await world.deployed()
+        await compare(world)
+        [scan] = world.rows("select watermark from delivery_scan")
+        assert (missed(world), scan["watermark"] > delivery.delivered_at) == ([], True)
+        world.github.world.ahead = timedelta(minutes=11)
+        await compare(world)
+        assert missed(world) == [("recovered", 0)]
+        # What was delivered before the overlap was compared in time, and is not asked about again.
+        world.github.world.ahead = timedelta(minutes=40)
+        await world.github.ping()
+        await compare(world)
+        world.execute("delete from deliveries where guid = %s", delivery.guid)
+        world.execute("delete from missed_deliveries")
+        await compare(world)
+        assert missed(world) == []
+
+
+@pytest.mark.slow
+async def test_a_worker_that_is_killed_is_taken_over_where_it_was(
+    store_url: str, tmp_path: Path
+) -> None:
+    async with live(store_url, tmp_path, DEPLOY_YML, workers=0) as world:
+        oldest = await lost(world)
+        with swallowed(world, "ping"):
+            for _ in range(110):
+                await world.github.ping()
+            await world.github.settled()
+        newest = await lost(world)
+        # Between two pages.
+        world.github.faults.add(LIST, Fault.hang(0))
+        world.github.faults.add(LIST, Fault.hang(30))
+        world.start_worker()
+        await until(lambda: world.rows("select 1 from delivery_scan where cursor <> ''") or None)
+        await kill_workers(world)
+        assert (missed(world), ways(world)) == ([("missing", 0)], [])
+        # The cursor is stale by now: the list is begun again, as far back. Then between the
+        # response and its record: nothing is lost, and nothing is done twice.
+        world.github.webhooks.forget_cursors()
+        world.github.faults.clear()
+        world.github.faults.add(ONE, Fault.hang_after(30), times=2)
+        world.start_worker()
+        await until(lambda: fetched(world) == 2 or None)
+        await kill_workers(world)
+        assert (missed(world), ways(world)) == ([("missing", 0)] * 2, [])
+        world.github.faults.clear()
+        world.start_worker()
+        await until(lambda: missed(world) == [("recovered", 0)] * 2 or None)
+        assert {guid for guid, _ in ways(world)} == {newest.guid, oldest.guid}
+        for deployment_id in world.github.deployments:
+            await world.github.wait_for(deployment_id, "success")
+        await world.idle()
+        [scan] = world.rows("select found, cursor, begins from delivery_scan")
+        assert (scan["found"], scan["cursor"], scan["begins"]) == (2, "", None)
+
+
+async def test_two_at_once_do_no_harm_and_hand_over_the_newest_first(
+    store_url: str, tmp_path: Path
+) -> None:
+    async with live(store_url, tmp_path, DEPLOY_YML, workers=0) as world:
+        async with open_services(world.setup, store_url, actions=ACTIONS, timing=QUICK) as services:
+            first = [await lost(world) for _ in range(5)]
+            found = await asyncio.gather(
+                recover(services), recover(services), return_exceptions=True
+            )
+            assert all(isinstance(one, RetryAt | Conflict) for one in found), found
+            assert {guid for guid, _ in ways(world)} == {one.guid for one in first}
+            assert missed(world) == [("recovered", 0)] * 5
+            second = [await lost(world) for _ in range(5)]
+            for seconds, one in enumerate(second):
+                one.delivered_at += timedelta(seconds=seconds)
+            with pytest.raises(RetryAt):
+                await recover(services)
+        assert [guid for guid, _ in ways(world)[5:]] == [one.guid for one in reversed(second)]
+
+
+async def test_without_a_payload_it_is_sent_again_three_times_at_most(
+    store_url: str, tmp_path: Path
+) -> None:
+    async with live(store_url, tmp_path, DEPLOY_YML) as world:
+        arrives, never = await lost(world), await lost(world)
+        arrives.forgotten = never.forgotten = True
+        swallow(world, lambda delivery: delivery.guid == never.guid)
+        await compare(world)
+        # GitHub's 202 says that it will be sent, no more.
+        assert missed(world) == [("missing", 1)] * 2
+        assert due_in(world) <= MINUTE
+        await world.github.settled()
+        for tries, pause in ((1, MINUTE), (2, 5 * MINUTE), (3, 30 * MINUTE)):
+            [row] = world.rows(
+                "select tries, next_try - now() as pause, github_id from missed_deliveries"
+                " where guid = %s",
+                never.guid,
+            )
+            assert (row["tries"], pause - row["pause"] < MINUTE / 2) == (tries, True)
+            for one in world.github.deliveries:
+                one.forgotten = True
+            world.execute("update missed_deliveries set next_try = now()")
+            await compare(world)
+        attempts = [d for d in world.github.deliveries if d.guid == never.guid]
+        assert len(attempts) == 4
+        [row] = world.rows("select * from missed_deliveries where state <> 'recovered'")
+        assert (row["guid"], row["state"]) == (never.guid, "given_up")
+        assert "did not arrive when it was sent again" in row["reason"]
+        assert dict(ways(world)) == {arrives.guid: "webhook"}
+        # A person presses the button, and it arrives: it is not given up any more.
+        swallow(world, lambda _: False)
+        await world.github.redeliver(never.guid)
+        await compare(world)
+        assert sorted(missed(world)) == [("recovered", 1), ("recovered", 3)]
+
+
+async def test_what_fails_for_another_reason_is_tried_until_it_works(
+    store_url: str, tmp_path: Path
+) -> None:
+    async with live(store_url, tmp_path, DEPLOY_YML) as world:
+        gone, unclear = await lost(world), await lost(world)
+        path = ONE.replace("*", str(gone.id))
+        world.github.faults.add(path, Fault.status(404))
+        world.github.faults.add(ONE.replace("*", str(unclear.id)), Fault.status(502))
+        await compare(world)
+        tries = "select tries from missed_deliveries where guid = %s and state = 'missing'"
+        assert [world.rows(tries, one.guid)[0]["tries"] for one in (gone, unclear)] == [1, 0]
+        await world.github.settled()
+        world.execute("update missed_deliveries set next_try = now()")
+        await compare(world)
+        assert dict(ways(world)) == {gone.guid: "webhook", unclear.guid: "pulled"}
+
+
+async def test_githubs_limits_are_obeyed_whatever_wants_a_comparison(
+    store_url: str, tmp_path: Path
+) -> None:
+    async with live(store_url, tmp_path, DEPLOY_YML) as world:
+        await compare(world)
+        await lost(world)
+        world.github.faults.add(LIST, Fault.rate_limited(1800), times=9)
+        world.bring_forward("task = 'recover'")
+        failing = "select error from delivery_scan where failing_since is not null"
+        [row] = await until(lambda: world.rows(failing) or None)
+        assert "rate limit" in row["error"]
+        before = len(world.github.called("GET", "/app/hook/deliveries"))
+        world.start_worker()
+        world.bring_forward("task = 'recover'")
+        await until(lambda: due_in(world) > 29 * MINUTE or None)
+        assert len(world.github.called("GET", "/app/hook/deliveries")) == before
+        world.github.faults.clear()
+        world.execute("update delivery_scan set not_before = now()")
+        await compare(world)
+        assert missed(world) == [("recovered", 0)]
+        assert not world.rows(failing)
+
+
+@pytest.mark.slow
+async def test_after_a_doubt_the_list_is_compared_soon(store_url: str, tmp_path: Path) -> None:
+    timing = replace(QUICK, deliveries_compared_after_doubt=timedelta(seconds=0.3))
+    quiet = replace(timing, deliveries_silent_after=timedelta(hours=1))
+    async with live(store_url, tmp_path, DEPLOY_YML, timing=quiet) as world:
+        await world.deployed()
+        await compare(world)
+        assert due_in(world) > 5 * MINUTE
+        await lost(world)
+        # GitHub cannot be reached, at any call.
+        world.github.faults.add("POST */statuses", Fault.drop_before())
+        await world.deployed()
+        await until(lambda: missed(world) == [("recovered", 0)] or None)
+        [scan] = world.rows("select doubt from delivery_scan")
+        assert scan["doubt"] == "GitHub could not be reached"
+        # The store is away.
+        await compare(world)
+        await lost(world)
+        world.disconnect()
+        world.execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity"
+            " where datname = current_database() and pid <> pg_backend_pid()"
+        )
+        await until(lambda: len(missed(world)) == 2 or None)
+        await world.idle()
 
 
 async def test_in_pull_mode_deployments_run_and_nobody_calls_the_relay(

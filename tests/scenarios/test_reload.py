@@ -1,5 +1,6 @@
 """Deployments that began before deploy.yml was read again: they keep their environment."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
@@ -7,11 +8,17 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import aiohttp
+
 from sandbox.github.model import Deployment
 from sandbox.slack.screen import render
 from sandbox.tooling import Mode, Tooling
 from tests.world import World, live, until
 from webhook import startup
+from webhook.check import Finding
+from webhook.check.store import Stored, check_store
+from webhook.config.environments import Config
+from webhook.settings import Settings
 
 TOKEN = "0f-the-tool-alone"
 # The variable's name does not say that it is a secret.
@@ -150,3 +157,34 @@ async def test_a_text_is_deleted_some_days_after_its_last_use(
                 )
                 await until(lambda: not world.rows(old) or None)
         assert len(world.rows("select 1 from configs")) == 1
+
+
+async def test_workers_of_one_machine_that_read_different_files_are_named(
+    store_url: str, tmp_path: Path
+) -> None:
+    environ = {"TOOL": "http://127.0.0.1:9", "TOOL_ENTRY": TOKEN, "GITPLOY_STORE_SOURCE": store_url}
+    async with live(store_url, tmp_path, OLD, environ=environ) as world:
+        await until(lambda: world.rows("select 1 from workers") or None)
+        (tmp_path / "deploy.yml").write_text(ELSEWHERE)
+        world.setup = replace(world.setup, config=startup.read_config(world.setup.environ))
+        assert (await _findings(world))["config"] == "ok"
+        world.start_worker()
+        both = "select 1 from workers having count(*) = 2"
+        await until(lambda: world.rows(both) or None)
+        found = await _findings(world)
+        assert found["config"].endswith("if that lasts, run there: python -m webhook reload")
+        assert found["ready"] is True
+        settings, config = world.setup.settings, world.setup.config
+        lines = [one.line() for one in await asyncio.to_thread(check_store_of, settings, config)]
+        assert [line for line in lines if "1 runs since" in line and "another deploy.yml" in line]
+        assert [line for line in lines if "those of one machine have read different" in line]
+
+
+def check_store_of(settings: Settings, config: Config) -> list[Finding]:
+    return list(check_store(settings, config, Stored()))
+
+
+async def _findings(world: World) -> Any:
+    url = f"{world.url}/readyz?verbose"
+    async with aiohttp.ClientSession() as session, session.get(url) as response:
+        return await response.json()

@@ -28,7 +28,7 @@ async def test_a_relay_with_a_worker_is_ready_and_works(store_url: str, tmp_path
         assert await get(world, "/readyz") == (200, {"ready": True, **ready})
         at = row["compared_at"].isoformat(timespec="seconds")
         compared = f"compared with GitHub's list at {at}: 0 found, 0 missing, 0 given up"
-        shown = {**ready, **work, "deliveries": compared, "dead_letters": "ok"}
+        shown = {**ready, **work, "deliveries": compared, "config": "ok", "dead_letters": "ok"}
         assert await get(world, "/readyz?verbose") == (200, {"ready": True, **shown})
         assert await get(world, "/workz") == (200, {"working": True, **ready, **work})
         assert await get(world, "/healthz") == (200, {"status": "ok"})

@@ -31,7 +31,7 @@ from webhook.store.workers import RunningWorker
 
 # Dead letters are counted up to so many.
 _MOST_COUNTED = 1000
-_RESTART = "it is read again at a restart, or when `up` gets SIGHUP (kill -HUP)"
+_RELOAD = f"on each machine, run: {COMMAND} reload"
 
 
 @dataclass(slots=True)
@@ -48,7 +48,9 @@ def check_store(settings: Settings, config: Config | None, stored: Stored) -> It
     try:
         with store_url(settings) as url, database.connect(url) as connection:
             found = schema.revision(connection)
-            if found != schema.NEWEST_REVISION:
+            if schema.is_newer(found):
+                yield Finding("note", "store", _newer(found))
+            elif found != schema.NEWEST_REVISION:
                 level: Level = "error" if found and settings.store_source else "note"
                 yield Finding(level, "store", _outdated(found))
                 return
@@ -100,6 +102,11 @@ def _outdated(found: str | None) -> str:
     return f"is at migration {found}, not {schema.NEWEST_REVISION}; {COMMAND} up updates it {alone}"
 
 
+def _newer(found: str | None) -> str:
+    needed = schema.NEWEST_REVISION
+    return f"is at migration {found} of a newer relay; this one needs {needed}, which it includes"
+
+
 def _workers(connection: Sync, config: Config | None) -> Iterator[Finding]:
     seconds = workers.seconds_since_seen(connection)
     if seconds is None:
@@ -109,7 +116,11 @@ def _workers(connection: Sync, config: Config | None) -> Iterator[Finding]:
     running = workers.running(connection)
     if others := [one for one in running if config and one.config_digest != config.digest]:
         since = f"{others[0].started_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
-        message = f"{_count(others)} since {since} with another deploy.yml than this; {_RESTART}"
+        message = f"{_count(others)} since {since} with another deploy.yml than this; {_RELOAD}"
+        yield Finding("note", "worker", message)
+    if machines := workers.several_configs(connection):
+        one = "one machine" if len(machines) == 1 else f"{len(machines)} machines"
+        message = f"those of {one} have read different deploy.yml files; {_RELOAD}"
         yield Finding("note", "worker", message)
     if others := [one for one in running if one.version != __version__]:
         versions = ", ".join(sorted({one.version for one in others}))

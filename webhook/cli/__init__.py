@@ -11,12 +11,15 @@ from webhook import startup
 from webhook.cli import demo, server, show
 from webhook.cli.audit import audit
 from webhook.cli.automatic import automatic
+from webhook.cli.backup import backup_command, restore
 from webhook.cli.deliveries import deliveries
 from webhook.cli.deployments import deployments_group
 from webhook.cli.exit_codes import code_of_errors
 from webhook.cli.explain import explain_command
 from webhook.cli.github import github
 from webhook.cli.locks import lock, locks, unlock
+from webhook.cli.redeliver import redeliver_command
+from webhook.cli.reload import reload
 from webhook.cli.replay import replay
 from webhook.cli.show_delivery import show_delivery
 from webhook.cli.simulate import simulate_command
@@ -58,13 +61,14 @@ def main() -> None:
     """Gitploy Relay: receives GitHub deployments, runs their tools, reports back."""
 
 
-for command in (show_delivery, replay, simulate_command):
+for command in (show_delivery, replay, redeliver_command, simulate_command):
     deliveries.add_command(command)
 for command in (
     server.up,
     server.web,
     server.worker,
     server.migrate,
+    reload,
     show.check,
     show.schema,
     deliveries,
@@ -75,6 +79,8 @@ for command in (
     lock,
     unlock,
     locks,
+    backup_command,
+    restore,
     demo.demo,
     github,
     slack,

@@ -78,7 +78,7 @@ def lock(
     for an environment of all repositories. What runs already goes on.
     """
     names = _names(repo, environment, everything=everything)
-    owner = _person(person)
+    owner = person_of(person)
     if "owner" in lets and person is None:
         raise UserError("--lets owner needs --as LOGIN, by which the owner is known on GitHub")
     try:
@@ -122,7 +122,7 @@ def unlock(repo: str | None, environment: str | None, everything: bool, person: 
     It is named as it was locked. What waited for that goes on at once, and its owner is notified.
     """
     names = _names(repo, environment, everything=everything)
-    by = By(person=_person(person), source="command line")
+    by = By(person=person_of(person), source="command line")
 
     async def run(services: Services) -> str:
         repo_id, name = await _repository(services, names[0])
@@ -238,7 +238,8 @@ def _names(repo: str | None, environment: str | None, *, everything: bool) -> tu
     return repo, environment or EVERYTHING
 
 
-def _person(login: str | None) -> str:
+def person_of(login: str | None) -> str:
+    """Who is at the command line: an @ tells that from a GitHub login."""
     if login is not None:
         if not is_login(login):
             raise UserError(f"'{login}' is not a GitHub login; write it without @, as in octocat")

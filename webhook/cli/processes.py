@@ -57,6 +57,18 @@ class Signals:
         os.close(self._writer)
 
 
+class Terminal:
+    """Of a process that a person has started in one; made before signals are handled."""
+
+    def __init__(self) -> None:
+        survives = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN  # as nohup leaves it
+        self._needed = [] if survives else [fd for fd in range(3) if os.isatty(fd)]
+
+    def is_closed(self) -> bool:
+        """So that the process ends: the kernel sends SIGHUP then, too."""
+        return not all(os.isatty(fd) for fd in self._needed)
+
+
 def _pass(_number: int, _frame: object) -> None:
     pass
 

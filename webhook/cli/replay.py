@@ -235,17 +235,22 @@ def _confirm(plan: Plan) -> None:
 def _replay(connection: Sync, plan: Plan, waiting: Waiting, as_json: bool) -> int:
     deadline = time.monotonic() + waiting.within.total_seconds()
     rows: list[dict[str, Any]] = []
-    for begin in range(0, len(plan.chosen), BATCH):
-        batch = plan.chosen[begin : begin + BATCH]
-        again = _request(connection, batch, plan if not begin else None)
-        taken = [one for one in batch if one.id in again]
-        if left := len(batch) - len(taken):
-            click.echo(f"Left alone: {left:,} that are being processed at this moment.", err=True)
-        if waiting.wanted:
-            _wait(connection, again, deadline)
-            rows += _rows(connection, taken)
-        else:
-            rows += [_requested(one) for one in taken]
+    try:
+        for begin in range(0, len(plan.chosen), BATCH):
+            batch = plan.chosen[begin : begin + BATCH]
+            again = _request(connection, batch, plan if not begin else None)
+            taken = [one for one in batch if one.id in again]
+            if left := len(batch) - len(taken):
+                click.echo(f"Left alone: {left:,} that are being processed now.", err=True)
+            if waiting.wanted:
+                _wait(connection, again, deadline)
+            rows += _rows(connection, taken) if waiting.wanted else map(_requested, taken)
+    except KeyboardInterrupt:
+        rest = len(plan.chosen) - begin - len(batch)
+        raise UserError(
+            f"Interrupted: {begin + len(batch):,} were requested, which a worker processes; the"
+            f" other {rest:,} were not"
+        ) from None
     print_rows(_COLUMNS if waiting.wanted else _PLANNED, rows, as_json=as_json)
     return _exit_code(rows, waiting)
 

@@ -14,7 +14,7 @@ from webhook.errors import UserError
 from webhook.invocation import COMMAND
 from webhook.settings import Settings
 from webhook.store.database import Sync
-from webhook.store.deliveries import DeliverySummary, Selection, State, newest, with_guid
+from webhook.store.deliveries import DeliverySummary, Selection, State, newest, summaries, with_guid
 from webhook.text import and_more
 from webhook.timing import utc_now
 
@@ -114,17 +114,28 @@ def _repository_in(body: bytes) -> str | None:
 
 def delivery_id(connection: Sync, settings: Settings, guid: str) -> int:
     """Of the delivery whose GUID begins so."""
+    found = _with_guid(connection, guid)
+    if found is None:
+        raise UserError(f"No delivery {guid} is stored here{_why_not(settings)}")
+    return found
+
+
+def known_delivery(connection: Sync, guid: str) -> DeliverySummary | None:
+    """None where it is not stored."""
+    found = _with_guid(connection, guid)
+    return next(iter(summaries(connection, [found])), None) if found else None
+
+
+def _with_guid(connection: Sync, guid: str) -> int | None:
     if len(guid) < _SHORTEST_PREFIX:
         raise UserError(f"'{guid}' is too short: write {_SHORTEST_PREFIX} characters of a GUID")
     found = with_guid(connection, guid, _MOST_NAMED)
     if guid in found:
         return found[guid]
-    if not found:
-        raise UserError(f"No delivery {guid} is stored here{_why_not(settings)}")
     if len(found) > 1:
         names = and_more(list(found))
         raise UserError(f"'{guid}' is the beginning of several deliveries: {names}; write more")
-    return next(iter(found.values()))
+    return next(iter(found.values()), None)
 
 
 def _why_not(settings: Settings) -> str:

@@ -12,13 +12,16 @@ import socket
 import threading
 from collections.abc import Callable
 from importlib import import_module
+from types import FrameType
 from typing import Any
 
 import click
 import uvloop
 
+from webhook.cli.processes import Terminal
+from webhook.cli.reloading import Reloading
 from webhook.errors import UserError
-from webhook.startup import set_up_command
+from webhook.startup import Setup, set_up_command
 from webhook.store import database, schema
 from webhook.store.embedded import store_url
 
@@ -26,6 +29,10 @@ from webhook.store.embedded import store_url
 CONNECTIONS = 2048
 # Milliseconds for the head of a request.
 HEAD_WITHIN = 10_000
+# Seconds that a process has for its requests: one that stops, and one that is replaced. The slowest
+# body may take ten (webhook.web.bodies).
+STOPS_WITHIN = 5
+REPLACED_WITHIN = 12
 # Bytes that one connection buffers: of a head, or of a body that is being read.
 BUFFER = 64 * 1024
 
@@ -57,49 +64,89 @@ def up(workers: int) -> None:
     """
     from webhook.cli import up as processes
 
-    settings = set_up_command().settings
-    require_port(settings.port)
+    setup = set_up_command()
+    require_port(setup.settings.port)
     main = click.get_current_context().find_root().command
-    processes.run(settings, workers, main)
+    processes.run(setup, workers, main)
 
 
 @click.command()
 @_until_stdin_closes
 def web() -> None:
-    """Run a web process: webhook, pages, probes."""
-    settings = set_up_command().settings
+    """Run a web process: webhook, pages, probes. SIGHUP makes it read deploy.yml again."""
+    setup = set_up_command()
+    settings = setup.settings
     require_port(settings.port)
     with store_url(settings) as url:
         os.environ["GITPLOY_STORE_SOURCE"] = url
-        _serve(settings.port, settings.web_processes)
+        _serve(setup)
 
 
 @click.command()
 @_until_stdin_closes
 def worker() -> None:
-    """Run a worker; any number of them may run."""
-    from webhook.slack.actions import ACTIONS
-    from webhook.slack.socket_mode import listening
-    from webhook.worker import open_services, work
-
+    """Run a worker; any number of them may run. SIGHUP makes it read deploy.yml again."""
     setup = set_up_command()
-
-    async def run(url: str) -> None:
-        stop = asyncio.Event()
-        ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN  # as nohup leaves it
-        for number in (signal.SIGTERM, signal.SIGINT, *([] if ignored else [signal.SIGHUP])):
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        async with (
-            open_services(setup, url, actions=ACTIONS) as services,
-            listening(setup.settings.slack, setup.config, url, actions=ACTIONS),
-        ):
-            await work(services, url, stop)
-
     with store_url(setup.settings) as url:
         with database.connect(url) as connection:
             schema.require_newest(connection)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(run(url))
+            runner.run(_work(setup, url))
+
+
+async def _work(setup: Setup, url: str) -> None:
+    await _WorkerRun(setup, url).run()
+
+
+class _WorkerRun:
+    """The worker, until a signal ends it. With a deploy.yml that was read again, it finishes its
+    jobs and begins anew."""
+
+    def __init__(self, setup: Setup, url: str) -> None:
+        self._url = url
+        self._terminal = Terminal()  # before its signals are handled
+        self._stop = asyncio.Event()
+        self._next: Setup | None = None
+        self._ends = False
+        self._handle_signals()
+        self._reloading = Reloading.begin(setup, "worker")
+
+    async def run(self) -> None:
+        while not self._ends:
+            if self._next is not None:
+                self._reloading.use(self._next)
+                self._next = None
+                self._stop.clear()
+            await self._work()
+
+    def _handle_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._end)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
+
+    def _end(self) -> None:
+        self._ends = True
+        self._stop.set()
+
+    def _reload(self) -> None:
+        if self._terminal.is_closed():
+            self._end()
+        elif (setup := self._reloading.read()) is not None:
+            self._next = setup
+            self._stop.set()
+
+    async def _work(self) -> None:
+        from webhook.slack.actions import ACTIONS
+        from webhook.slack.socket_mode import listening
+        from webhook.worker import open_services, work
+
+        setup, url = self._reloading.setup, self._url
+        async with (
+            open_services(setup, url, actions=ACTIONS) as services,
+            listening(setup.settings.slack, setup.config, url, actions=ACTIONS),
+        ):
+            await work(services, url, self._stop)
 
 
 @click.command()
@@ -130,7 +177,7 @@ def _allow_files(count: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def _serve(port: int, processes: int) -> None:
+def _serve(setup: Setup) -> None:
     """Serve until SIGTERM or SIGINT."""
     from granian import Granian
     from granian.constants import HTTPModes, Interfaces
@@ -139,7 +186,7 @@ def _serve(port: int, processes: int) -> None:
 
     _allow_files(2 * CONNECTIONS)
     import_module("webhook.app")  # once, for all the processes that are forked from this one
-    Granian(
+    server = Granian(
         "webhook.app:from_environ",
         factory=True,
         interface=Interfaces.RSGI,
@@ -148,11 +195,42 @@ def _serve(port: int, processes: int) -> None:
         http1_settings=HTTP1Settings(header_read_timeout=HEAD_WITHIN, max_buffer_size=BUFFER),
         backpressure=CONNECTIONS,
         address="0.0.0.0",  # noqa: S104 - it is a server
-        port=port,
-        workers=processes,
+        port=setup.settings.port,
+        workers=setup.settings.web_processes,
         respawn_failed_workers=True,
-        workers_kill_timeout=5,
+        workers_kill_timeout=STOPS_WITHIN,
         websockets=False,
         log_level=LogLevels.error,
         log_dictconfig={"loggers": {"_granian": {"handlers": [], "propagate": True}}},
-    ).serve()
+    )
+    # Its handlers are set then, and none of its processes is there yet.
+    terminal = Terminal()
+    server.on_startup(lambda: _reload_at_hangup(server, setup, terminal))
+    server.serve()
+
+
+def _reload_at_hangup(server: Any, setup: Setup, terminal: Terminal) -> None:
+    """granian replaces its processes then, without closing the port: only where they have something
+    new to read."""
+    reloading = Reloading.begin(setup, "web")
+    reloading.share()
+    replace, stop = signal.getsignal(signal.SIGHUP), signal.getsignal(signal.SIGTERM)
+    assert callable(replace)
+    assert callable(stop)
+
+    def on_stop(number: int, frame: FrameType | None) -> None:
+        server.workers_kill_timeout = STOPS_WITHIN
+        stop(number, frame)
+
+    def on_hangup(number: int, frame: FrameType | None) -> None:
+        if os.getpid() != reloading.presence.process.pid:
+            return  # a process of granian's
+        if terminal.is_closed():
+            on_stop(number, frame)
+        elif reloading.read_and_share():
+            server.workers_kill_timeout = REPLACED_WITHIN
+            replace(number, frame)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, on_stop)
+    signal.signal(signal.SIGHUP, on_hangup)

@@ -2,8 +2,8 @@
 
 It restarts processes that died. At SIGTERM or Ctrl-C it stops everything in order: the web process
 finishes the open requests, the workers finish their jobs, PostgreSQL stops last. Runs of commands
-continue by themselves and are found again at the next start. At SIGHUP the processes read
-deploy.yml again, unless a closed terminal sent it: then everything stops.
+continue by themselves and are found again at the next start. At SIGHUP it reads deploy.yml again,
+and then the processes what it has read, unless a closed terminal sent it: then everything stops.
 """
 
 import fcntl
@@ -20,10 +20,11 @@ from typing import TextIO
 
 import structlog
 
-from webhook import startup
-from webhook.cli.processes import Forks, Signals, ended
+from webhook.cli.processes import Forks, Signals, Terminal, ended
+from webhook.cli.reloading import Reloading
 from webhook.errors import UserError
 from webhook.settings import Settings
+from webhook.startup import Setup
 from webhook.store import database, schema
 from webhook.store.embedded import EmbeddedPostgres
 
@@ -35,6 +36,7 @@ _LONGEST_PAUSE = 5.0
 _HEALTHY_AFTER = 10.0
 _STOP_WITHIN = 20.0
 _CHECK_EVERY = 1.0
+_STARTS_WITHIN = 60.0
 _STOPS = {signal.SIGTERM, signal.SIGINT}
 # What the processes share. Alembic is not among it: 36 MB that are needed once.
 SHARED = ("webhook.app", "webhook.worker", "webhook.slack.socket_mode", "granian")
@@ -54,8 +56,7 @@ def lock(data_dir: Path) -> TextIO:
 
 def _signals() -> Signals:
     """From now on they wait until everything that must be stopped is known."""
-    ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN  # as nohup leaves it
-    return Signals({signal.SIGCHLD, *_STOPS, *(() if ignored else (signal.SIGHUP,))})
+    return Signals({signal.SIGCHLD, signal.SIGHUP, *_STOPS})
 
 
 class Child:
@@ -67,7 +68,6 @@ class Child:
         self._pid: int | None = None
         self._started = self._start_at = 0.0
         self._pause = _SHORTEST_PAUSE
-        self._reloading = False
 
     def keep_running(self) -> float:
         """Seconds until this must be called again, if no process ends before."""
@@ -83,10 +83,6 @@ class Child:
         return _CHECK_EVERY if self._pid is not None else max(0.0, self._start_at - now)
 
     def _restart_after(self, code: int, now: float) -> None:
-        self._start_at = now
-        if self._reloading:
-            self._reloading = False
-            return
         if now - self._started > _HEALTHY_AFTER:
             self._pause = _SHORTEST_PAUSE
         log.error("process ended, restarting it", process=self.name, exit_code=code)
@@ -107,11 +103,8 @@ class Child:
             os.killpg(pid, number)
 
     def reload(self) -> None:
-        """Read deploy.yml again: web does so by itself, without closing its port, others end."""
-        if self._pid is None:
-            return
-        self._reloading = self.name != "web"
-        os.kill(self._pid, signal.SIGTERM if self._reloading else signal.SIGHUP)
+        if self._pid is not None:
+            os.kill(self._pid, signal.SIGHUP)
 
     def terminate(self) -> None:
         if self._pid is not None:
@@ -128,13 +121,67 @@ class Child:
             os.waitpid(self._pid, 0)
 
 
-def run(settings: Settings, workers: int, main: Callable[..., object]) -> None:
+class KeptPostgres:
+    """Started again where it has died; after pauses, as each attempt writes to its log, which may
+    be why its disk is full."""
+
+    def __init__(self, postgres: EmbeddedPostgres) -> None:
+        self._postgres = postgres
+        self._start_at = 0.0
+        self._pause = _SHORTEST_PAUSE
+        self._error = ""
+
+    def keep_running(self) -> float:
+        """As that of a `Child`."""
+        if self._postgres.is_running():
+            self._pause, self._error = _SHORTEST_PAUSE, ""
+            return _CHECK_EVERY
+        now = time.monotonic()
+        if now < self._start_at:
+            return self._start_at - now
+        if not self._error:
+            log.error("PostgreSQL does not respond, restarting it")
+        try:
+            with _at_most(_STARTS_WITHIN):
+                self._postgres.restart()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the next try may work
+            self._failed(str(error))
+            return self._pause
+        return _CHECK_EVERY
+
+    def _failed(self, error: str) -> None:
+        if error != self._error:
+            log.warning("PostgreSQL does not start yet", error=error)
+        self._error = error
+        self._pause = min(self._pause * 2, _LONGEST_PAUSE)
+        self._start_at = time.monotonic() + self._pause
+
+
+@contextmanager
+def _at_most(seconds: float) -> Iterator[None]:
+    """`TimeoutError` after that: pgserver waits for ever for a server that has died meanwhile."""
+
+    def end(_number: int, _frame: object) -> None:
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGALRM, end)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def run(setup: Setup, workers: int, main: Callable[..., object]) -> None:
     """Run until SIGTERM or SIGINT. `main` runs a command line, which is a process's."""
-    terminals = [fd for fd in range(3) if os.isatty(fd)]
+    settings, terminal = setup.settings, Terminal()
     with lock(settings.data_dir) as locked:
         arriving = _signals()
+        reloading = Reloading.begin(setup, "up")
+        reloading.share()
         with _store(settings) as (url, postgres):
-            # The processes use the same store, and so does what reads deploy.yml again.
+            # The processes use the same store.
             os.environ["GITPLOY_STORE_SOURCE"] = url
             forks = Forks(arriving, locked)
             _migrate(url, forks, main)
@@ -144,7 +191,9 @@ def run(settings: Settings, workers: int, main: Callable[..., object]) -> None:
                 webhook=f"{settings.server_url}/webhook",
                 store="embedded PostgreSQL" if postgres else "PostgreSQL",
             )
-            _keep(_children(forks, main, workers), arriving, terminals, postgres)
+            children = _children(forks, main, workers)
+            _keep(children, arriving, terminal, reloading, postgres)
+        reloading.presence.end()
         log.info("stopped")
 
 
@@ -168,8 +217,9 @@ def _store(settings: Settings) -> Iterator[tuple[str, EmbeddedPostgres | None]]:
 def _migrate(url: str, forks: Forks, main: Callable[..., object]) -> None:
     """In a process of its own, with which Alembic's memory goes."""
     with database.connect(url) as connection:
-        if schema.revision(connection) == schema.NEWEST_REVISION:
-            return
+        found = schema.revision(connection)
+    if found == schema.NEWEST_REVISION or schema.is_newer(found):
+        return
     pid = forks.start("migrate", ["migrate", "--quiet"], main)
     _, status = os.waitpid(pid, 0)
     if status:
@@ -189,20 +239,24 @@ def _children(forks: Forks, main: Callable[..., object], workers: int) -> list[C
 def _keep(
     children: Sequence[Child],
     arriving: Signals,
-    terminals: Sequence[int],
+    terminal: Terminal,
+    reloading: Reloading,
     postgres: EmbeddedPostgres | None,
 ) -> None:
     """Keep all running until a signal says to stop, and stop the children."""
+    kept: list[Child | KeptPostgres] = [*children]
+    if postgres is not None:
+        kept.append(KeptPostgres(postgres))
     arrived = arriving.wait(0)
     while not arrived & _STOPS:
         if signal.SIGHUP in arrived:
-            if not all(os.isatty(fd) for fd in terminals):
+            if terminal.is_closed():
                 log.info("the terminal was closed (SIGHUP)")
                 break
-            _read_again(children)
-        if postgres is not None:
-            _keep_postgres(postgres)
-        arrived = arriving.wait(min(child.keep_running() for child in children))
+            if reloading.read_and_share():
+                for child in children:
+                    child.reload()
+        arrived = arriving.wait(min(one.keep_running() for one in kept))
     log.info("stopping")
     _stop(children, arriving)
 
@@ -218,26 +272,3 @@ def _stop(children: Sequence[Child], arriving: Signals) -> None:
         arriving.wait(left)
     for child in running:
         child.kill()
-
-
-def _read_again(children: Sequence[Child]) -> None:
-    """SIGHUP: somebody wants deploy.yml to be read again."""
-    *_, errors = startup.read(os.environ)
-    if errors:
-        log.error(
-            "SIGHUP: deploy.yml has errors, the older one stays in use", errors="; ".join(errors)
-        )
-        return
-    log.info("SIGHUP: reading deploy.yml again")
-    for child in children:
-        child.reload()
-
-
-def _keep_postgres(postgres: EmbeddedPostgres) -> None:
-    if postgres.is_running():
-        return
-    log.error("PostgreSQL does not respond, restarting it")
-    try:
-        postgres.restart()
-    except Exception as error:  # noqa: BLE001 - whatever it is, the next try may work
-        log.warning("PostgreSQL does not start yet", error=str(error))

@@ -23,6 +23,7 @@ from webhook.engine.held_jobs import answer_rule
 from webhook.engine.outputs import keep_output
 from webhook.engine.polling import Again, Heard, hear
 from webhook.engine.restarts import Restarts, is_risky
+from webhook.engine.restored import learn_from_github
 from webhook.engine.services import Services, log_about, scope
 from webhook.engine.tool_reports import take_reports
 from webhook.errors import Conflict, Rejected, RetryAt, UnknownOutcome
@@ -128,6 +129,8 @@ class Runner:
 
     async def step(self) -> datetime | None:
         """When to check again; None: it is over."""
+        if self.services.precedes_restore(self.row.created_at) and await self._ended_since_backup():
+            return None
         if self.handler.local and self.row.started_on not in (None, self.services.machine_id):
             await self._hand_over(self.row.started_on or "")
         continues = self.row.cancel_requested_by is None or self.row.ended_at is not None
@@ -144,6 +147,15 @@ class Runner:
             if self._is_held:
                 return self._asked_again_at(before)
         return await self._follow(continues=continues)
+
+    async def _ended_since_backup(self) -> bool:
+        """From which the store was restored; GitHub knows."""
+        self.call = "statuses"
+        try:
+            self.row = await learn_from_github(self.services, self.row)
+        except UnknownOutcome as error:
+            raise RetryAt(str(error), self.now() + self.timing.access_recheck) from error
+        return _is_over(self.row)
 
     @property
     def _is_held(self) -> bool:
@@ -202,11 +214,23 @@ class Runner:
         if self.handler.local:  # or other machines might take this one for gone
             async with self.services.pool.connection() as connection:
                 await machines.seen(connection, self.services.machine_id)
-        if gates.has_gates(self.environment):
+        if gates.has_gates(self.environment) and not await self._began_since_backup():
             await self._ask_gates(start)
             return
         async with self.services.pool.connection() as connection:
             self.row = await deployments.change(connection, self.row, **start)
+
+    async def _began_since_backup(self) -> bool:
+        """Its tool has a run of it, of which a restored store knows nothing: it is past its
+        gates."""
+        observes = isinstance(self.handler, Observes) and self.handler.starts_nothing
+        if observes or not self.services.precedes_restore(self.row.created_at):
+            return False
+        try:
+            return await self._find() is not None
+        except (tool_errors.Unavailable, tool_errors.Rejected) as error:
+            log.warning("whether it runs since the backup is not known", error=str(error))
+            return False
 
     @property
     def _policy(self) -> Environment:

@@ -10,6 +10,7 @@ import structlog
 from webhook.config.destinations import Target, main_targets
 from webhook.deployments.announcement import Announcement
 from webhook.engine.messages import Form, MessageWrite, Rejections, message_policy
+from webhook.engine.outages import Destination
 from webhook.engine.outbox import Outbox
 from webhook.engine.services import Services
 from webhook.errors import Rejected, RetryAt, UnknownOutcome
@@ -61,9 +62,9 @@ def _target(services: Services, announcement: Announcement, destination: str) ->
 async def _send(
     services: Services, announcement: Announcement, target: Target, entry: Entry
 ) -> None:
-    timing, clock = services.timing, services.clock
-    assert announcement.at is not None
-    rejections = Rejections(timing, announcement.at)
+    timing, clock, since = services.timing, services.clock, announcement.at
+    assert since is not None
+    rejections = Rejections(timing, since)
     if not services.actions_enabled:
         announcement = replace(announcement, lock_id=0)
     write = MessageWrite(
@@ -82,3 +83,4 @@ async def _send(
         return
     if sent is not entry:
         log.info("announcement sent", destination=target.name, key=announcement.key)
+        await services.outages.got_through(Destination(target.name), since)

@@ -16,9 +16,10 @@ from webhook.deployments.announcement import Announcement
 from webhook.deployments.automatic import requested
 from webhook.engine import automatic_conditions
 from webhook.engine.automatic_conditions import Ends, Ready, Unwanted, Waits
-from webhook.engine.creation import DeploymentWrite, Plan
+from webhook.engine.creation import ANY_MARKER, DeploymentWrite, Plan
 from webhook.engine.services import Services
 from webhook.errors import Conflict, Rejected, RetryAt, UnknownOutcome
+from webhook.github.deployments import find_deployment
 from webhook.github.tokens import Scope
 from webhook.store import actions, announcements, automatic, schedule
 from webhook.store.actions import ActionRow
@@ -81,7 +82,43 @@ async def deploy_automatically(services: Services, automatic_id: int) -> None:
                 await automatic.forget(connection, row)
                 await _notify_source(connection, row)
         case Ready() as ready:
-            await _begin(services, row, ready)
+            if not await _was_created(services, row):
+                await _begin(services, row, ready)
+
+
+async def _was_created(services: Services, row: AutomaticDeployment) -> bool:
+    """Before the store was restored from a backup; then that is recorded."""
+    try:
+        created = await _created_since_backup(services, row)
+    except (UnknownOutcome, Rejected) as error:
+        await _wait(services, row, Waits(f"GitHub could not be asked: {one_line(str(error))}"))
+        return True
+    if created is None:
+        return False
+    async with services.pool.connection() as connection, connection.transaction():
+        reason = "it was created before the relay was restored from a backup"
+        now = services.clock()
+        await automatic.end(connection, row, "created", reason, now, created=created)
+        await _notify_source(connection, row)
+        await ask_again(connection, await automatic.others_waiting(connection, row))
+    return True
+
+
+async def _created_since_backup(services: Services, row: AutomaticDeployment) -> int | None:
+    """Deliveries come once more after a restore, a push as well: it may have been the cause of
+    another one already."""
+    restore = services.restored
+    if restore is None:
+        return None
+    if services.clock() - restore.restored_at > services.timing.restore_counts_for:
+        return None
+    return await find_deployment(
+        services.github,
+        Scope(row.installation_id, row.repo, row.repo_id),
+        sha_or_ref=row.sha,
+        environment=row.environment,
+        marker=ANY_MARKER,
+    )
 
 
 async def _wait(services: Services, row: AutomaticDeployment, waits: Waits) -> None:

@@ -27,6 +27,9 @@ from webhook.store.schedule import Key
 
 log = structlog.get_logger()
 
+# With which the marker of each deployment begins that a relay has created.
+ANY_MARKER = "(relay action "
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -135,4 +138,4 @@ def description_of(listed: Environment, environment: Environment, requested: str
 
 def marker(action: ActionRow) -> str:
     """By which what it creates is found again; unique among all relays and their stores."""
-    return f"(relay action {action.id}-{action.key[:8]})"
+    return f"{ANY_MARKER}{action.id}-{action.key[:8]})"

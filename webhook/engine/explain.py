@@ -23,6 +23,7 @@ from webhook.gates.repository_file import tightens
 from webhook.github.checks import ContextState, contexts_of
 from webhook.github.repositories import commit_of
 from webhook.github.tokens import Scope
+from webhook.invocation import COMMAND
 from webhook.repository_file.lines import DEFAULT, Line
 from webhook.store import automatic, workers
 from webhook.store.gates import Prospective
@@ -284,6 +285,7 @@ async def worker_caveats(services: Services) -> Iterator[str]:
     if not digests:
         return iter(("No worker runs, so that nothing would start until one does",))
     if services.config.digest not in digests:
-        text = "The running workers have read another deploy.yml than this one; restart them"
+        remedy = f"let them read it: {COMMAND} reload"
+        text = f"The running workers have read another deploy.yml than this one; {remedy}"
         return iter((text,))
     return iter(())

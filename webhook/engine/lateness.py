@@ -85,8 +85,9 @@ def may_be_late(services: Services, event: Event | UserError) -> bool:
     """Whether GitHub is to be asked about it."""
     if not isinstance(event, DeploymentCreated):
         return False
-    age = services.github.now() - event.deployment.created_at
-    return age > services.timing.late_after
+    created_at = event.deployment.created_at
+    late = services.github.now() - created_at > services.timing.late_after
+    return late or services.precedes_restore(created_at)
 
 
 async def examine(

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import structlog
 
+from webhook.engine.outages import Destination
 from webhook.engine.outbox import Policy, Write
 from webhook.engine.services import Services
 from webhook.errors import INVALID, THREAD_CLOSED, Gone, Rejected
@@ -117,6 +118,10 @@ class MessageWrite(Write):
     def digest(self) -> str:
         """Of the full form: what is sent in a simpler one is not sent again until it changes."""
         return self.notifier.digest(replace(self.form.message, plain=False))
+
+    async def probed_at(self, entry: Entry, again: datetime) -> datetime:
+        party = Destination(entry.destination)
+        return await self.services.outages.probed_at(party, entry.id, again)
 
     def retry_rejected_at(self, error: Rejected, since: datetime, now: datetime) -> datetime | None:
         return self.rejections.retry_at(error, since, now)

@@ -25,6 +25,7 @@ from webhook.deployments.notice import DeploymentNotice, NoticeApproval, NoticeE
 from webhook.deployments.phases import FAILED, Phase, entry_phase, phase_of
 from webhook.engine.changelogs import changelog_of
 from webhook.engine.messages import Form, MessageWrite, Rejections, message_policy
+from webhook.engine.outages import Destination
 from webhook.engine.outbox import Outbox
 from webhook.engine.policy import kept_policy
 from webhook.engine.promotions import promotion_of
@@ -251,6 +252,8 @@ class Notification:
         )
         if entry.over:
             return entry
+        if existing is None and self.services.precedes_restore(self.row.created_at):
+            entry = await self._doubted(entry)
         timing = self.services.timing
         write = MessageWrite(
             self.services, entry, self.notifier, Form(message), self._key(entry), self._rejections
@@ -267,7 +270,14 @@ class Notification:
         except Rejected:
             return entry
         log.info("message sent", destination=self.target.name, purpose=message.purpose)
+        await self.services.outages.got_through(Destination(self.target.name), self.row.phase_at)
         return sent
+
+    async def _doubted(self, entry: Entry) -> Entry:
+        """It may have been sent after the backup from which the store was restored."""
+        assert self.services.restored
+        async with self.services.pool.connection() as connection:
+            return await outbox.keep_doubted(connection, entry, self.services.restored.backup_at)
 
     async def _edit_rejected(self, entry: Entry, error: Rejected) -> None:
         """The error is kept for the page and for `check`; it is retried now and then."""
@@ -279,6 +289,8 @@ class Notification:
             await outbox.keep_error(connection, entry, str(error))
             await outbox.keep_rejection(connection, entry, "edit", since, now)
         if again := self._rejections.retry_at(error, since, now):
+            party = Destination(self.target.name)
+            again = await self.services.outages.probed_at(party, entry.id, again)
             raise RetryAt(str(error), again) from error
 
     @property

@@ -79,6 +79,10 @@ class Write(ABC):
         """When to try again what has been rejected since then; None: the rejection counts."""
         return None
 
+    async def probed_at(self, entry: Entry, again: datetime) -> datetime:
+        """Sooner than `again` where this one shows whether an outage is over."""
+        return again
+
     def state_after(self, error: Rejected, *, in_doubt: bool, retried: bool) -> State:
         """`in_doubt`: an earlier call may have got through. `retried`: it does not count yet."""
         if in_doubt:
@@ -186,7 +190,7 @@ class Outbox:
             await outbox.keep_rejection(connection, entry, call, since, now)
         if again is None:
             raise error
-        raise RetryAt(str(error), again) from error
+        raise RetryAt(str(error), await write.probed_at(entry, again)) from error
 
     async def _rest(self, entry: Entry, write: Write, policy: Policy) -> timedelta:
         if not policy.unfindable or await write.findable():

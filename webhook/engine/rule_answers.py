@@ -12,6 +12,7 @@ from typing import cast
 import structlog
 
 from webhook.engine import gates
+from webhook.engine.outages import Installation
 from webhook.engine.outbox import Outbox, Policy, Write
 from webhook.engine.services import Services, scope
 from webhook.engine.transitions import MOST_RULE_COMMENTS
@@ -99,6 +100,8 @@ async def send(services: Services, entry: Entry, write: "RuleAnswer") -> None:
     else:
         if sent.state == "sent":
             log.info("protection rule answered", run=write.run_id, answer=kind)
+            party = Installation(write.scope.installation_id)
+            await services.outages.got_through(party, entry.rejected_since or services.clock())
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +162,10 @@ class RuleAnswer(Write):
     @property
     def _ref(self) -> Ref:
         return {"run": str(self.run_id), "answer": self.answer.kind}
+
+    async def probed_at(self, entry: Entry, again: datetime) -> datetime:
+        party = Installation(self.scope.installation_id)
+        return await self.services.outages.probed_at(party, entry.deployment_id or 0, again)
 
     def retry_rejected_at(self, error: Rejected, since: datetime, now: datetime) -> datetime | None:
         """A job that is not answered waits for a month, and nobody else can answer."""

@@ -18,6 +18,7 @@ from webhook.deployments.changelog import Changelog
 from webhook.deployments.phases import FAILED
 from webhook.engine.configs import Configs
 from webhook.engine.doubts import Doubts
+from webhook.engine.outages import Outages
 from webhook.gates.contract import Gates
 from webhook.github.client import GitHub
 from webhook.github.tokens import Scope
@@ -31,6 +32,7 @@ from webhook.store.database import Async, AsyncPool
 from webhook.store.deployments import DeploymentRow
 from webhook.store.environments import EnvironmentKey
 from webhook.store.repository_files import RepositoryFile
+from webhook.store.restores import Restore
 from webhook.store.schedule import Key
 from webhook.timing import Clock, Timing
 
@@ -70,7 +72,8 @@ class Services:
     """`config`: deploy.yml as this process has read it; `configs`: those with which deployments
     began. `machine_id` names this machine's data directory, on which commands run.
     `actions_enabled`: people can request `actions` in Slack. `notifiers`: those that the settings
-    let work. `pulls`: deliveries are fetched, as GitHub cannot reach the relay."""
+    let work. `pulls`: deliveries are fetched, as GitHub cannot reach the relay. `restored`: the
+    newest restore of the store from a backup."""
 
     config: Config
     configs: Configs
@@ -93,8 +96,10 @@ class Services:
     gates: Gates
     comparisons: Comparisons
     pacing: Pacing
+    outages: Outages
     pulls: bool
     doubts: Doubts
+    restored: Restore | None = None
     commit_files: LRUCache[tuple[int, str], RepositoryFile] = field(
         default_factory=lambda: LRUCache(_MOST_FILES)
     )
@@ -143,6 +148,10 @@ class Services:
             report=self.report_tokens.credentials(row.repo, row.id, row.environment, deadline),
             ref_name=row.ref_name,
         )
+
+    def precedes_restore(self, asked_at: datetime) -> bool:
+        """Whether what was asked for then may have gone further than a restored store knows."""
+        return self.restored is not None and not self.restored.precedes(asked_at)
 
     def notifier(self, target: Target) -> Notifier:
         return self.notifiers[target.notifier](target.destination, self.notifier_context)

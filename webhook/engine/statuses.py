@@ -10,6 +10,7 @@ from itertools import zip_longest
 import structlog
 
 from webhook.deployments.phases import Phase, follows
+from webhook.engine.outages import Installation
 from webhook.engine.outbox import Outbox, Policy, Write
 from webhook.engine.rule_answers import send_answers
 from webhook.engine.services import Services, log_about, scope
@@ -65,6 +66,7 @@ async def _send(services: Services, entry: Entry, write: "StatusWrite") -> None:
     else:
         if sent.state == "sent":
             log.info("status written", state=reported.state, description=reported.description)
+            await services.outages.got_through(Installation(write.row.installation_id), reported.at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +126,10 @@ class StatusWrite(Write):
     def _may_be_for_its_address(self, error: Rejected) -> bool:
         """A single 422 that does not say so may have another reason."""
         return error.code == INVALID and (error.certain or self.entry.attempts > 0)
+
+    async def probed_at(self, entry: Entry, again: datetime) -> datetime:
+        party = Installation(self.row.installation_id)
+        return await self.services.outages.probed_at(party, self.row.id, again)
 
     def retry_rejected_at(self, error: Rejected, since: datetime, now: datetime) -> datetime | None:
         timing = self.services.timing

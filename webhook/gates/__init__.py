@@ -7,11 +7,13 @@ from webhook.gates.freeze import FREEZE
 from webhook.gates.lock import LOCK
 from webhook.gates.promotion import PROMOTION
 from webhook.gates.repository_file import REPOSITORY_FILE
+from webhook.gates.restore import RESTORE
 from webhook.gates.serialization import SERIALIZATION
 
 GATES: Gates = {
     gate.name: gate
     for gate in (
+        RESTORE,
         REPOSITORY_FILE,
         DEPLOYABLE_REF,
         LOCK,

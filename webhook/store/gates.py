@@ -72,6 +72,14 @@ _AROUND = f"""
         order by id desc limit {_MOST_WAITING}) one) as neighbours,
     {promotions.OF_DEPLOYMENT} as upstreams
 """
+# Not of a job that waits on GitHub: that knows whether it has run.
+_RESTORED_FROM = """
+    (select backup_at from restores where restored_at > deployments.created_at
+        and deployments.rule_run_id = 0 and not exists (select from restored_deployments
+            where deployment_id = deployments.id and restore_id = restores.id
+            and released_at is not null)
+        order by restores.id desc limit 1) as restored_from
+"""
 # In the place of a deployment's row, one that is not there; it would be the newest.
 _NOT_THERE = """(select %(repo_id)s::bigint as repo_id, %(environment)s::text as environment,
     %(sha)s::text as sha, %(id)s::bigint as id, 0::bigint as rule_run_id) deployments"""
@@ -147,7 +155,8 @@ async def read(
     connection: Async, deployment_id: int, policy: Policy, now: datetime
 ) -> Situation | None:
     values = {"id": deployment_id, **_given(policy, now)}
-    found = await deployments.read_with(connection, f"{_ASKER}, {_AROUND}", _JOINS, values)
+    columns = f"{_ASKER}, {_AROUND}, {_RESTORED_FROM}"
+    found = await deployments.read_with(connection, columns, _JOINS, values)
     return _situation(*found, policy, now) if found else None
 
 
@@ -235,6 +244,7 @@ def _snapshot(
         approvals=approvals.from_json(other["approvals"]),
         neighbours=tuple(_typed(Neighbour, one) for one in other["neighbours"]),
         upstreams=promotions.from_json(other["upstreams"]),
+        restored_from=other.get("restored_from"),
     )
 
 

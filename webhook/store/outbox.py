@@ -152,6 +152,19 @@ async def keep(connection: Async, entry: Entry) -> Entry:
     )
 
 
+async def keep_doubted(connection: Async, entry: Entry, since: datetime) -> Entry:
+    """It is stored as one whose call was begun since then, so that it is searched before it is
+    sent."""
+    kept = await keep(connection, entry)
+    cursor = connection.cursor(row_factory=class_row(Entry))
+    await cursor.execute(
+        "update outbox set state = 'claimed', claimed_until = now(), first_claimed_at = %s"
+        f" where id = %s and state = 'waiting' and attempts = 0 returning {COLUMNS}",
+        [since, kept.id],
+    )
+    return await cursor.fetchone() or kept
+
+
 async def pending(connection: Async, kind: Kind, deployment_id: int) -> list[Entry]:
     """What is still to be sent of a deployment, in order."""
     where = "where kind = %s and deployment_id = %s and pending order by position"

@@ -1,10 +1,12 @@
 """The store's tables: which migrations ran, and running the others with Alembic."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
+import structlog
 from psycopg.errors import UndefinedTable
 
 from webhook.errors import UserError
@@ -14,10 +16,13 @@ from webhook.store import database
 from webhook.store.database import Sync
 from webhook.store.embedded import store_url
 
+log = structlog.get_logger()
+
 # The newest migration, which this version of the relay needs.
 NEWEST_REVISION = "0002"
 # One migration at a time, whichever process starts it; the number means nothing.
 ADVISORY_LOCK = 4_117_201
+_CREATED = re.compile(r"^create table (\w+)", re.MULTILINE)
 
 
 def revision(connection: Sync) -> str | None:
@@ -29,13 +34,28 @@ def revision(connection: Sync) -> str | None:
     return row["version_num"] if row else None
 
 
+def is_newer(found: str | None) -> bool:
+    """Migrated by a newer relay. Migrations only add, so that this one works on beside it."""
+    return found is not None and found.isdigit() and int(found) > int(NEWEST_REVISION)
+
+
 def require_newest(connection: Sync) -> None:
+    """A newer one does as well: during an upgrade, and where the code was rolled back."""
     found = revision(connection)
-    if found != NEWEST_REVISION:
+    if is_newer(found):
+        log.warning("a newer relay migrated the store", revision=found, known=NEWEST_REVISION)
+    elif found != NEWEST_REVISION:
         state = f"is at migration {found}, not {NEWEST_REVISION}" if found else "has no tables yet"
         raise UserError(
             f"The store {state}; {COMMAND} up migrates it at its start, or run: {COMMAND} migrate"
         )
+
+
+def tables() -> frozenset[str]:
+    """The relay's, of all migrations."""
+    folder = Path(__file__).with_name("migrations") / "versions"
+    texts = [file.read_text() for file in folder.glob("*.py")]
+    return frozenset({"alembic_version", *_CREATED.findall("\n".join(texts))})
 
 
 @contextmanager
@@ -50,7 +70,9 @@ def migrate(url: str) -> None:
     """Errors: psycopg.OperationalError where the store does not respond."""
     with database.connect(url) as connection:
         found = revision(connection)
-    if found != NEWEST_REVISION:
+    if is_newer(found):
+        log.warning("a newer relay migrated the store", revision=found, known=NEWEST_REVISION)
+    elif found != NEWEST_REVISION:
         _migrate(url)
 
 
@@ -75,6 +97,6 @@ def _migrate(url: str) -> None:
         raise error.orig or error from None
     except CommandError as error:  # a revision that is not among these files
         raise UserError(
-            f"The store cannot be migrated: {error}; a newer relay migrated it: run that one,"
-            " or restore a backup from before"
+            f"The store cannot be migrated: {error}; no release of this relay made it: check"
+            " GITPLOY_STORE_SOURCE, or restore a backup"
         ) from None

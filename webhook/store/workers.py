@@ -69,6 +69,16 @@ async def config_digests(connection: Async) -> set[str]:
     return {row["config_digest"] async for row in cursor}
 
 
+def several_configs(connection: Sync) -> list[str]:
+    """The machines whose running workers have not all read the same deploy.yml."""
+    cursor = connection.execute(
+        "select machine_id from workers where seen_at > now() - %s * interval '1 second'"
+        " group by machine_id having count(distinct config_digest) > 1 order by machine_id",
+        [SILENT_AFTER],
+    )
+    return [row["machine_id"] for row in cursor]
+
+
 def running(connection: Sync) -> list[RunningWorker]:
     cursor = connection.cursor(row_factory=class_row(RunningWorker))
     cursor.execute(

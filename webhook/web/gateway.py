@@ -16,6 +16,7 @@ from typing import Any
 
 from webhook.errors import HttpError
 from webhook.http import AWAITED, BODY, Awaited, BodyRule, environ_key
+from webhook.presence import Presence
 from webhook.web.bodies import DEFAULT_BOUNDS, Bodies, BodyBounds
 from webhook.web.flask_app import RelayFlask
 
@@ -38,7 +39,10 @@ _WITHOUT_PREFIX = {"content-type": "CONTENT_TYPE", "content-length": "CONTENT_LE
 
 
 class Gateway:
-    """What a process of the web server runs. `app` is not called before its body is complete."""
+    """What a process of the web server runs. `app` is not called before its body is complete.
+    `presence`: held as long as the process lives."""
+
+    presence: Presence | None = None
 
     def __init__(
         self, app: RelayFlask, rules: Sequence[BodyRule], bounds: BodyBounds = DEFAULT_BOUNDS

@@ -86,6 +86,24 @@ insert into dead_letters
     and outcome = 'failed' on conflict do nothing;
 """
 
+RESTORES = """
+-- When the store was restored from a backup. What was asked for before that and was not started at
+-- the backup may have run since (webhook.gates.restore).
+create table restores (
+    id bigint generated always as identity primary key,
+    restored_at timestamptz not null default now(),
+    backup_at timestamptz not null              -- nothing that came later was in the backup
+);
+-- Of deployments that were asked for before a restore.
+create table restored_deployments (
+    deployment_id bigint not null references deployments on delete cascade,
+    restore_id bigint not null references restores,
+    asked_github_at timestamptz,                -- when GitHub said what became of it; null: not yet
+    released_at timestamptz,                    -- a person lets it start
+    primary key (deployment_id, restore_id)
+);
+"""
+
 SCAN = """
 -- How far GitHub's list of deliveries was compared with `deliveries`: one row. Times of GitHub are
 -- by its own clock.
@@ -124,7 +142,7 @@ create index missed_deliveries_given_up on missed_deliveries (found_at) where st
 create index missed_deliveries_found on missed_deliveries (found_at);
 """
 
-SCHEMA = (ACTIONS, CONFIGS, DEAD_LETTERS, DELIVERIES, LATE, REPLAYS, SCAN)
+SCHEMA = (ACTIONS, CONFIGS, DEAD_LETTERS, DELIVERIES, LATE, REPLAYS, RESTORES, SCAN)
 
 
 def upgrade() -> None:
