@@ -31,6 +31,13 @@ class Storm:
 
 STORMS = {
     MAIN: Storm("tests.chaos.main_storm", [["--deployments=100", "--kills=12", "--hurried"]]),
+    "outage": Storm(
+        "tests.chaos.outage_storm",
+        [
+            [what, "--deployments=36", "--steps=12", "--pause=1"]
+            for what in ("github", "slack", "store", "network")
+        ],
+    ),
     "tools": Storm("tests.chaos.storm", []),
     "gates": Storm(
         "tests.chaos.gates_storm", [["--deployments=9", "--kills=3", "--pause=0.15", "--hurried"]]

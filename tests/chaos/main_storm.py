@@ -48,7 +48,7 @@ LATE = 0.05
 TOO_LATE = 0.05
 FOLLOWED = {"receive", "advance", "send_statuses", "notify"}
 # Deliveries that have arrived are forgotten after so long, or the stand-in would grow.
-LISTED_FOR = timedelta(minutes=25)
+LISTED_FOR = timedelta(minutes=17)
 
 
 @dataclass

@@ -4,6 +4,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from sandbox.faults import Fault
+from tests.chaos.recorded import key_of
 from tests.world import World, live, until
 
 DEPLOY_YML = """
@@ -60,13 +61,13 @@ async def test_the_messages_of_a_channel_that_is_back_follow_the_newest_one(
         world.slack.faults.add("POST /chat.postMessage", Fault.slack("not_in_channel"), 1000)
         ids = [(await world.deploy(f"env-{number}")).id for number in range(WAITING)]
         await until(lambda: rejected(world, "message"))
-        world.slack.faults.clear()
-        world.clock.ahead = timedelta(minutes=3)
         await world.idle()
         world.execute(LATER)
+        world.slack.faults.clear()
+        world.clock.ahead = timedelta(minutes=3)
         world.bring_forward(OF, "notify", ids[-1])
         await until(lambda: len(world.messages()) == WAITING or None, within=5)
-        keys = [message.metadata["event_payload"]["key"] for message in world.messages()]
+        keys = [key_of(message) for message in world.messages()]
         assert keys[0] == f"{ids[-1]}:main"
         assert keys.index(f"{ids[0]}:main") > keys.index(f"{ids[-2]}:main")
         assert len(set(keys)) == WAITING

@@ -70,7 +70,7 @@ async def recover(services: Services) -> None:
         raise
     except (UnknownOutcome, Rejected) as error:
         await _failed(services, error)
-        raise RetryAt(str(error), services.clock() + _after_failure(services, was)) from error
+        raise RetryAt(str(error), services.clock() + await _pause(services)) from error
     async with services.pool.connection() as connection:
         await recovery.works(connection)
         doubts = await recovery.doubts(connection)
@@ -100,11 +100,14 @@ async def _failed(services: Services, error: Exception, paused: timedelta | None
         await recovery.failed(connection, str(error), paused)
 
 
-def _after_failure(services: Services, was: Scan) -> timedelta:
+async def _pause(services: Services) -> timedelta:
+    """After a failure: short where pages before it came."""
     timing = services.timing
-    most = timing.deliveries_compared_after_doubt
-    least = timing.deliveries_pulled_every if services.pulls else most
-    return growing_pause(was.failing_for, least, most)
+    async with services.pool.connection() as connection:
+        failing_for = (await recovery.scan(connection)).failing_for
+    return growing_pause(
+        failing_for, timing.deliveries_pulled_every, timing.deliveries_compared_after_doubt
+    )
 
 
 async def _compare(services: Services, was: Scan, until: float) -> _Compared:
@@ -162,6 +165,7 @@ async def _keep(
                 was = await recovery.keep_page(
                     connection, was, missed, begins=begins, newest=newest, cursor=page.cursor
                 )
+            await recovery.works(connection)
     if missed:
         log.info("deliveries are missing", count=len(missed))
     return was
