@@ -56,7 +56,7 @@ STORMS = {
     ),
     "disk": Storm("tests.chaos.disk", [["--rounds=1", "--lasts=8"]]),
     "memory": Storm("tests.chaos.memory", [["--rounds=2", "--deployments=3"]]),
-    "hosts": Storm("tests.chaos.hosts", [["--rounds=1", "--lasts=20"]]),
+    "hosts": Storm("tests.chaos.hosts", [["--rounds=1", "--lasts=16"]]),
 }
 
 
