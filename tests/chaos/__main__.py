@@ -30,7 +30,7 @@ class Storm:
 
 
 STORMS = {
-    MAIN: Storm("tests.chaos.main_storm", [["--deployments=100", "--kills=12", "--hurried"]]),
+    MAIN: Storm("tests.chaos.main_storm", [["--deployments=60", "--kills=12", "--hurried"]]),
     "outage": Storm(
         "tests.chaos.outage_storm",
         [

@@ -41,6 +41,7 @@ ENVIRONMENT = """
     slack: {{channel: "{channel}"}}
 """
 FAILING = 0.3
+KILLED = ["postgres", "web", "web", "worker", "worker", "worker"]
 # Shares of all deployments: to an environment that has others, known late, and so late that none
 # may run.
 SHARED = 0.08
@@ -142,11 +143,11 @@ class MainStorm(Storm):
     async def _kill(self, up: psutil.Process) -> None:
         """Spread over all deployments; the seed says whom."""
         chance = random.Random(self.seed)
-        for number in range(self.kills):
+        kinds = (KILLED * self.kills)[: self.kills]
+        for number, name in enumerate(chance.sample(kinds, len(kinds))):
             due = (number + chance.random()) * self.deployments / self.kills
             while len(self.expected) < due:
                 await asyncio.sleep(0.05)
-            name = chance.choice(["web", "web", "worker", "worker", "worker", "postgres"])
             while not self._kill_one(up, name):
                 await asyncio.sleep(0.1)
 
