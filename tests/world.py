@@ -111,7 +111,7 @@ class MovableClock:
     """GitHub's clock is moved with the relay's, as time passes for both; a test may move GitHub's
     alone, too (`sandbox.github.world.ahead`)."""
 
-    github: GitHubWorld | None = None
+    github: GitHubWorld | None = field(default=None, repr=False)
     _ahead: timedelta = timedelta(0)
 
     @property
