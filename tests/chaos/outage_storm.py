@@ -3,10 +3,10 @@
     script/storm --outage github
 
 Deployments are asked for all the time. Time passes in steps: whatever the store and GitHub have
-recorded becomes older, which is the same as if it were later. Afterwards everything is caught up by
-itself within five minutes; each deployment has one final status and one message, and what was learned
-of too late did not run. How often the newer of two came first is shown, not required: workers do many
-things at once, and what GitHub could not deliver is known only after a minute.
+recorded becomes older, which is the same as if it were later. Afterwards everything is caught up
+by itself within five minutes; each deployment has one final status and one message, and what was
+learned of too late did not run. How often the newer of two came first is shown, not required:
+workers do many things at once, and what GitHub could not deliver is known only after a minute.
 """
 
 import argparse
@@ -292,7 +292,7 @@ class OutageStorm(Storm):
 
     @property
     def newest_first(self) -> float:
-        """Of all pairs of which both waited for the same, the share in which the newer was first."""
+        """Of all pairs of which both waited for the same: where the newer was first."""
         pairs = [
             (old, new)
             for old, new in combinations(sorted(self.caught_up), 2)
