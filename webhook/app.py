@@ -2,12 +2,19 @@
 
 import gc
 import os
+from asyncio import AbstractEventLoop
+from dataclasses import dataclass
+from signal import SIGHUP
+from threading import Lock
+from typing import Self
 
 from webhook import http, startup
+from webhook.config.environments import CurrentConfig
 from webhook.deployments.automatic import ORIGINS
 from webhook.github import webhook
 from webhook.jobs.inbox import Inbox
-from webhook.presence import Presence
+from webhook.logs import Redactor
+from webhook.reloading import Reloading
 from webhook.security.cipher import Cipher
 from webhook.security.signing import Links
 from webhook.slack.actions import ACTIONS, Actions
@@ -32,13 +39,33 @@ SLACK_POOL_SIZE = 2
 GC_THRESHOLD = 20_000
 
 
+@dataclass(frozen=True, slots=True)
+class Current:
+    """What follows deploy.yml while the app goes on."""
+
+    config: CurrentConfig
+    redactor: Redactor
+
+    @classmethod
+    def of(cls, setup: Setup) -> Self:
+        return cls(CurrentConfig(setup.config), Redactor(setup.secrets))
+
+    def use(self, setup: Setup) -> None:
+        """What tools report may still hold secrets of the older file, too."""
+        self.redactor.hide(setup.secrets)
+        self.config.config = setup.config
+
+
 def create_app(
     setup: Setup,
     store_url: str,
     timing: Timing = DEFAULT_TIMING,
     clock: Clock = utc_now,
     actions: Actions = ACTIONS,
+    *,
+    current: Current | None = None,
 ) -> RelayFlask:
+    current = current or Current.of(setup)
     settings, keys = setup.settings, setup.secret_keys
     app = RelayFlask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = webhook.LARGEST_BODY + 1
@@ -47,26 +74,26 @@ def create_app(
     app.register_blueprint(home.blueprint(settings.server_url))
     deliveries = webhook.blueprint(Inbox(store_url, timing), settings.webhook_secrets or (), timing)
     http.serve(app, deliveries, http.JSON_ERRORS)
-    reports = status_api.blueprint(pool, settings.server_url, keys, setup.secrets, clock)
+    reports = status_api.blueprint(pool, settings.server_url, keys, current.redactor, clock)
     http.serve(app, reports, status_api.ERRORS)
     links = Links(settings.server_url, keys, clock)
     origins = {**ORIGINS, **{name: action.origin for name, action in actions.items()}}
     deployment_pages = pages.blueprint(
-        pool, links, clock=clock, origins=origins, keep=settings.keep, config=setup.config
+        pool, links, clock=clock, origins=origins, keep=settings.keep, config=current.config
     )
     http.serve(app, deployment_pages, pages.ERRORS)
     install = slack_install.blueprint(
         pool,
         settings.slack,
         settings.server_url,
-        setup.config,
+        current.config,
         Cipher(keys),
         on_install=_notify_again,
     )
     http.serve(app, install, slack_install.ERRORS)
     # Of their own, because Slack waits for three seconds only.
     slack_pool = sync_pool(store_url, SLACK_POOL_SIZE, timing)
-    intake = ActionIntake(slack_pool, setup.config, actions, timing, clock)
+    intake = ActionIntake(slack_pool, current.config, actions, timing, clock)
     http.serve(app, slack_actions.blueprint(settings.slack, intake, clock), http.JSON_ERRORS)
     return app
 
@@ -89,16 +116,36 @@ def _notify_again(connection: Sync, _team: str) -> None:
         schedule.bring_forward(connection, task)
 
 
+class _Rereading:
+    """What one process of the web server does at SIGHUP: no request notices it."""
+
+    def __init__(self, setup: Setup, current: Current) -> None:
+        self._current = current
+        self._reloading = Reloading.begin(setup, "web")
+        self._lock = Lock()
+
+    def start(self, loop: AbstractEventLoop) -> None:
+        loop.add_signal_handler(SIGHUP, lambda: loop.run_in_executor(None, self.read))
+        # Before that, one may have been lost.
+        loop.run_in_executor(None, self.read)
+
+    def read(self) -> None:
+        with self._lock:
+            if (setup := self._reloading.read()) is not None:
+                self._current.use(setup)
+                self._reloading.use(setup)
+
+
 def from_environ() -> Gateway:
     """What each process of the web server loads; `python -m webhook web` has set the store."""
     # Flask parses source for its routes. Before Python 3.11.8 that fails if a finalizer formats a
     # traceback meanwhile: https://github.com/python/cpython/issues/106905
     gc.disable()
     setup = startup.set_up(os.environ)
-    settings, config = setup.settings, setup.config
-    assert settings.store_source
-    gateway = Gateway(create_app(setup, settings.store_source), BODY_RULES)
-    gateway.presence = Presence.begin(settings.data_dir, "web", config, reloads=False)
+    assert setup.settings.store_source
+    current = Current.of(setup)
+    app = create_app(setup, setup.settings.store_source, current=current)
+    gateway = Gateway(app, BODY_RULES, on_start=_Rereading(setup, current).start)
     # What is loaded stays, and need not be searched again for what is garbage.
     gc.collect()
     gc.freeze()

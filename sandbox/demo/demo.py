@@ -24,7 +24,8 @@ from sandbox.demo.processes import LOG, get, relay, site
 from sandbox.demo.tools import SECRETS, Tools
 from sandbox.github.request import API_VERSION
 from sandbox.github.server import GitHub
-from sandbox.sandbox import REPOSITORY, Sandbox
+from sandbox.sandbox import REPOSITORY, Sandbox, free_ports
+from sandbox.server import HOST
 from sandbox.slack.model import Message, User
 from sandbox.slack.screen import render
 
@@ -50,6 +51,8 @@ envs:
 """
 
 
+# With --pull.
+PULL = {"GITPLOY_DELIVERIES": "pull", "GITPLOY_WEBHOOK_SECRET": ""}
 # With --all: environment -> handler, for every other tool.
 TOOLS = {
     "review": "github-actions",
@@ -98,16 +101,16 @@ COMMITS = {
 }
 
 
-async def demo(*, keep: bool, as_json: bool, every_tool: bool, again: str) -> int:
-    """Returns the exit code: 0 if all deployments ended as expected. `again`: the command that does
-    the same and keeps everything running."""
+async def demo(*, keep: bool, as_json: bool, every_tool: bool, pull: bool, again: str) -> int:
+    """Returns the exit code: 0 if all deployments ended as expected. `pull`: GitHub cannot reach
+    the relay. `again`: the command that does the same and keeps everything running."""
     folder = Path(tempfile.mkdtemp(prefix="gitploy-relay-demo-"))
     task = asyncio.current_task()
     if task is not None:  # SIGTERM stops the relay and the stand-ins too
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     try:
         hint = "" if keep else f"To open the pages: {again}"
-        await _demo(folder, keep=keep, as_json=as_json, every_tool=every_tool, hint=hint)
+        await _demo(folder, keep=keep, as_json=as_json, every_tool=every_tool, pull=pull, hint=hint)
     except asyncio.CancelledError:
         return STOPPED
     except (DemoError, aiohttp.ClientError, LookupError, OSError) as error:
@@ -129,7 +132,9 @@ def an_app(*, every_tool: bool) -> GitHub:
     return GitHub(permissions=permissions, events=events)
 
 
-async def _demo(folder: Path, *, keep: bool, as_json: bool, every_tool: bool, hint: str) -> None:
+async def _demo(
+    folder: Path, *, keep: bool, as_json: bool, every_tool: bool, pull: bool, hint: str
+) -> None:
     github = an_app(every_tool=every_tool)
     async with Sandbox(github, interactive=True) as sandbox, site(folder / "site") as site_url:
         sandbox.github.strict = False  # people call it too, with curl
@@ -142,7 +147,10 @@ async def _demo(folder: Path, *, keep: bool, as_json: bool, every_tool: bool, hi
             deploy_yml += tools.deploy_yml() if tools else ""
             output = Output(sandbox, io.StringIO() if as_json else None)
             output.print_starting()
-            async with relay(sandbox, folder, deploy_yml, SECRETS) as relay_url:
+            variables = SECRETS | (PULL if pull else {})
+            async with relay(sandbox, folder, deploy_yml, variables) as relay_url:
+                if pull:  # an address at which nobody answers
+                    github.webhook_url = f"http://{HOST}:{free_ports(1)[0]}/"
                 running = Demo(sandbox, tools, output, relay_url, site_url, octocat)
                 await running.run(keep=keep, as_json=as_json, hint=hint)
 

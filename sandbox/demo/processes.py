@@ -42,7 +42,7 @@ async def site(folder: Path) -> AsyncIterator[str]:
 
 @asynccontextmanager
 async def relay(
-    sandbox: Sandbox, folder: Path, deploy_yml: str, secrets: Mapping[str, str]
+    sandbox: Sandbox, folder: Path, deploy_yml: str, variables: Mapping[str, str]
 ) -> AsyncIterator[str]:
     """`python -m webhook up` with its own PostgreSQL, until it is ready; stops it at the end."""
     [port] = free_ports(1)
@@ -63,7 +63,7 @@ async def relay(
             "-m",
             "webhook",
             "up",
-            env={**inherited, **sandbox.environ(folder / "data", config, port), **secrets},
+            env={**inherited, **sandbox.environ(folder / "data", config, port), **variables},
             stdout=output,
             stderr=output,
             start_new_session=True,

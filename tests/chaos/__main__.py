@@ -51,9 +51,12 @@ STORMS = {
         "tests.chaos.upgrade_storm",
         [["--deployments=24", "--beside=8", "--pause=0.5", "--hurried"]],
     ),
+    "restore": Storm(
+        "tests.chaos.restore_storm", [["--deployments=24", "--pause=0.1", "--hurried"]]
+    ),
     "disk": Storm("tests.chaos.disk", [["--rounds=1", "--lasts=8"]]),
     "memory": Storm("tests.chaos.memory", [["--rounds=2", "--deployments=3"]]),
-    "hosts": Storm("tests.chaos.hosts", [["--rounds=1", "--lasts=20"]]),
+    "hosts": Storm("tests.chaos.hosts", [["--rounds=1", "--lasts=16"]]),
 }
 
 

@@ -38,7 +38,6 @@ envs:
     handler: command
     with: {run: [deploy, --ref, "{ref}"], cwd: /nowhere/at/all, env: [TOOL_TOKEN]}
 """
-# The guesses of `deploy.yml` that would be made next week.
 NEW_YML = DEPLOY_YML.replace("name: qa", "name: test").replace("/deploy/{ref}", "/v2/{ref}")
 
 
@@ -47,7 +46,7 @@ async def world(store_url: str, tmp_path: Path) -> AsyncIterator[World]:
     """Nobody works, and GitHub does not deliver by itself."""
     environ = {"TOOL_TOKEN": SECRET}
     async with live(store_url, tmp_path, DEPLOY_YML, environ=environ, workers=0) as world:
-        world.github.webhook_url, world.address = "", world.github.webhook_url  # type: ignore[attr-defined]
+        world.github.webhook_url = ""
         yield world
 
 
@@ -127,7 +126,7 @@ async def test_what_would_happen_is_what_happens_then(world: World, tmp_path: Pa
     assert "/deploy unlock" in gate["way_out"]
 
     world.start_worker()
-    world.github.webhook_url = world.address  # type: ignore[attr-defined]
+    world.github.webhook_url = f"{world.url}/webhook"
     await world.github.deliver("deployment", world.github.events.deployment(deployment))
     await world.idle()
     written = [(one.state, one.description) for one in world.github.statuses(deployment.id)]
@@ -142,7 +141,12 @@ async def test_what_would_happen_is_what_happens_then(world: World, tmp_path: Pa
     [guid] = [
         one["guid"] for one in world.rows("select guid from deliveries where event = 'deployment'")
     ]
+    show = ["deliveries", "show", guid, "--json"]
+    stored = await asyncio.to_thread(CliRunner().invoke, main, show, env=variables(world))
+    (tmp_path / "shown.json").write_text(stored.stdout)
+    shown = await simulated(world, str(tmp_path / "shown.json"))
     again = await simulated(world, guid[:8])
+    assert {**shown, "delivery": guid} == again
     assert again["delivery"] == guid
     assert again["gates"] == held["gates"]
     assert f"has deployment {deployment.id} already: it is queued: Locked by" in again["known"]

@@ -53,7 +53,7 @@ async def test_all_pages_are_listed_with_ids_that_no_double_holds(app: OnGitHub)
     assert (found.guid, found.event, found.hook_id) == (listed[0].guid, "ping", 4201)
 
 
-async def test_a_stale_cursor_is_told_from_other_errors(app: OnGitHub) -> None:
+async def test_a_stale_cursor_differs_from_other_errors(app: OnGitHub) -> None:
     await sent(app, deliveries.PAGE + 1)
     cursor = (await deliveries.page(app.github)).cursor
     app.there.webhooks.forget_cursors()

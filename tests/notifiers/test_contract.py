@@ -1,6 +1,7 @@
 """What holds for every notifier."""
 
 import inspect
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,12 @@ import pytest
 
 import webhook.notifiers
 from handlers import HANDLERS
+from tests.notifiers.written import message
+from tests.slack.notices import RUNNING, new_entry
 from webhook.config.destinations import Destination, targets_of
 from webhook.config.environments import json_schema
 from webhook.notifiers import DESTINATIONS, NOTIFIERS
-from webhook.notifiers.contract import Notifier, Ref
+from webhook.notifiers.contract import Notifier, NotifierContext, Ref, Shows
 
 PACKAGE = Path(webhook.notifiers.__file__).parent
 ASYNC = ("prepare", "find", "findable", "send", "edit")
@@ -32,6 +35,25 @@ def follows(notifier: Any) -> None:
 @pytest.mark.parametrize("name", sorted(NOTIFIERS))
 def test_it_follows_the_contract(name: str) -> None:
     follows(NOTIFIERS[name])
+
+
+@pytest.mark.parametrize("name", sorted(NOTIFIERS))
+def test_it_shows_what_it_would_send(name: str, context: NotifierContext) -> None:
+    secret = "whsec_" + "c2VjcmV0" * 4
+    given = {
+        "slack": {"channel": "#deploys"},
+        "discord": {"url": "https://discord.test/api/webhooks/1/the-secret-of-the-channel"},
+        "webhook": {"url": "https://acme.io/the-secret-path", "secret": secret},
+    }[name]
+    destination = DESTINATIONS[name].model_validate(given)
+    notifier = NOTIFIERS[name](destination, replace(context, rooms={"slack": None}))
+    assert isinstance(notifier, Shows)
+    entry = new_entry("in_progress", "Running")
+    shown = notifier.shown(message(RUNNING, entries=(entry,)))
+    assert RUNNING.repo in shown
+    assert "in progress" in shown
+    assert "the-secret" not in shown
+    assert secret not in shown
 
 
 @pytest.mark.parametrize("name", sorted(DESTINATIONS))

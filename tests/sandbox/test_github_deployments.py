@@ -1,6 +1,7 @@
 """Deployments and their statuses, over HTTP."""
 
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -247,3 +248,16 @@ async def test_a_new_status_calls_back_and_can_be_waited_for(
     assert states == ["queued", "success"]
     with pytest.raises(TimeoutError):
         await github.wait_for(created.id, "error", within=0.01)
+
+
+async def test_an_old_deployment_whose_event_was_lost_is_listed(
+    github: GitHub, installation: Installation, send: Send, token: str
+) -> None:
+    at = datetime(2026, 11, 1, 12, tzinfo=UTC)
+    await github.create_deployment("acme/web", "v1", at=at, delivered=False)
+    [listed] = (await send("GET", PATH, token))[1]
+    assert listed["created_at"] == listed["updated_at"] == "2026-11-01T12:00:00Z"
+    github.world.ahead = timedelta(days=1)
+    later = await github.create_deployment("acme/web", "v2")
+    assert later.created_at - datetime.now(UTC) > timedelta(hours=23)
+    assert not github.deliveries

@@ -23,6 +23,15 @@ async def test_a_repository_has_githubs_shape(
     assert document["id"] == installation.repositories[0].id
 
 
+async def test_an_installation_lists_its_repositories(
+    installation: Installation, send: Send, token: str, shape: Shape
+) -> None:
+    status, document = await send("GET", "/installation/repositories?per_page=1&page=2", token)
+    [repository] = document["repositories"]
+    shape("Repository", repository)
+    assert (status, document["total_count"], repository["full_name"]) == (200, 2, "acme/api")
+
+
 async def test_commits_are_compared_in_every_direction(
     github: GitHub, installation: Installation, send: Send, token: str, shape: Shape
 ) -> None:

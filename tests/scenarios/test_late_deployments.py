@@ -10,6 +10,7 @@ import pytest
 
 from sandbox.faults import Fault
 from sandbox.github.model import Deployment, Status
+from sandbox.hook_server import HookServer
 from sandbox.sandbox import Sandbox
 from sandbox.slack.model import Message
 from sandbox.slack.screen import render
@@ -28,7 +29,7 @@ envs:
   - {{name: "*", handler: command, with: *with}}
 """
 SLOW = 'echo "$DEPLOYMENT_ID" >> "$1"; while ! test -e "$1.gate"; do sleep 0.05; done'
-MINUTE = timedelta(minutes=1)
+MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 
 
 @pytest.fixture
@@ -219,3 +220,43 @@ async def test_nothing_is_decided_before_github_has_answered(late_world: World, 
     await until(lambda: reason in world.delivery_outcomes().get("ignored", []) or None)
     await world.idle()
     assert runs(ran) == [late.id]
+
+
+HOOKS_YML = """
+envs:
+  - {name: hook, handler: endpoint, with: {url: "${HOOKS}/hooks/deploy"}}
+  - {name: safe, handler: endpoint, with: {url: "${HOOKS}/hooks/deploy", restart: safe}}
+  - {name: native, handler: github-actions}
+"""
+
+
+async def test_a_tool_that_cannot_be_searched_is_left_to_a_person(
+    store_url: str, tmp_path: Path
+) -> None:
+    async with HookServer() as hooks:
+        environ = {"HOOKS": hooks.url}
+        async with live(store_url, tmp_path, HOOKS_YML, environ=environ, workers=0) as world:
+            with lost(world):
+                hook = await created(world, "hook", 10 * MINUTE)
+                safe = await created(world, "safe", 10 * MINUTE)
+                native = await created(world, "native", 2 * HOUR)
+                for one in (hook, safe, native):
+                    await status(world, one, "in_progress")
+            for one in (hook, safe, native):
+                event = world.github.events.deployment(one)
+                await world.github.deliver("deployment", event)
+            world.start_worker()
+            # Its key makes another start harmless; the other may run twice.
+            await until(lambda: hooks.executions or None)
+            held = await until(lambda: _held(world, hook))
+            assert held.startswith("It had begun before and may still run")
+            assert world.github.states(hook.id)[-1] == "in_progress"
+            # A workflow runs whether the relay hears of it or not: it is followed, however old.
+            row = await world.phase(native.id, "in_progress", "queued")
+            assert (row["lateness"], row["ended_at"]) == ("late", None)
+            assert len(hooks.executions) == 1
+
+
+def _held(world: World, deployment: Deployment) -> str | None:
+    query = "select description from timeline where deployment_id = %s and held"
+    return next((row["description"] for row in world.rows(query, deployment.id)), None)

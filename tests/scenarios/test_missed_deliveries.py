@@ -16,6 +16,7 @@ from sandbox.github.webhooks import ARRIVES, Transit
 from sandbox.sandbox import Sandbox, free_ports
 from tests.world import QUICK, World, live, until
 from webhook.engine.recovery import recover
+from webhook.engine.retention import Retention
 from webhook.errors import Conflict, RetryAt
 from webhook.slack.actions import ACTIONS
 from webhook.worker import open_services
@@ -121,7 +122,7 @@ async def test_what_github_calls_delivered_is_found_where_it_did_not_arrive(
         [scan] = world.rows("select * from delivery_scan")
         assert scan["found"] == 1
         assert scan["watermark"] <= world.github.world.now()
-        # Another worker looks at its start, and finds nothing new.
+        # Another worker compares at its start, and finds nothing new.
         world.start_worker()
         await compare(world)
         assert (missed(world), fetched(world)) == ([("recovered", 0)], 1)
@@ -236,6 +237,12 @@ async def test_two_at_once_do_no_harm_and_hand_over_the_newest_first(
                 one.delivered_at += timedelta(seconds=seconds)
             with pytest.raises(RetryAt):
                 await recover(services)
+            # What is over is deleted once GitHub does not list it any more.
+            aged = "update missed_deliveries set found_at = now() - %s where guid = %s"
+            for one, days in zip(first, (9, 7), strict=False):
+                world.execute(aged, timedelta(days=days), one.guid)
+            await Retention(services).run()
+            assert len(missed(world)) == 9
         assert [guid for guid, _ in ways(world)[5:]] == [one.guid for one in reversed(second)]
 
 

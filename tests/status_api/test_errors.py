@@ -13,6 +13,7 @@ from flask import Flask
 from tests.status_api.reporting import Response, Tool, at_work, shared_world
 from tests.world import World, until
 from webhook.http import serve
+from webhook.logs import Redactor
 from webhook.security.signing import ReportTokens
 from webhook.status_api import views
 from webhook.store import database
@@ -331,7 +332,7 @@ async def test_without_a_store_the_response_is_503_with_retry_after() -> None:
     gone = "postgresql:///nothing?host=/nowhere"
     impatient = Timing(connection_within=timedelta(milliseconds=100))
     with database.sync_pool(gone, 1, impatient) as pool:
-        serve(app, views.blueprint(pool, "http://relay", ["a key"], frozenset()), views.ERRORS)
+        serve(app, views.blueprint(pool, "http://relay", ["a key"], Redactor(())), views.ERRORS)
         later = datetime.now(UTC) + timedelta(hours=1)
         report = ReportTokens("http://relay", ["a key"]).credentials("acme/site", 7, "slow", later)
         headers = {"Authorization": f"token {report.token}"}
@@ -352,7 +353,7 @@ async def test_a_row_that_somebody_holds_is_not_waited_for_for_ever(own_tool: To
         await connection.execute("select from deployments where id = %s for update", [own_tool.id])
         with database.sync_pool(own_tool.world.store_url, 1, impatient) as pool:
             url, keys = setup.settings.server_url, setup.secret_keys
-            serve(app, views.blueprint(pool, url, keys, setup.secrets), views.ERRORS)
+            serve(app, views.blueprint(pool, url, keys, Redactor(setup.secrets)), views.ERRORS)
             browser, url = app.test_client(), own_tool.report.url
             assert browser.get(url, headers=headers).status_code == 200
             response = browser.post(url, json={"state": "success"}, headers=headers)

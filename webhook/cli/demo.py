@@ -14,9 +14,11 @@ from webhook.invocation import as_typed
 @click.option(
     "--all", "every_tool", is_flag=True, help="Also a deployment through every other tool."
 )
-def demo(keep: bool, as_json: bool, every_tool: bool) -> None:
+@click.option("--pull", is_flag=True, help="As where GitHub cannot reach the relay.")
+def demo(keep: bool, as_json: bool, every_tool: bool, pull: bool) -> None:
     """Run the demo on stand-ins for GitHub, Slack and the tools; needs no accounts."""
     from sandbox.demo.demo import demo as run
 
     again = f"{as_typed()} --keep"
-    sys.exit(asyncio.run(run(keep=keep, as_json=as_json, every_tool=every_tool, again=again)))
+    running = run(keep=keep, as_json=as_json, every_tool=every_tool, pull=pull, again=again)
+    sys.exit(asyncio.run(running))

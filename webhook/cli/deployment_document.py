@@ -48,6 +48,7 @@ def deployment_document(connection: Sync, row: DeploymentRow) -> dict[str, Any]:
         "phase": row.phase,
         "phase_at": row.phase_at,
         "status": row.status_description,
+        "lateness": row.lateness,
         "handler": row.handler,
         "watched": row.watched,
         "started_at": row.started_at,
@@ -137,6 +138,7 @@ def print_deployment(document: Document) -> None:
         f"{title}, {document['phase']}",
         {
             "why": document["status"],
+            "late": document["lateness"],
             "ref": document["ref"],
             "commit": document["sha"],
             "task": document["task"],

@@ -116,14 +116,16 @@ def replay(
             plan = _of_guids(connection, settings, guids)
         else:
             plan = _of_filter(connection, settings, chosen)
-            _print_plan(plan, as_json=as_json, dry_run=dry_run)
+            _print_plan(plan, as_json=as_json, begins=yes and not dry_run)
         if dry_run:
             if guids or as_json:
                 _print_chosen(plan.chosen, as_json=as_json)
             return
         if plan.chosen and not guids and not yes:
             _confirm(plan)
-        sys.exit(_replay(connection, plan, Waiting(within=within, wanted=not no_wait), as_json))
+        sys.exit(
+            _replay(connection, plan, Waiting(within=within, wanted=not no_wait), as_json=as_json)
+        )
 
 
 def _require_one_way(guids: Sequence[str], chosen: Chosen) -> None:
@@ -186,10 +188,10 @@ def _why_not(one: DeliverySummary, keep: Retention) -> str:
     return ""
 
 
-def _print_plan(plan: Plan, *, as_json: bool, dry_run: bool) -> None:
+def _print_plan(plan: Plan, *, as_json: bool, begins: bool) -> None:
     """To people, wherever the output goes."""
     count = len(plan.chosen)
-    verb = "Would reprocess" if dry_run or count else "Nothing to reprocess:"
+    verb = "Reprocessing" if begins else "Would reprocess"
     click.echo(f"{verb} {count:,}{plan.of_all} deliveries.", err=as_json)
     for why, number in plan.left_out.items():
         click.echo(f"Left out: {number:,}, each of which {why}.", err=True)
@@ -232,13 +234,15 @@ def _confirm(plan: Plan) -> None:
     click.confirm(f"Reprocess {len(plan.chosen):,} deliveries?", abort=True, err=True)
 
 
-def _replay(connection: Sync, plan: Plan, waiting: Waiting, as_json: bool) -> int:
+def _replay(connection: Sync, plan: Plan, waiting: Waiting, *, as_json: bool) -> int:
     deadline = time.monotonic() + waiting.within.total_seconds()
     rows: list[dict[str, Any]] = []
+    requested = 0
     try:
         for begin in range(0, len(plan.chosen), BATCH):
             batch = plan.chosen[begin : begin + BATCH]
             again = _request(connection, batch, plan if not begin else None)
+            requested += len(batch)
             taken = [one for one in batch if one.id in again]
             if left := len(batch) - len(taken):
                 click.echo(f"Left alone: {left:,} that are being processed now.", err=True)
@@ -246,12 +250,11 @@ def _replay(connection: Sync, plan: Plan, waiting: Waiting, as_json: bool) -> in
                 _wait(connection, again, deadline)
             rows += _rows(connection, taken) if waiting.wanted else map(_requested, taken)
     except KeyboardInterrupt:
-        rest = len(plan.chosen) - begin - len(batch)
-        raise UserError(
-            f"Interrupted: {begin + len(batch):,} were requested, which a worker processes; the"
-            f" other {rest:,} were not"
-        ) from None
-    print_rows(_COLUMNS if waiting.wanted else _PLANNED, rows, as_json=as_json)
+        rest = len(plan.chosen) - requested
+        message = f"Interrupted: {requested:,} were requested, which workers process"
+        raise UserError(f"{message}; the other {rest:,} were not") from None
+    if rows or as_json:
+        print_rows(_COLUMNS if waiting.wanted else _PLANNED, rows, as_json=as_json)
     return _exit_code(rows, waiting)
 
 
@@ -260,7 +263,13 @@ def _request(connection: Sync, batch: Sequence[DeliverySummary], plan: Plan | No
     with connection.transaction():
         if plan is not None:
             details = {**plan.what, "count": len(plan.chosen)}
-            act = NewAct(actor=operator(), source="command line", action="replay", details=details)
+            act = NewAct(
+                actor=operator(),
+                source="command line",
+                action="replay",
+                reason=f"{len(plan.chosen):,} deliveries",
+                details=details,
+            )
             audit.add_sync(connection, act)
         return process_again(connection, [one.id for one in batch])
 

@@ -5,12 +5,14 @@ of them holds is bounded here and in `webhook.web.bodies`.
 """
 
 import asyncio
+import multiprocessing
 import os
 import resource
 import signal
 import socket
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import import_module
 from types import FrameType
 from typing import Any
@@ -19,8 +21,8 @@ import click
 import uvloop
 
 from webhook.cli.processes import Terminal
-from webhook.cli.reloading import Reloading
 from webhook.errors import UserError
+from webhook.reloading import Reloading
 from webhook.startup import Setup, set_up_command
 from webhook.store import database, schema
 from webhook.store.embedded import store_url
@@ -29,10 +31,6 @@ from webhook.store.embedded import store_url
 CONNECTIONS = 2048
 # Milliseconds for the head of a request.
 HEAD_WITHIN = 10_000
-# Seconds that a process has for its requests: one that stops, and one that is replaced. The slowest
-# body may take ten (webhook.web.bodies).
-STOPS_WITHIN = 5
-REPLACED_WITHIN = 12
 # Bytes that one connection buffers: of a head, or of a body that is being read.
 BUFFER = 64 * 1024
 
@@ -198,39 +196,34 @@ def _serve(setup: Setup) -> None:
         port=setup.settings.port,
         workers=setup.settings.web_processes,
         respawn_failed_workers=True,
-        workers_kill_timeout=STOPS_WITHIN,
+        workers_kill_timeout=5,
         websockets=False,
         log_level=LogLevels.error,
         log_dictconfig={"loggers": {"_granian": {"handlers": [], "propagate": True}}},
     )
     # Its handlers are set then, and none of its processes is there yet.
     terminal = Terminal()
-    server.on_startup(lambda: _reload_at_hangup(server, setup, terminal))
+    server.on_startup(lambda: _reload_at_hangup(setup, terminal))
     server.serve()
 
 
-def _reload_at_hangup(server: Any, setup: Setup, terminal: Terminal) -> None:
-    """granian replaces its processes then, without closing the port: only where they have something
-    new to read."""
-    reloading = Reloading.begin(setup, "web")
+def _reload_at_hangup(setup: Setup, terminal: Terminal) -> None:
+    """Not as granian does it, whose new processes have sockets of their own: what waits in those of
+    the old ones would be lost (granian 2.8 with SO_REUSEPORT). They go on with the new file."""
+    reloading, stop = Reloading.begin(setup, "web"), signal.getsignal(signal.SIGTERM)
     reloading.share()
-    replace, stop = signal.getsignal(signal.SIGHUP), signal.getsignal(signal.SIGTERM)
-    assert callable(replace)
     assert callable(stop)
-
-    def on_stop(number: int, frame: FrameType | None) -> None:
-        server.workers_kill_timeout = STOPS_WITHIN
-        stop(number, frame)
 
     def on_hangup(number: int, frame: FrameType | None) -> None:
         if os.getpid() != reloading.presence.process.pid:
-            return  # a process of granian's
+            return  # of granian's processes, one that is not ready yet
         if terminal.is_closed():
-            on_stop(number, frame)
+            stop(number, frame)
         elif reloading.read_and_share():
-            server.workers_kill_timeout = REPLACED_WITHIN
-            replace(number, frame)
+            for process in multiprocessing.active_children():
+                process_id = process.pid
+                if process_id is not None:
+                    with suppress(ProcessLookupError):
+                        os.kill(process_id, signal.SIGHUP)
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, on_stop)
     signal.signal(signal.SIGHUP, on_hangup)

@@ -43,6 +43,7 @@ SAME, DIFFERS, FAILED = 0, 1, 2
 _LONGEST = 400
 _WIDTH = 12
 _NAMED = 3
+_MANY = 500
 
 
 @click.command("simulate")
@@ -244,6 +245,8 @@ def _compare(chosen: Chosen, other: str, limit: int, *, as_json: bool) -> int:
     setup, config = set_up_command(), _read(other)
     with migrated_store(setup.settings) as (url, connection):
         ids = [one.id for one in matching(connection, chosen, limit + 1)]
+        if len(ids) > _MANY:  # a hundred in a second
+            click.echo(f"Comparing {len(ids[:limit]):,} deliveries…", err=True)
 
         async def run() -> list[Compared]:
             async with _opened(setup, url, config) as services:

@@ -21,8 +21,8 @@ from typing import TextIO
 import structlog
 
 from webhook.cli.processes import Forks, Signals, Terminal, ended
-from webhook.cli.reloading import Reloading
 from webhook.errors import UserError
+from webhook.reloading import Reloading
 from webhook.settings import Settings
 from webhook.startup import Setup
 from webhook.store import database, schema

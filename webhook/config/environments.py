@@ -212,6 +212,13 @@ class Config:
         return next((lines for one, lines in every if one is environment), {})
 
 
+@dataclass(slots=True)
+class CurrentConfig:
+    """Of a process that reads deploy.yml again while it works."""
+
+    config: Config
+
+
 def file_model(
     handler_options: HandlerOptions, notifiers: Notifiers, gates: Sequence[GateKeys]
 ) -> type[File]:

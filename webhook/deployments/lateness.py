@@ -68,7 +68,8 @@ NOT_FOUND_AGAIN = (
     " started: check there, then Retry"
 )
 MAY_RUN = (
-    "It had begun before and may run, which cannot be found out: check there, then Cancel, Retry"
+    "It had begun before and may still run, which cannot be found out: check there, then Cancel and"
+    " Retry"
 )
 
 

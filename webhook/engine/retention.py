@@ -25,6 +25,8 @@ PAUSE = 4
 FILES_AT_ONCE = 500
 # GitHub ends a run of Actions after 35 days at the latest.
 KEEP_TOOL_EVENTS = timedelta(days=35)
+# GitHub lists deliveries of seven days at most.
+KEEP_MISSED = timedelta(days=8)
 # Machines that are silent, channels without messages.
 KEEP_UNUSED = timedelta(days=30)
 # A deploy.yml that nobody uses: messages of what ended with it are still edited.
@@ -73,6 +75,7 @@ class Retention:
             "announcements": (retention.announcements, keep.deployments),
             "checks of files": (retention.file_checks, keep.deployments),
             "deliveries": (retention.deliveries, keep.deliveries),
+            "missed deliveries": (retention.missed_deliveries, KEEP_MISSED),
             "tool events": (retention.tool_events, KEEP_TOOL_EVENTS),
             "rate limits": (retention.rate_limits, KEEP_UNUSED),
             "machines": (retention.machines, KEEP_UNUSED),

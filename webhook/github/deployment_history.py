@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 from pydantic import TypeAdapter, ValidationError
 
 from webhook.deployments.models import GitHubDeployment
+from webhook.errors import UnknownOutcome
 from webhook.github.client import GitHub
 from webhook.github.events import DeploymentStatus, storable
 from webhook.github.tokens import Scope
@@ -42,10 +43,18 @@ async def newest_after(
     path = f"/repos/{scope.repo}/deployments?{query}"
 
     def read(found: Any) -> int:
-        newer = (one for one in map(as_deployment, found) if one and one.id > deployment.id)
+        every = map(as_deployment, as_list(found))
+        newer = (one for one in every if one and one.id > deployment.id)
         return max((one.id for one in newer if counts(one)), default=0)
 
     return await github.request(scope, "GET", path, read)
+
+
+def as_list(document: Any) -> list[dict[str, Any]]:
+    """Raises `UnknownOutcome` for what is none: it must not be taken for an empty one."""
+    if not isinstance(document, list) or not all(isinstance(one, dict) for one in document):
+        raise UnknownOutcome("GitHub gave no clear response (no list)")
+    return document
 
 
 def as_deployment(document: Any) -> GitHubDeployment | None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from webhook.deployments.models import GitHubDeployment
 from webhook.github.client import GitHub, Installation
-from webhook.github.deployment_history import as_deployment
+from webhook.github.deployment_history import as_deployment, as_list
 from webhook.github.tokens import Scope
 from webhook.github.transport import NOT_MODIFIED
 
@@ -92,11 +92,12 @@ async def deployments_page(
     document, new_etag = await github.get_if_changed(_scope(repository), path, etag)
     if document is NOT_MODIFIED:
         return None
-    parsed = ((as_deployment(one), one) for one in document)
+    listed = as_list(document)
+    parsed = ((as_deployment(one), one) for one in listed)
     found = tuple(ListedDeployment(one, raw) for one, raw in parsed if one is not None)
-    return ListPage(found, new_etag, last=len(document) < PAGE)
+    return ListPage(found, new_etag, last=len(listed) < PAGE)
 
 
 async def has_status(github: GitHub, repository: ListedRepository, deployment_id: int) -> bool:
     path = f"/repos/{repository.full_name}/deployments/{deployment_id}/statuses?per_page=1"
-    return await github.request(_scope(repository), "GET", path, lambda found: len(found) > 0)
+    return await github.request(_scope(repository), "GET", path, lambda found: bool(as_list(found)))

@@ -157,5 +157,5 @@ def _not_stored() -> HttpError:
     return HttpError(
         503,
         "the store could not keep the delivery in time",
-        "redeliver it later from the GitHub App's 'Advanced' page; see /readyz",
+        "the relay fetches it from GitHub's list when it can store again; see /readyz",
     )

@@ -23,7 +23,7 @@ from slack_sdk.socket_mode.request import SocketModeRequest
 from slack_sdk.socket_mode.response import SocketModeResponse
 from slack_sdk.web.async_client import AsyncWebClient
 
-from webhook.config.environments import Config
+from webhook.config.environments import Config, CurrentConfig
 from webhook.settings import SlackSettings
 from webhook.slack.actions.contract import Actions
 from webhook.slack.actions.http import ActionIntake, Document
@@ -147,7 +147,7 @@ async def listening(
         yield
         return
     pool = sync_pool(url, CONNECTIONS, timing)
-    intake = ActionIntake(pool, config, actions, timing, clock)
+    intake = ActionIntake(pool, CurrentConfig(config), actions, timing, clock)
 
     async def store(kind: str, payload: Mapping[str, Any]) -> Document:
         return await asyncio.to_thread(intake.envelope, kind, payload)

@@ -215,14 +215,14 @@ def blueprint(
     pool: SyncPool,
     server_url: str,
     secret_keys: Sequence[str],
-    secrets: frozenset[str],
+    redactor: Redactor,
     clock: Clock = utc_now,
 ) -> Blueprint:
     api = StatusApi(
         pool,
         ReportTokens(server_url, secret_keys, clock),
         Documents(server_url),
-        Redactor(secrets),
+        redactor,
     )
     bp = Blueprint("status_api", __name__)
     for view, (method, path, _) in ROUTES.items():

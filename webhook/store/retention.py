@@ -134,6 +134,16 @@ async def tool_events(connection: Async, after: int, before: datetime) -> Batch:
     return Batch(cursor.rowcount, after if cursor.rowcount == BATCH else None)
 
 
+async def missed_deliveries(connection: Async, after: int, before: datetime) -> Batch:
+    """Those that were recovered or given up."""
+    cursor = await connection.execute(
+        "delete from missed_deliveries where guid = any(array(select guid from missed_deliveries"
+        " where found_at < %(before)s order by found_at limit %(limit)s)) and state <> 'missing'",
+        {"before": before, "limit": BATCH},
+    )
+    return Batch(cursor.rowcount, after if cursor.rowcount == BATCH else None)
+
+
 async def rate_limits(connection: Async, after: int, before: datetime) -> Batch:
     """With their slots, which are long over; there is one for each channel."""
     cursor = await connection.execute(

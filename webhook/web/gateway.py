@@ -11,7 +11,7 @@ import asyncio
 import io
 import os
 import sys
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -20,7 +20,6 @@ import structlog
 from webhook import memory
 from webhook.errors import HttpError
 from webhook.http import AWAITED, BODY, Awaited, BodyRule, environ_key
-from webhook.presence import Presence
 from webhook.web.bodies import DEFAULT_BOUNDS, Bodies, BodyBounds
 from webhook.web.flask_app import RelayFlask
 
@@ -45,22 +44,30 @@ _ENVIRON = {
 _WITHOUT_PREFIX = {"content-type": "CONTENT_TYPE", "content-length": "CONTENT_LENGTH"}
 
 
+OnStart = Callable[[asyncio.AbstractEventLoop], None]
+
+
 class Gateway:
     """What a process of the web server runs. `app` is not called before its body is complete.
-    `presence`: held as long as the process lives."""
-
-    presence: Presence | None = None
+    `on_start`: is called with the loop before the first request."""
 
     def __init__(
-        self, app: RelayFlask, rules: Sequence[BodyRule], bounds: BodyBounds = DEFAULT_BOUNDS
+        self,
+        app: RelayFlask,
+        rules: Sequence[BodyRule],
+        bounds: BodyBounds = DEFAULT_BOUNDS,
+        on_start: OnStart | None = None,
     ) -> None:
         self._app = app
+        self._on_start = on_start
         self._rules = rules
         self._bodies = Bodies(bounds)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="view")
 
     def __rsgi_init__(self, loop: asyncio.AbstractEventLoop) -> None:
         """Called by granian before the first request."""
+        if self._on_start is not None:
+            self._on_start(loop)
         self._watching = loop.create_task(_end_without_memory())
 
     async def __rsgi__(self, scope: Any, protocol: Any) -> None:

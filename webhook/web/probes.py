@@ -1,7 +1,7 @@
 """Whether the relay works, for whoever monitors it.
 
 /healthz: this process responds. /readyz: it can store deliveries. /readyz?verbose shows all
-findings beside it, and in words what counts for no status (`SHOWN`); /workz responds with 503
+findings beside it, and what counts for no status (`SHOWN`); /workz responds with 503
 where a finding is not `ok`.
 """
 
@@ -143,7 +143,7 @@ def _deliveries(connection: Sync) -> str:
 
 
 def _compared(connection: Sync) -> str:
-    """In words, also where that is as it should be."""
+    """Also where that is as it should be."""
     found = recovery.summary(connection)
     if (finding := _deliveries(connection)) != OK:
         return finding

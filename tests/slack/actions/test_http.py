@@ -16,6 +16,7 @@ from slack_sdk.signature import SignatureVerifier
 from werkzeug.test import TestResponse
 
 from tests.slack.actions.test_payloads import CONFIG, FIELDS, press
+from webhook.config.environments import CurrentConfig
 from webhook.http import JSON_ERRORS, serve
 from webhook.settings import SlackSettings
 from webhook.slack.actions import ACTIONS, http
@@ -42,7 +43,7 @@ INTERACTIONS, COMMANDS, EVENTS = "/slack/interactions", "/slack/commands", "/sla
 @pytest.fixture
 def client(store_url: str) -> Iterator[FlaskClient]:
     with sync_pool(store_url, 3) as pool:
-        yield served(SETTINGS, ActionIntake(pool, CONFIG, ACTIONS))
+        yield served(SETTINGS, ActionIntake(pool, CurrentConfig(CONFIG), ACTIONS))
 
 
 def served(settings: SlackSettings, intake: ActionIntake, clock: Clock = utc_now) -> FlaskClient:
@@ -160,7 +161,7 @@ def test_slacks_own_example_is_accepted(client: FlaskClient, store_url: str) -> 
     assert send(client, COMMANDS, body, example).status_code == 401  # it is of 2018
     then = datetime.fromtimestamp(1531420618 + 299, UTC)
     with sync_pool(store_url, 3) as pool:
-        client = served(SETTINGS, ActionIntake(pool, CONFIG, ACTIONS), lambda: then)
+        client = served(SETTINGS, ActionIntake(pool, CurrentConfig(CONFIG), ACTIONS), lambda: then)
         assert send(client, COMMANDS, body, example).status_code == 200
     assert rows(store_url, "select slack_name from actions") == [{"slack_name": "roadrunner"}]
 
@@ -247,7 +248,7 @@ def test_a_workspace_that_removes_the_app_is_not_used_any_more(
 def test_without_a_signing_secret_requests_are_rejected_with_the_remedy() -> None:
     with sync_pool("postgresql://127.0.0.1:1/nowhere", 1) as pool:
         without = SETTINGS.model_copy(update={"signing_secret": None})
-        client = served(without, ActionIntake(pool, CONFIG, ACTIONS))
+        client = served(without, ActionIntake(pool, CurrentConfig(CONFIG), ACTIONS))
         for path in (INTERACTIONS, COMMANDS, EVENTS):
             response = send(client, path, b"")
             assert response.status_code == 404
@@ -257,7 +258,7 @@ def test_without_a_signing_secret_requests_are_rejected_with_the_remedy() -> Non
 def test_slack_gets_an_error_in_time_while_the_store_is_unavailable() -> None:
     timing = Timing(slack_connection_within=timedelta(seconds=0.3))
     with sync_pool("postgresql://127.0.0.1:1/nowhere", 1) as pool:
-        client = served(SETTINGS, ActionIntake(pool, CONFIG, ACTIONS, timing))
+        client = served(SETTINGS, ActionIntake(pool, CurrentConfig(CONFIG), ACTIONS, timing))
         response = send(client, INTERACTIONS, interaction())
         assert response.status_code == 503
         assert response.headers["Retry-After"]

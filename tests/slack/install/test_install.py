@@ -10,6 +10,7 @@ from flask import Flask
 
 from tests.slack.install.installing import browser, forget_about_time, installable, installed, link
 from tests.web.viewing import LINKS, Seen
+from webhook.config.environments import CurrentConfig
 from webhook.http import serve
 from webhook.security.cipher import Cipher
 from webhook.slack.install.views import ERRORS, blueprint, form_action
@@ -207,7 +208,8 @@ async def test_an_installation_and_its_callback_share_a_transaction(
             serve(app, views.blueprint(pool, LINKS), views.ERRORS)
             cipher = Cipher(setup.secret_keys)
             slack, url = setup.settings.slack, setup.settings.server_url
-            install = blueprint(pool, slack, url, setup.config, cipher, on_install=on_install)
+            current = CurrentConfig(setup.config)
+            install = blueprint(pool, slack, url, current, cipher, on_install=on_install)
             serve(app, install, ERRORS)
             client = app.test_client()
             for status, kept in ((503, 0), (200, 1)):

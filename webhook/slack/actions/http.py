@@ -21,7 +21,7 @@ from flask import Blueprint, Response, jsonify, request
 from slack_sdk.signature import Clock as SlackClock
 from slack_sdk.signature import SignatureVerifier
 
-from webhook.config.environments import Config
+from webhook.config.environments import CurrentConfig
 from webhook.deployments.actions import ActionRequest
 from webhook.errors import (
     MALFORMED,
@@ -68,7 +68,7 @@ class ActionIntake:
     def __init__(
         self,
         pool: SyncPool,
-        config: Config,
+        current: CurrentConfig,
         registry: Actions,
         timing: Timing = DEFAULT_TIMING,
         clock: Clock = utc_now,
@@ -76,7 +76,7 @@ class ActionIntake:
         self._connection_within = timing.slack_connection_within.total_seconds()
         self._clock = clock
         self._pool = pool
-        self._config = config
+        self._current = current
         self._registry = registry
 
     def interaction(self, payload: Any) -> Document:
@@ -85,11 +85,11 @@ class ActionIntake:
             case "block_actions":
                 return self._store(parse_press(payload, self._registry))
             case "view_submission":
-                return self._store(parse_form(payload, self._config, self._clock()))
+                return self._store(parse_form(payload, self._current.config, self._clock()))
         return None
 
     def command(self, fields: Mapping[str, str]) -> Document:
-        return self._store(parse_command(fields, self._config, self._registry))
+        return self._store(parse_command(fields, self._current.config, self._registry))
 
     def event(self, document: Any) -> Document:
         return self._store(parse_event(document))

@@ -22,7 +22,7 @@ import structlog
 from flask import Blueprint, Response, make_response, redirect, render_template, request
 from werkzeug.wrappers import Response as Redirect
 
-from webhook.config.environments import Config
+from webhook.config.environments import Config, CurrentConfig
 from webhook.errors import BadCredentials, HttpError, Rejected, RetryAt, UnknownOutcome
 from webhook.http import PAGE_HEADERS, PAGE_POLICY, BodyRule, ErrorHandling, as_page
 from webhook.invocation import COMMAND
@@ -211,7 +211,7 @@ class Install:
     pool: SyncPool
     settings: SlackSettings
     server_url: str
-    config: Config
+    current: CurrentConfig
     cipher: Cipher
     on_install: OnInstall
 
@@ -299,7 +299,7 @@ class Install:
             team=granted.team,
             team_name=granted.team_name,
             bot=oauth.name_of_bot(slack, granted.token),
-            channels=_channels(self.config, granted.team),
+            channels=_channels(self.current.config, granted.team),
             others=others,
         )
         return make_response(page)
@@ -330,13 +330,13 @@ def blueprint(
     pool: SyncPool,
     settings: SlackSettings,
     server_url: str,
-    config: Config,
+    current: CurrentConfig,
     cipher: Cipher,
     *,
     on_install: OnInstall,
 ) -> Blueprint:
     """Needs the blueprint of the pages, whose templates and style it uses."""
-    install = Install(pool, settings, server_url, config, cipher, on_install)
+    install = Install(pool, settings, server_url, current, cipher, on_install)
     bp = Blueprint("slack_install", __name__, template_folder="templates")
     bp.after_request(_with_headers)
     bp.add_url_rule(INSTALL_PATH, "page", install.page, methods=["GET"])

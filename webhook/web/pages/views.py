@@ -13,7 +13,7 @@ from flask import Blueprint, Response, current_app, render_template, request, ur
 from jinja2 import Environment
 
 from webhook import __version__
-from webhook.config.environments import Config
+from webhook.config.environments import CurrentConfig
 from webhook.config.routing import route
 from webhook.deployments.actions import origin_label
 from webhook.errors import BadCredentials, HttpError
@@ -48,7 +48,7 @@ def blueprint(
     clock: Clock = utc_now,
     origins: Mapping[str, str] | None = None,
     keep: Retention | None = None,
-    config: Config | None = None,
+    config: CurrentConfig | None = None,
 ) -> Blueprint:
     """`origins`: how the deployment is called that an action of that name has created. `keep`: how
     long deployments and outputs are kept, by default as the settings have it by default. `config`:
@@ -96,7 +96,7 @@ def _builder(
     clock: Clock,
     origins: Mapping[str, str],
     keep: Retention,
-    config: Config | None,
+    config: CurrentConfig | None,
 ) -> Callable[[PageData], Page]:
     def build(data: PageData) -> Page:
         return build_page(
@@ -141,8 +141,8 @@ def _read(
     return data
 
 
-def _gives_up(config: Config | None, row: DeploymentRow) -> datetime | None:
-    environment = route(config, row.repo, row.environment) if config else None
+def _gives_up(current: CurrentConfig | None, row: DeploymentRow) -> datetime | None:
+    environment = route(current.config, row.repo, row.environment) if current else None
     if environment is None or row.requested_at is None:
         return None
     return row.waits_until(environment.wait_limit)
