@@ -159,6 +159,12 @@ async def _add(connection: Async, missed: Sequence[Missed]) -> int:
         " github_id = case when excluded.attempted_at > missed_deliveries.attempted_at"
         " then excluded.github_id else missed_deliveries.github_id end,"
         " attempted_at = greatest(missed_deliveries.attempted_at, excluded.attempted_at),"
+        # Somebody had it sent again since it was given up: that attempt may have its payload.
+        " state = case when missed_deliveries.state = 'given_up'"
+        " and excluded.attempted_at > missed_deliveries.attempted_at"
+        " then 'missing' else missed_deliveries.state end,"
+        " next_try = case when missed_deliveries.state = 'given_up'"
+        " then now() else missed_deliveries.next_try end,"
         " delivered_at = least(missed_deliveries.delivered_at, excluded.delivered_at)"
         " returning xmax = 0 as new",
         [
