@@ -157,6 +157,36 @@ async def test_only_what_may_matter_and_did_not_arrive_is_fetched(
         assert [way for _, way in ways(world)] == ["webhook", "webhook", "pulled"]
 
 
+async def test_a_relay_that_is_new_leaves_alone_what_others_have_done(
+    store_url: str, tmp_path: Path
+) -> None:
+    async with live(store_url, tmp_path, DEPLOY_YML, workers=0) as world:
+        history, recent = await lost(world), await lost(world)
+        history.delivered_at -= 2 * 60 * MINUTE
+        with swallowed(world):
+            at = world.github.world.now() - 10 * MINUTE
+            elsewhere = await world.deploy("elsewhere", at=at)
+            await world.github.create_status(elsewhere.id, "in_progress")
+            await world.github.settled()
+        world.start_worker()
+        for _ in range(2):
+            await compare(world)
+        assert {guid for guid, _ in ways(world)}.isdisjoint({history.guid})
+        assert ("recovered", 0) in missed(world)
+        first, second, _ = world.github.deployments
+        assert (world.github.states(first), world.github.states(elsewhere.id)) == (
+            [],
+            ["in_progress"],
+        )
+        await world.github.wait_for(second, "success")
+        # One that was there before, and has compared nothing yet, goes back to its begin.
+        world.execute("delete from delivery_scan")
+        world.execute("update deliveries set received_at = received_at - interval '3 hours'")
+        world.bring_forward("task = 'recover'")
+        await world.github.wait_for(first, "success")
+        assert recent.guid in {guid for guid, _ in ways(world)}
+
+
 async def test_what_is_listed_late_is_found_behind_the_watermark(
     store_url: str, tmp_path: Path
 ) -> None:

@@ -152,20 +152,21 @@ async def _page(services: Services, was: Scan, given: Collection[str]) -> Page |
 
 
 def _begins(services: Services, was: Scan, at: datetime) -> datetime:
-    """What is older was compared before, or GitHub does not have it."""
-    oldest = at - github.kept_for(services.github)
-    if was.watermark is None:
-        return oldest
-    return max(oldest, was.watermark - services.timing.deliveries_overlap)
+    """What is older was compared before, or GitHub does not have it; or it is of the time before
+    the relay came, and too old to be run: other people's history is not its business."""
+    oldest, overlap = at - github.kept_for(services.github), services.timing.deliveries_overlap
+    if was.watermark is not None:
+        return max(oldest, was.watermark - overlap)
+    lately = at - max([overlap, *(one.recover_within for one in services.config.envs)])
+    return max(oldest, min(lately, was.known_since or lately))
 
 
 async def _keep(
     services: Services, was: Scan, page: Page, begins: datetime, *, ended: bool
 ) -> Scan:
     inside = [one for one in page.deliveries if one.delivered_at >= begins]
-    newest = max(
-        [one.delivered_at for one in inside] + ([was.newest] if was.newest else []), default=None
-    )
+    newest = was.newest or begins + services.timing.deliveries_overlap
+    newest = max([newest, *(one.delivered_at for one in inside)])
     async with services.pool.connection() as connection:
         missed = await _missing(services.config, connection, inside)
         async with connection.transaction():
