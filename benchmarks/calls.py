@@ -375,6 +375,7 @@ NO_SCAN = Scan(
     cursor="",
     paused=timedelta(0),
     failing_for=timedelta(0),
+    known_since=None,
 )
 
 
