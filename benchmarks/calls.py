@@ -376,7 +376,6 @@ NO_SCAN = Scan(
     cursor="",
     paused=timedelta(0),
     failing_for=timedelta(0),
-    known_since=None,
 )
 
 
