@@ -117,6 +117,10 @@ async def test_each_process_by_itself_reads_it_again(
         assert f"worker (process {worker})" in output
         await deployed(sandbox, "canary")
         await sandbox.github.settled()
+        code, output = await run(f"{sys.executable} -m webhook restore a.backup", variables)
+        assert code == 1
+        assert f"web (process {web})" in output
+        assert output.endswith("; stop it first\n")
     code, output = await run(RELOAD, variables)
     assert code == 1
     assert "has no errors, but no relay runs with GITPLOY_DATA_DIR" in output
