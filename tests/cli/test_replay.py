@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 
 from sandbox.faults import Fault
 from sandbox.github.webhooks import ARRIVES, Transit
+from sandbox.sandbox import REPOSITORY
 from tests.cli.test_slack import variables
 from tests.world import QUICK, World, live, until
 from webhook.__main__ import main
@@ -203,3 +204,25 @@ async def test_github_sends_a_delivery_once_more(store_url: str, tmp_path: Path)
         assert away.exit_code == 1
         assert "GitHub does not say which deliveries it has" in away.stderr
         assert len(world.rows("select 1 from audit")) == 3
+
+
+async def test_an_installation_that_was_replaced_since_does_not_count_again(
+    store_url: str, tmp_path: Path
+) -> None:
+    async with live(store_url, tmp_path, DEPLOY_YML) as world:
+        deployment = await world.deployed()
+        [row] = world.rows("select repo_id, installation_id from deployments")
+        body = {
+            "action": "created",
+            "installation": {"id": 7, "account": {"login": "acme", "id": 1}},
+            "repositories": [{"id": row["repo_id"], "full_name": REPOSITORY}],
+        }
+        world.execute(
+            "insert into deliveries (hook_id, guid, event, body, outcome)"
+            " values (1, 'aaaaaaaa-old', 'installation', %s, 'done')",
+            json.dumps(body).encode(),
+        )
+        [again] = await done(world, "replay", "aaaaaaaa")
+        assert (again["result"], again["reason"]) == ("processed", "it was acted on before")
+        query = "select installation_id from deployments where id = %s"
+        assert world.rows(query, deployment.id) == [{"installation_id": row["installation_id"]}]
