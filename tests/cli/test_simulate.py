@@ -233,6 +233,15 @@ async def test_what_is_not_done_says_why(world: World, tmp_path: Path) -> None:
     assert command["argv"] == ["deploy", "--ref", "main"]
     assert "TOOL_TOKEN" in command["variables"]
     assert "is not there on this machine" in missing["notes"][0]
+    dashed = world.github.events.deployment(await world.deploy("qa"))
+    dashed["deployment"]["ref"] = "--force"
+    (tmp_path / "dashed.json").write_text(json.dumps(dashed))
+    refused = await simulated(world, str(tmp_path / "dashed.json"))
+    assert (refused["calls"], [one["state"] for one in refused["statuses"]]) == (
+        [],
+        ["queued", "error"],
+    )
+    assert "would be read as an option" in refused["statuses"][1]["description"]
 
     guessed = await run(world, file)
     assert "Note: Taken for a 'deployment' event, by its keys" in guessed.stderr

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import unquote, unquote_plus, urlsplit
 
-from handlers import errors as tool_errors
 from handlers.contract import Previews
 from handlers.preview import CommandPreview, HttpPreview
 from webhook.config.destinations import targets_of
@@ -141,16 +140,13 @@ class Simulated:
     # -- its tool -----------------------------------------------------------------------------
 
     def calls_of(self, row: DeploymentRow, environment: Environment) -> dict[str, Any]:
+        """Errors: those of a handler, with which the deployment would end."""
         handler = self.services.handler(environment)
         if not isinstance(handler, Previews):
             return {"notes": (f"{environment.handler} does not say what it would send",)}
         deployment = self.services.as_contract(row, environment)
         report = replace(deployment.report, token=HIDDEN)
-        try:
-            preview = handler.preview(replace(deployment, report=report))
-        except tool_errors.HandlerError as error:
-            text = shown(self.services, f"It would end as an error: {error}")
-            return {"notes": (text,)}
+        preview = handler.preview(replace(deployment, report=report))
         calls = tuple(self._call(one, row) for one in preview.calls)
         return {"calls": calls, "notes": tuple(shown(self.services, n) for n in preview.notes)}
 
