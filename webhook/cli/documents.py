@@ -3,28 +3,17 @@
 Secrets are hidden, and text from outside does not control the terminal.
 """
 
-import json
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 import click
 
-from webhook.cli.listing import LONGEST_CELL, Row, escaped, print_rows
+from webhook.cli.listing import LONGEST_CELL, Row, print_rows
 from webhook.logs import Redactor
 from webhook.text import one_line
 
 Document = Mapping[str, Any]
-
-
-def json_text(value: Any, *, indent: int | None = None) -> str:
-    return escaped(json.dumps(value, default=_time, ensure_ascii=False, indent=indent))
-
-
-def _time(value: Any) -> str:
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat(timespec="seconds")
-    return str(value)
 
 
 def hidden(value: Any, redactor: Redactor) -> Any:

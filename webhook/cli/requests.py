@@ -10,7 +10,7 @@ from typing import TypeAlias
 import click
 
 from handlers import durations
-from webhook.cli.documents import json_text
+from webhook.cli.listing import json_text
 from webhook.cli.operator import operator
 from webhook.deployments.actions import ActionRequest, Reply, Requester
 from webhook.invocation import COMMAND
