@@ -243,6 +243,9 @@ async def test_what_is_not_done_says_why(world: World, tmp_path: Path) -> None:
     )
     assert "would be read as an option" in refused["statuses"][1]["description"]
 
+    marked = tmp_path / "marked.json"
+    marked.write_bytes(b"\xef\xbb\xbf" + Path(file).read_bytes())
+    assert (await simulated(world, str(marked)))["reason"] == found["reason"]
     guessed = await run(world, file)
     assert "Note: Taken for a 'deployment' event, by its keys" in guessed.stderr
     wrong = await run(world, file, "--event", "push")
