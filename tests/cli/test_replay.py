@@ -149,6 +149,8 @@ async def test_what_cannot_be_replayed_is_refused_with_the_reason(
             result = await run(world, "replay", *arguments)
             assert (result.exit_code, result.stdout) == (code, "")
             assert message in " ".join(result.stderr.split()), result.stderr
+        planned = await run(world, "replay", "--since", "2h", "--dry-run")
+        assert "1 push: one that never began may begin now" in planned.stdout
         checked = await asyncio.to_thread(CliRunner().invoke, main, ["check"], env=variables(world))
         assert "1 could not be processed; " in checked.stdout
         [left] = await done(world, "replay", "--since", "2h", "--yes", "--no-wait")
