@@ -10,22 +10,9 @@ from typing import Any
 import click
 
 from webhook.cli.listing import LONGEST_CELL, Row, print_rows
-from webhook.logs import Redactor
 from webhook.text import one_line
 
 Document = Mapping[str, Any]
-
-
-def hidden(value: Any, redactor: Redactor) -> Any:
-    """The same without secrets."""
-    match value:
-        case str():
-            return redactor.text(value)
-        case dict():
-            return {redactor.text(key): hidden(part, redactor) for key, part in value.items()}
-        case list() | tuple():
-            return [hidden(part, redactor) for part in value]
-    return value
 
 
 def print_facts(title: str, facts: Mapping[str, Any]) -> None:

@@ -15,6 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from handlers import durations
+from webhook import logs
+from webhook.logs import hidden
 from webhook.text import one_line
 
 Row = Mapping[str, Any]
@@ -56,7 +58,9 @@ class Seconds(click.ParamType[timedelta]):
 
 
 def print_rows(columns: Mapping[str, str], rows: Sequence[Row], *, as_json: bool) -> None:
-    """`columns`: the header of each key that is shown; JSON has all keys of the rows."""
+    """`columns`: the header of each key that is shown; JSON has all keys of the rows. Known secrets
+    are hidden."""
+    rows = hidden(list(rows), logs.redactor)
     if as_json:
         for row in rows:
             click.echo(json_text(row))

@@ -49,6 +49,7 @@ from webhook.github.events import (
     StatusCreated,
     WorkflowRunUpdated,
 )
+from webhook.logs import hidden
 from webhook.store import deployments
 from webhook.store.deployments import Columns, DeploymentRow
 from webhook.text import one_line
@@ -74,10 +75,11 @@ async def simulate(services: Services, subject: Subject) -> Simulation:
     try:
         event = events.parse(subject.event, subject.body)
     except UserError as error:
-        return replace(empty, outcome="failed", reason=str(error))
+        return replace(empty, outcome="failed", reason=shown(services, str(error)))
     async with services.pool.connection() as connection:
         found = await _Event(services, connection, replace(empty, **_about(event))).of(event)
-    return replace(found, reason=shown(services, found.reason))
+    simulation: Simulation = hidden(found, services.redactor)
+    return replace(simulation, reason=one_line(simulation.reason, LONGEST))
 
 
 def _about(event: Event) -> dict[str, Any]:

@@ -34,7 +34,7 @@ from webhook.gates.repository_file import tightens
 from webhook.github.events import (
     DeploymentCreated,
 )
-from webhook.logs import HIDDEN
+from webhook.logs import HIDDEN, hidden
 from webhook.notifiers.contract import Shows
 from webhook.store import deployments, gates, notices, repository_names
 from webhook.store.database import Async
@@ -151,17 +151,15 @@ class Simulated:
         return {"calls": calls, "notes": tuple(shown(self.services, n) for n in preview.notes)}
 
     def _call(self, one: HttpPreview | CommandPreview, row: DeploymentRow) -> SimulatedCall:
-        hide = self.services.redactor.text
         if isinstance(one, CommandPreview):
-            argv = tuple(hide(argument) for argument in one.argv)
-            return SimulatedCall(headers={}, argv=argv, cwd=one.cwd, variables=one.variables)
+            return SimulatedCall(headers={}, argv=one.argv, cwd=one.cwd, variables=one.variables)
         url = one.url
         if url.startswith("/"):
             url = f"{self.services.github.api_url}{scope(row).address(url)}"
         return SimulatedCall(
             method=one.method,
             url=_hidden_in_url(self.services, url),
-            headers={name: hide(value) for name, value in one.headers.items()},
+            headers=dict(one.headers),
             hidden=one.hidden,
             body=_hidden_in(self.services, one.body),
         )
@@ -203,7 +201,7 @@ class Simulated:
                 notifier=notifier.title,
                 purpose=message.purpose,
                 when="now",
-                text=self.services.redactor.text(text),
+                text=text,
             )
         if not messages:
             phase = notification.row.phase
@@ -272,16 +270,4 @@ def _hidden_in(services: Services, body: bytes | None) -> Any:
         document = json.loads(text)
     except ValueError:
         return services.redactor.text(text)
-    return _each(services, document)
-
-
-def _each(services: Services, value: Any) -> Any:
-    match value:
-        case str():
-            return services.redactor.text(value)
-        case list():
-            return [_each(services, one) for one in value]
-        case dict():
-            hide = services.redactor.text
-            return {hide(key): _each(services, one) for key, one in value.items()}
-    return value
+    return hidden(document, services.redactor)
