@@ -10,8 +10,9 @@ import pytest
 from click.testing import CliRunner
 
 from sandbox.faults import Fault
-from sandbox.github.model import Deployment, Repository
+from sandbox.github.model import Deployment, Push, Repository
 from sandbox.github.server import EVENTS, PERMISSIONS, GitHub
+from sandbox.github.webhooks import ARRIVES, Transit
 from sandbox.sandbox import REPOSITORY, Sandbox
 from tests.world import World, live, until
 from webhook.__main__ import main
@@ -211,6 +212,34 @@ async def test_the_newest_that_is_ready_wins(world: World) -> None:
     await row_of(world, fourth, "superseded", f"main is at {fifth[:7]} now")
     site.delete_branch("main")
     assert len(github.deployments) == 2
+
+
+async def test_missed_pushes_keep_their_order_and_are_not_deployed_too_late(world: World) -> None:
+    site, github = site_of(world), world.github
+    github.webhooks.transit = lambda _: Transit(fate="swallowed")
+    first, _, second, _ = site.push("One"), site.tag("v1"), site.push("Two"), site.tag("v2")
+    await github.settled()
+    pushes = [one for one in github.deliveries if one.event == "push"]
+    for one, ago in zip(pushes, (7200, 90, 7100, 60), strict=True):
+        one.delivered_at -= timedelta(seconds=ago)
+    world.bring_forward("task = 'recover'")
+    missed = "was not deployed"
+    [message] = await until(lambda: [m for m in world.messages() if missed in m.text] or None)
+    why = "the relay learned of its push after 1h58m; older than 1h: deploy it by hand"
+    assert f"production: main @ {second[:7]}, pushed by octocat, was not deployed: {why}" in (
+        message.text
+    )
+    await world.idle()
+    # The newest comes first, and what is older is not deployed after it.
+    assert [one.sha for one in github.deployments.values()][-1] == second
+    ends = {(row["environment"], row["sha"]): row["state"] for row in world.rows(ROWS)}
+    assert ends["releases", second] == "created"
+    assert (ends["production", first], ends["production", second]) == ("superseded", "failed")
+    # Whoever has it pushed once more wants it.
+    github.webhooks.transit = lambda _: ARRIVES
+    branch = "refs/heads/main"
+    site.on_push(Push(site, branch, first, second, site.git.commits[second], "octocat"))
+    await row_of(world, second, "waiting", "has not been reported")
 
 
 async def test_what_waits_for_long_says_why_and_ends(world: World) -> None:

@@ -23,8 +23,9 @@ _Result = tuple[Outcome, str, None]
 
 
 async def pushed(
-    services: Services, connection: Async, event: Pushed, received_at: datetime
+    services: Services, connection: Async, event: Pushed, pushed_at: datetime
 ) -> _Result:
+    """`pushed_at`: also of one that is fetched later, so that the later push is the newer one."""
     ref = one_line(event.ref, 100)
     if event.changes_default_branch:
         await policy.changed(services, connection, event.repository.id)
@@ -38,7 +39,7 @@ async def pushed(
         described(one)
         for one in wanted
         if await automatic.propose(
-            services, connection, replace(_proposal(event, one.name, marker), at=received_at)
+            services, connection, replace(_proposal(event, one.name, marker), at=pushed_at)
         )
         is not None
     ]
