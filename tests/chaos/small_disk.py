@@ -23,6 +23,10 @@ _BLOCK = 64 * 1024
 _SCARCELY = 1  # byte: nothing grows beyond it
 
 
+class NotAllowed(Exception):
+    """Neither a mount nor limits of processes of another user: PostgreSQL does not run as root."""
+
+
 class SmallDisk(Protocol):
     kind: str
 
@@ -64,8 +68,12 @@ class FileLimit:
     @staticmethod
     def _limit(processes: Iterable[psutil.Process], size: int) -> None:
         for process in processes:
-            with suppress(psutil.NoSuchProcess):
+            try:
                 process.rlimit(psutil.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+            except psutil.NoSuchProcess:
+                continue
+            except psutil.AccessDenied as error:
+                raise NotAllowed(f"the limits of {error.name} cannot be set") from error
 
 
 def small_disk(path: Path, size: int) -> SmallDisk:
