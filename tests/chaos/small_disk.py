@@ -73,7 +73,7 @@ class FileLimit:
             except psutil.NoSuchProcess:
                 continue
             except psutil.AccessDenied as error:
-                raise NotAllowed(f"the limits of {error.name} cannot be set") from error
+                raise NotAllowed(f"the limits of process {error.pid} cannot be set") from error
 
 
 def small_disk(path: Path, size: int) -> SmallDisk:
