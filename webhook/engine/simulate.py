@@ -253,12 +253,9 @@ class _Event(Simulated):
         row = known or deployments.new_row(
             event.deployment, event.repository, event.installation_id
         )
-        judgement, state = judge(row, event.status), event.status.state
-        if judgement.waits:
-            return replace(start, reason=f"'{state}' does not end the wait for its start")
+        judgement = judge(row, event.status)
         if not judgement.counts or judgement.phase is None:
-            text = f"'{state}' changes nothing in phase '{row.phase}'"
-            return replace(start, reason=text, phase=row.phase.value)
+            return replace(start, reason=judgement.reason, phase=row.phase.value)
         transition = Transition(judgement.phase, event.status.description)
         row = transitions.entered(self.services, row, transition, {})
         return await self.notified(start, row, [self.entry(row)])
