@@ -372,6 +372,7 @@ NO_SCAN = Scan(
     watermark=None,
     begins=None,
     newest=None,
+    known_since=None,
     cursor="",
     paused=timedelta(0),
     failing_for=timedelta(0),

@@ -75,3 +75,28 @@ async def test_nothing_of_a_call_is_sent_any_more_once_it_has_timed_out() -> Non
             )
         await asyncio.wait_for(over.wait(), 5)
     assert ends == ["reset"]
+
+
+async def test_a_server_that_responds_before_it_reads_gets_the_whole_body() -> None:
+    received: list[bytes] = []
+    over = asyncio.Event()
+
+    async def hasty(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 202 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+            await closed.wait()
+            received.append(await reader.read(-1))
+        finally:
+            writer.close()
+            over.set()
+
+    closed = asyncio.Event()
+    async with await asyncio.start_server(hasty, "127.0.0.1") as server:
+        port = server.sockets[0].getsockname()[1]
+        async with open_session() as session:
+            response = await session.post(f"http://127.0.0.1:{port}", data=b"x" * 200_000)
+            assert response.status == 202
+        closed.set()
+        await asyncio.wait_for(over.wait(), 5)
+    assert received == [b"x" * 200_000]

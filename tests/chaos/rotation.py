@@ -23,15 +23,17 @@ import aiohttp
 
 from sandbox.github.server import new_private_key
 from sandbox.sandbox import REPOSITORY, Sandbox, free_ports
+from sandbox.slack.model import Message
 from tests.slack.install.installing import browser
 
-DEPLOY_YML = """
-slack: {{channel: "{channel}"}}
-envs:
-  - name: production
+# Each with a channel of its own, as one takes only about one message a second.
+NAMES = [f"env-{number}" for number in range(8)]
+ENVIRONMENT = """
+  - name: "{name}"
     handler: command
     serialization: false
     with: {{run: [sh, -c, "echo $DEPLOYMENT_ID >> {runs}"]}}
+    slack: {{channel: "{channel}"}}
 """
 ORDER = ["queued", "in_progress", "success"]
 OLD_KEY, NEW_KEY = "the-old-secret-key-of-it", "the-new-secret-key-of-it"
@@ -127,7 +129,12 @@ class Rotation:
     async def _relay(self) -> AsyncIterator[None]:
         [port] = free_ports(1)
         config = self.folder / "deploy.yml"
-        config.write_text(DEPLOY_YML.format(channel=self.sandbox.deploys.id, runs=self.runs))
+        channels = {name: self.sandbox.slack.add_channel(name).id for name in NAMES}
+        envs = [
+            ENVIRONMENT.format(name=name, channel=channel, runs=self.runs)
+            for name, channel in channels.items()
+        ]
+        config.write_text(f"envs:{''.join(envs)}")
         environ = self.sandbox.environ(self.folder / "data", config, port)
         environ |= {"GITPLOY_SECRET_KEY": OLD_KEY}
         self.relay = Relay(environ, self.folder / "log")
@@ -150,7 +157,7 @@ class Rotation:
     async def _load(self) -> None:
         while True:
             await self.sandbox.github.create_deployment(
-                REPOSITORY, environment="production", required_contexts=[]
+                REPOSITORY, environment=self.random.choice(NAMES), required_contexts=[]
             )
             await asyncio.sleep(self.random.uniform(0, 2 * self.pause))
 
@@ -207,9 +214,10 @@ class Rotation:
         return [f"not over in time: {[(id_, github.states(id_)) for id_ in left]}"]
 
     async def _messages_are_edited(self) -> None:
-        async with asyncio.timeout(60):
-            while any("succeeded" not in one for one in self._messages().values()):
-                await asyncio.sleep(0.2)
+        ids = self.sandbox.github.deployments
+        async with asyncio.timeout(120):
+            while any("succeeded" not in self._messages().get(f"{id_}:main", "") for id_ in ids):
+                await asyncio.sleep(0.5)
 
     async def _press(self) -> list[str]:
         """What Slack sends counts by the new signing secret."""
@@ -218,20 +226,17 @@ class Rotation:
         return [f"Slack's command got {response.error}"] if response.error else []
 
     def _messages(self) -> dict[str, str]:
-        messages = self.sandbox.slack.messages("#deploys")
-        return {
-            (one.metadata or {})["event_payload"]["key"]: one.text
-            for one in messages
-            if not one.is_reply
-        }
+        """The text of each by its key."""
+        return {key: one.text for key, one in self._sent() if not one.is_reply}
+
+    def _sent(self) -> list[tuple[str, Message]]:
+        every = [one for name in NAMES for one in self.sandbox.slack.messages(name)]
+        return [((one.metadata or {})["event_payload"]["key"], one) for one in every]
 
     def _wrong(self) -> list[str]:
         github = self.sandbox.github
         ran = Counter(int(line) for line in self.runs.read_text().split())
-        sent = Counter(
-            (one.metadata or {})["event_payload"]["key"]
-            for one in self.sandbox.slack.messages("#deploys")
-        )
+        sent = Counter(key for key, _ in self._sent())
         wrong = []
         for id_ in github.deployments:
             states = [state for state in github.states(id_) if state != "inactive"]

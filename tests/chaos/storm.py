@@ -123,6 +123,10 @@ class Storm:
 
     @contextlib.asynccontextmanager
     async def _services(self) -> AsyncIterator[psutil.Process]:
+        task = asyncio.current_task()
+        assert task is not None
+        # What was started is stopped, whoever ends the storm.
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
         [port] = free_ports(1)
         config = self.folder / "deploy.yml"
         config.write_text(self._deploy_yml())

@@ -3,12 +3,15 @@
 import asyncio
 import signal
 import sys
-from collections.abc import Mapping
-from contextlib import AsyncExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 
 import psutil
+import psycopg
 import pytest
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
 
 from sandbox.github.webhooks import delivery_headers
 from sandbox.sandbox import REPOSITORY, Sandbox
@@ -42,6 +45,23 @@ def workers_of(process: asyncio.subprocess.Process) -> list[psutil.Process]:
     return [
         one for one in psutil.Process(process.pid).children() if one.name().startswith("relay-work")
     ]
+
+
+@contextmanager
+def away(store_url: str) -> Iterator[None]:
+    """For whoever connects to it."""
+    name = str(conninfo_to_dict(store_url)["dbname"])
+    with psycopg.connect(store_url, dbname="postgres", autocommit=True) as connection:
+        change = sql.SQL("alter database {} allow_connections {}")
+        connection.execute(change.format(sql.Identifier(name), sql.SQL("false")))
+        try:
+            connection.execute(
+                "select pg_terminate_backend(pid) from pg_stat_activity where datname = %s",
+                [name],
+            )
+            yield
+        finally:
+            connection.execute(change.format(sql.Identifier(name), sql.SQL("true")))
 
 
 async def deployed(sandbox: Sandbox, environment: str) -> None:
@@ -112,10 +132,20 @@ async def test_each_process_by_itself_reads_it_again(
         config.write_text(DEPLOY_YML + CANARY)
         code, output = await run(RELOAD, variables)
         assert code == 0, output
-        web, worker = (process.pid for process in processes)
-        assert f"web (process {web})" in output
-        assert f"worker (process {worker})" in output
+        web, worker = processes
+        assert f"web (process {web.pid})" in output
+        assert f"worker (process {worker.pid})" in output
         await deployed(sandbox, "canary")
+        await sandbox.github.settled()
+        code, output = await run(f"{sys.executable} -m webhook restore a.backup", variables)
+        assert code == 1
+        assert f"web (process {web.pid})" in output
+        assert output.endswith("; stop it first\n")
+        with away(store_url):
+            worker.send_signal(signal.SIGHUP)
+            await until(lambda: "does not respond, trying again" in log.read_text() or None)
+        await deployed(sandbox, "canary")
+        assert worker.returncode is None
         await sandbox.github.settled()
     code, output = await run(RELOAD, variables)
     assert code == 1

@@ -32,8 +32,10 @@ ROOT = Path(__file__).parents[2]
 # What is taken as long as nothing is released: the commit before migration 0002.
 UNTAGGED = "9077db06"
 BUFFER = 65536
-# Seconds after the last request: nothing waits for long here.
+# Seconds after the last request: nothing waits for long here, but a channel of Slack's takes one
+# message a second, and those of all tools share one.
 SETTLES_WITHIN = 60
+SECONDS_A_DEPLOYMENT = 1
 PERIODIC = ("recover", "list_deployments")
 
 
@@ -213,7 +215,7 @@ class UpgradeStorm(Storm):
 
     async def _settle(self) -> list[str]:
         try:
-            async with asyncio.timeout(SETTLES_WITHIN):
+            async with asyncio.timeout(SETTLES_WITHIN + SECONDS_A_DEPLOYMENT * self.deployments):
                 return await super()._settle()
         except TimeoutError:
             github = self.sandbox.github

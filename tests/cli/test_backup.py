@@ -39,6 +39,7 @@ def test_a_backup_is_whole_and_a_restore_loses_nothing(
 
     assert "which standard output cannot be; name a file" in refused("backup", "-")
     assert "is no directory; create it first" in refused("backup", str(tmp_path / "x" / "y"))
+    assert refused("backup", "/sys/a.backup").startswith("No backup was made: ")
     with psycopg.connect(store_url) as connection:
         connection.execute(DEPLOYMENT)
     assert "1 deployment as of" in run("backup", str(file)).stdout
@@ -53,7 +54,11 @@ def test_a_backup_is_whole_and_a_restore_loses_nothing(
     assert "The store has 1 deployment; --replace moves it aside" in refused("restore", str(file))
     with psycopg.connect(store_url):
         assert "Others work with the store (1 conn" in refused("restore", str(file), "--replace")
-    for name, said in (("cut", "File is not a zip file"), ("newer", "at migration 0099")):
+    for name, said in (
+        ("cut", "File is not a zip file"),
+        ("damaged", "Bad CRC-32 for file 'store.dump'; take one that"),
+        ("newer", "at migration 0099"),
+    ):
         broken = tmp_path / name
         _break(file, broken, name)
         assert said in refused("restore", str(broken), "--replace")
@@ -77,6 +82,11 @@ def test_a_backup_is_whole_and_a_restore_loses_nothing(
 def _break(file: Path, broken: Path, how: str) -> None:
     if how == "cut":
         broken.write_bytes(file.read_bytes()[:-100])
+        return
+    if how == "damaged":
+        flipped = bytearray(file.read_bytes())
+        flipped[len(flipped) // 2] ^= 255
+        broken.write_bytes(flipped)
         return
     with zipfile.ZipFile(file) as archive, zipfile.ZipFile(broken, "w") as other:
         for name in archive.namelist():

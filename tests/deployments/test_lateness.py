@@ -36,7 +36,7 @@ HOURS = timedelta(hours=2, minutes=6)
         ),
         (
             arrival("webhook", HOURS, HOURS - LATE_AFTER),
-            "Missed while no worker ran, from 02:06 to 04:10 UTC",
+            "Missed while the relay could not process it, from 02:06 to 04:10 UTC",
         ),
         (arrival("webhook", HOURS), "Delivered 2h6m late"),
         (arrival("listed", HOURS), "Nobody delivered it (is the App's webhook active?)"),
@@ -50,9 +50,11 @@ def test_the_cause_is_named(one: Arrival, cause: str) -> None:
     assert without == f"{cause}; older than 1h: create it again"
 
 
+@pytest.mark.parametrize("at_once", [False, True])
 @pytest.mark.parametrize("way", ["webhook", "pulled", "listed"])
-def test_each_text_fits_into_a_status(way: str) -> None:
-    longest = arrival(way, timedelta(hours=71, minutes=59, seconds=59))
+def test_each_text_fits_into_a_status(way: str, at_once: bool) -> None:
+    ago = timedelta(hours=71, minutes=59, seconds=59)
+    longest = arrival(way, ago, ago if at_once else timedelta(0))
     texts = (
         superseded(longest, 2**63 - 1),
         too_old(longest, timedelta(hours=71, minutes=59, seconds=59), retry=True),

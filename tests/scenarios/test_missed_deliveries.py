@@ -157,6 +157,36 @@ async def test_only_what_may_matter_and_did_not_arrive_is_fetched(
         assert [way for _, way in ways(world)] == ["webhook", "webhook", "pulled"]
 
 
+async def test_a_relay_that_is_new_leaves_alone_what_others_have_done(
+    store_url: str, tmp_path: Path
+) -> None:
+    async with live(store_url, tmp_path, DEPLOY_YML, workers=0) as world:
+        history, recent = await lost(world), await lost(world)
+        history.delivered_at -= 2 * 60 * MINUTE
+        with swallowed(world):
+            at = world.github.world.now() - 10 * MINUTE
+            elsewhere = await world.deploy("elsewhere", at=at)
+            await world.github.create_status(elsewhere.id, "in_progress")
+            await world.github.settled()
+        world.start_worker()
+        for _ in range(2):
+            await compare(world)
+        assert {guid for guid, _ in ways(world)}.isdisjoint({history.guid})
+        assert ("recovered", 0) in missed(world)
+        first, second, _ = world.github.deployments
+        assert (world.github.states(first), world.github.states(elsewhere.id)) == (
+            [],
+            ["in_progress"],
+        )
+        await world.github.wait_for(second, "success")
+        # One that was there before, and has compared nothing yet, goes back to its begin.
+        world.execute("delete from delivery_scan")
+        world.execute("update deliveries set received_at = received_at - interval '3 hours'")
+        world.bring_forward("task = 'recover'")
+        await world.github.wait_for(first, "success")
+        assert recent.guid in {guid for guid, _ in ways(world)}
+
+
 async def test_what_is_listed_late_is_found_behind_the_watermark(
     store_url: str, tmp_path: Path
 ) -> None:
@@ -280,6 +310,76 @@ async def test_without_a_payload_it_is_sent_again_three_times_at_most(
         await world.github.redeliver(never.guid)
         await compare(world)
         assert sorted(missed(world)) == [("recovered", 1), ("recovered", 3)]
+
+
+async def test_what_was_given_up_is_fetched_once_somebody_has_it_sent_again(
+    store_url: str, tmp_path: Path
+) -> None:
+    async with live(store_url, tmp_path, DEPLOY_YML, workers=0) as world:
+        delivery = await lost(world)
+        delivery.forgotten = True
+        world.execute(
+            "insert into missed_deliveries (guid, event, github_id, attempted_at, delivered_at,"
+            " state, tries) values (%s, 'deployment', %s, now() - interval '1 hour',"
+            " now() - interval '1 hour', 'given_up', 3)",
+            *(delivery.guid, delivery.id),
+        )
+        # The relay's address is still wrong, or it has none.
+        with swallowed(world):
+            await world.github.redeliver(delivery.guid)
+            await world.github.settled()
+        world.github.deliveries[-1].forgotten = False
+        world.start_worker()
+        await until(lambda: missed(world) == [("recovered", 3)] or None)
+        assert ways(world) == [(delivery.guid, "pulled")]
+
+
+async def test_a_list_that_does_not_end_holds_nothing_up_and_is_not_read_without_a_pause(
+    store_url: str, tmp_path: Path
+) -> None:
+    async with (
+        live(store_url, tmp_path, DEPLOY_YML, workers=0) as world,
+        open_services(world.setup, store_url, actions=ACTIONS, timing=QUICK) as services,
+    ):
+        with swallowed(world, "ping"):
+            for _ in range(100):
+                await world.github.ping()
+            await world.github.settled()
+        newest = await lost(world)
+        # GitHub does not know the cursor that it has just given.
+        world.github.faults.add(LIST, Fault.hang(0))
+        world.github.faults.add(LIST, Fault.status(422), times=99)
+        for calls in (2, 5):
+            with pytest.raises(RetryAt) as raised:
+                await recover(services)
+            assert raised.value.at - services.clock() > timedelta(seconds=3)
+            assert len(world.github.called("GET", "/app/hook/deliveries")) == calls
+            assert ways(world) == [(newest.guid, "pulled")]
+            world.github.faults.clear()
+            world.github.faults.add(LIST, Fault.status(422))
+            world.github.faults.add(LIST, Fault.hang(0))
+            world.github.faults.add(LIST, Fault.status(422), times=99)
+        world.github.faults.clear()
+        # It leads in a circle.
+        item = {"id": 1, "guid": "g", "event": "ping"}
+        item["delivered_at"] = world.github.world.now().isoformat()
+        for cursor in ("a", "b") * 9:
+            url = f"{world.github.api_url}/app/hook/deliveries?cursor={cursor}"
+            headers = {"Link": f'<{url}>; rel="next"'}
+            world.github.faults.add(LIST, Fault(status_code=200, headers=headers, body=[item]))
+        with pytest.raises(RetryAt, match="leads back"):
+            await recover(services)
+        world.github.faults.clear()
+        # Whatever rejects the App rejects every call.
+        await asyncio.gather(*(lost(world) for _ in range(9)))
+        world.github.faults.add(ONE, Fault.status(403), times=99)
+        before = fetched(world)
+        for _ in range(2):
+            with pytest.raises(RetryAt):
+                await recover(services)
+        assert fetched(world) - before <= 8
+        [scan] = world.rows("select error from delivery_scan where failing_since is not null")
+        assert scan["error"]
 
 
 async def test_what_fails_for_another_reason_is_tried_until_it_works(

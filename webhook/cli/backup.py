@@ -5,16 +5,19 @@ See docs/how-to/backup.md.
 
 import asyncio
 import os
+import shlex
 import signal
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import click
 
-from webhook import startup
+from webhook import presence, startup
 from webhook.cli.locks import person_of
 from webhook.cli.up import lock
 from webhook.engine.gates import ask_again
@@ -25,7 +28,7 @@ from webhook.store import audit, backup, database, restores, schedule
 from webhook.store.audit import NewAct
 from webhook.store.backup import Backup, Key
 from webhook.store.embedded import store_url
-from webhook.store.restoring import Restored, Restoring
+from webhook.store.restoring import IN_USE, Restored, Restoring
 from webhook.store.schema import migrated_store
 
 NOT_HELD, NONE_RESTORED, KEY_DIFFERS = "not_held", "never_restored", "key_differs"
@@ -95,7 +98,7 @@ def restore_from(file: Path, replace: bool, person: str | None) -> None:
     """
     _end_cleanly()
     settings, actor = _settings(), person_of(person)
-    with backup.opened(file) as opened, lock(settings.data_dir):
+    with lock(settings.data_dir), _stopped(settings.data_dir), backup.opened(file) as opened:
         restoring = Restoring(opened, actor, datetime.now(UTC), replace)
         if settings.store_source:
             restored = restoring.into_external(settings.store_source)
@@ -104,6 +107,15 @@ def restore_from(file: Path, replace: bool, person: str | None) -> None:
         about_key = _restore_key(settings, opened, restoring.at)
     for line in _said(opened, restored, about_key):
         click.echo(line)
+
+
+@contextmanager
+def _stopped(data_dir: Path) -> Iterator[None]:
+    """A web process with nothing to do may have no connection to the store."""
+    if found := presence.running(data_dir):
+        named = ", ".join(one.name for one in found)
+        raise UserError(f"The relay runs: {named}; stop it first", code=IN_USE)
+    yield
 
 
 @restore.command()
@@ -181,15 +193,20 @@ def _restore_key(settings: Settings, opened: Backup, at: datetime) -> str:
     if settings.secret_keys:
         if key in settings.secret_keys:
             return ""
-        return "GITPLOY_SECRET_KEY lacks the backup's key: add it there, from secret_key in FILE."
+        shown = f"unzip -p {shlex.quote(str(opened.path))} secret_key"
+        return f"GITPLOY_SECRET_KEY lacks the backup's key: add it there, after a comma ({shown})."
     present = _text(place)
     if present == key:
         return ""
-    if present:
-        place.rename(place.with_name(f"secret_key.before-restore-{at:%Y%m%d-%H%M%S}"))
-    descriptor = os.open(place, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    draft = place.with_name(f".secret_key.{os.getpid()}")
+    descriptor = os.open(draft, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600)
     with os.fdopen(descriptor, "w") as written:
         written.write(key)
+        written.flush()
+        os.fsync(descriptor)
+    if present:
+        place.rename(place.with_name(f"secret_key.before-restore-{at:%Y%m%d-%H%M%S}"))
+    draft.rename(place)
     return ""
 
 

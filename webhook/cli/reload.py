@@ -94,10 +94,10 @@ def _print_left(process: RelayProcess) -> None:
 def _print_changes(setup: Setup, found: Sequence[RelayProcess]) -> None:
     used = {one.digest: one.text for one in found if one.reloads and one.is_reachable}
     new = setup.config
-    for digest, text in used.items():
-        if digest == new.digest:
-            click.echo(f"{new.source} has not changed.")
-            continue
+    if {*used} == {new.digest}:
+        click.echo(f"{new.source} has not changed.")
+    used.pop(new.digest, None)
+    for text in used.values():
         try:
             old = startup.parse_config(text, new.source, setup.environ)
         except ConfigErrors:

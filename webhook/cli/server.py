@@ -18,6 +18,8 @@ from types import FrameType
 from typing import Any
 
 import click
+import psycopg
+import structlog
 import uvloop
 
 from webhook.cli.processes import Terminal
@@ -26,11 +28,16 @@ from webhook.reloading import Reloading
 from webhook.startup import Setup, set_up_command
 from webhook.store import database, schema
 from webhook.store.embedded import store_url
+from webhook.store.unavailable import first_line
+
+log = structlog.get_logger()
 
 # Connections of one process; further ones wait until one ends.
 CONNECTIONS = 2048
 # Milliseconds for the head of a request.
 HEAD_WITHIN = 10_000
+# Seconds; it has waited for a connection before.
+STORE_AGAIN_AFTER = 1
 # Bytes that one connection buffers: of a head, or of a body that is being read.
 BUFFER = 64 * 1024
 
@@ -110,12 +117,26 @@ class _WorkerRun:
         self._reloading = Reloading.begin(setup, "worker")
 
     async def run(self) -> None:
-        while not self._ends:
-            if self._next is not None:
-                self._reloading.use(self._next)
-                self._next = None
-                self._stop.clear()
-            await self._work()
+        """It also comes to an end by itself, where there is no memory for it any more."""
+        await self._work()
+        while self._next is not None and not self._ends:
+            self._reloading.use(self._next)
+            self._next = None
+            self._stop.clear()
+            await self._work_anew()
+
+    async def _work_anew(self) -> None:
+        """As one that goes on: it waits for a store that is away."""
+        while not self._stop.is_set():
+            try:
+                await self._work()
+            except psycopg.OperationalError as error:
+                log.warning("the store does not respond, trying again", error=first_line(error))
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(STORE_AGAIN_AFTER):
+                        await self._stop.wait()
+            else:
+                return
 
     def _handle_signals(self) -> None:
         loop = asyncio.get_running_loop()

@@ -49,7 +49,7 @@ class Arrival:
             return f"Missed while the relay was away from {until}"
         if self.received_at - self.created_at <= self.late_after:
             span = _span(self.received_at, self.now, self.now)
-            return f"Missed while no worker ran, from {span}"
+            return f"Missed while the relay could not process it, from {span}"
         return f"Delivered {late_by(self.received_at - self.created_at)} late"
 
 

@@ -5,7 +5,7 @@ out anew; from then on there is a row of `actions`, by which GitHub gets one dep
 (webhook.engine.creation). Events ask again at once, and a clock does, in case one was lost.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import structlog
@@ -42,6 +42,9 @@ async def propose(services: Services, connection: Async, proposal: Proposal) -> 
         return None
     now = services.clock()
     deadline = max(now, proposal.due_at or now) + environment.wait_limit
+    if proposal.at is not None:
+        limit = max(environment.recover_within, services.timing.late_after)
+        proposal = replace(proposal, late=services.github.now() - proposal.at > limit)
     automatic_id = await automatic.add(connection, proposal, now, deadline)
     if automatic_id is not None and not proposal.skip_reason:
         await ask_again(connection, [automatic_id])
@@ -76,7 +79,8 @@ async def deploy_automatically(services: Services, automatic_id: int) -> None:
         case Waits() as waits:
             await _wait(services, row, waits)
         case Ends() as ends:
-            await _end(services, row, ends)
+            if ends.code != automatic.LATE or not await _was_created(services, row):
+                await _end(services, row, ends)
         case Unwanted():
             async with services.pool.connection() as connection, connection.transaction():
                 await automatic.forget(connection, row)

@@ -5,9 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from handlers import durations
 from webhook.config.creation import Payload, is_deployed_on, payload_of
 from webhook.config.environments import Environment
 from webhook.config.routing import no_route_message, route
+from webhook.deployments.lateness import late_by
 from webhook.deployments.models import is_production
 from webhook.deployments.phases import FAILED
 from webhook.engine.creation import Plan, description_of, marker
@@ -101,6 +103,7 @@ async def ask(services: Services, row: AutomaticDeployment) -> Answer:
         return (
             await _chain(services, row, environment)
             or await _already_there(services, row)
+            or await _late(services, row, scope, listed)
             or await _checks(services, row, scope, environment.required_contexts)
             or await _head(services, row, scope)
             or Ready(row, scope, listed, environment, payload_of(environment, {}))
@@ -175,7 +178,7 @@ async def _chain(
 
 async def _already_there(services: Services, row: AutomaticDeployment) -> Ends | None:
     async with services.pool.connection() as connection:
-        newest = await automatic.newest_in(connection, row)
+        newest = await automatic.newest_in(connection, row, services.timing.late_after)
     if newest is None:
         return None
     if newest.sha == row.sha and newest.phase not in FAILED:
@@ -186,6 +189,21 @@ async def _already_there(services: Services, row: AutomaticDeployment) -> Ends |
         then = "push is deployed" if row.cause == "push" else "commit is promoted"
         return Ends("superseded", f"{by}; the next {then} again", announced=True)
     return None
+
+
+async def _late(
+    services: Services, row: AutomaticDeployment, scope: Scope, listed: Environment
+) -> Ends | None:
+    """As for deployments (webhook.engine.lateness). Of several pushes, people hear of the last."""
+    if row.code != automatic.LATE:
+        return None
+    age = late_by(services.github.now() - row.at)
+    limit = durations.write(listed.recover_within.total_seconds())
+    reason = f"the relay learned of its push after {age}; older than {limit}: deploy it by hand"
+    head = await _commit_now(services, row, scope)
+    if head != row.sha:
+        return Ends("superseded", _where_now(row, head))
+    return Ends("failed", reason, automatic.LATE)
 
 
 async def _checks(
@@ -232,16 +250,10 @@ async def _moved(services: Services, row: AutomaticDeployment, scope: Scope) -> 
     """Where the branch or tag is now, "" if this commit may be deployed. That a branch has a newer
     one whose own checks are waited for, that is not to be deployed, or of whose push no event came,
     is no reason to leave this one out: else a busy branch would never be deployed."""
-    name, is_branch = row.ref_name, row.ref.startswith(_BRANCH)
-    try:
-        head = await repositories.commit_of(services.github, scope, row.ref.removeprefix("refs/"))
-    except Rejected as error:
-        if error.code != INVALID:
-            raise
-        return f"the {'branch' if is_branch else 'tag'} {name} is gone"
+    head = await _commit_now(services, row, scope)
     if head == row.sha:
         return ""
-    if is_branch:
+    if head and row.ref.startswith(_BRANCH):
         async with services.pool.connection() as connection:
             newer = await automatic.of_commit(connection, row.repo_id, row.environment, head)
         awaited = newer is None or (
@@ -249,7 +261,23 @@ async def _moved(services: Services, row: AutomaticDeployment, scope: Scope) -> 
         )
         if awaited and await _contains(services, scope, head, row.sha):
             return ""
-    return f"{name} is at {head[:7]} now"
+    return _where_now(row, head)
+
+
+async def _commit_now(services: Services, row: AutomaticDeployment, scope: Scope) -> str:
+    """Of its branch or tag; "" if that is gone."""
+    try:
+        return await repositories.commit_of(services.github, scope, row.ref.removeprefix("refs/"))
+    except Rejected as error:
+        if error.code != INVALID:
+            raise
+        return ""
+
+
+def _where_now(row: AutomaticDeployment, head: str) -> str:
+    if head:
+        return f"{row.ref_name} is at {head[:7]} now"
+    return f"the {'branch' if row.ref.startswith(_BRANCH) else 'tag'} {row.ref_name} is gone"
 
 
 async def _contains(services: Services, scope: Scope, head: str, sha: str) -> bool:

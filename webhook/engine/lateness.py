@@ -78,6 +78,11 @@ class Unknown:
     outcome: Outcome
 
 
+# "No route" would be the newest status of what somebody else deploys.
+_BEGUN_ELSEWHERE = Unknown(
+    "no environment of deploy.yml takes it, and somebody has begun it", "ignored"
+)
+
 Verdict = Late | Missed | Ended | Resumed | Unknown
 
 
@@ -131,7 +136,7 @@ async def _ask(
     if statuses and _phase(statuses[0]).final:
         return Ended(statuses[0])
     if environment is None or event.watched:
-        return None
+        return _BEGUN_ELSEWHERE if environment is None and statuses else None
     arrival = _arrival(services, delivery, event.deployment)
     if begun := _begun(services, arrival, event.deployment.id, environment, statuses):
         return begun

@@ -23,8 +23,9 @@ _Result = tuple[Outcome, str, None]
 
 
 async def pushed(
-    services: Services, connection: Async, event: Pushed, received_at: datetime
+    services: Services, connection: Async, event: Pushed, pushed_at: datetime
 ) -> _Result:
+    """`pushed_at`: also of one that is fetched later, so that the later push is the newer one."""
     if event.changes_default_branch:
         await policy.changed(services, connection, event.repository.id)
     wanted = list(deployed_on(services.config, event))
@@ -35,7 +36,7 @@ async def pushed(
         one
         for one in wanted
         if await automatic.propose(
-            services, connection, replace(_proposal(event, one.name, marker), at=received_at)
+            services, connection, replace(_proposal(event, one.name, marker), at=pushed_at)
         )
         is not None
     ]

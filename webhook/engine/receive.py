@@ -176,7 +176,8 @@ async def _act(  # noqa: PLR0911 - one for each event
         case WorkflowRunUpdated():
             return await _workflow_run_updated(services, connection, event)
         case Pushed():
-            return await pushes.pushed(services, connection, event, delivery.received_at)
+            pushed_at = delivery.delivered_at or delivery.received_at
+            return await pushes.pushed(services, connection, event, pushed_at)
         case CommitReported():
             return await pushes.reported(services, connection, event)
         case InstallationChanged():

@@ -8,7 +8,7 @@ A worker may be killed at each line of this; the next one goes on from the store
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from http import HTTPStatus
@@ -63,7 +63,12 @@ async def recover(services: Services) -> None:
     if was.paused:
         raise RetryAt("GitHub wants no call yet", services.clock() + was.paused)
     try:
-        compared = await _compare(services, was, until)
+        try:
+            compared = await _compare(services, was, until)
+        except (UnknownOutcome, Rejected):
+            # What is missing of the pages that came does not wait for the others.
+            await _fetch_missing(services, services.github.now(), until)
+            raise
         left = await _fetch_missing(services, compared.at, until)
     except RetryAt as error:
         await _failed(services, error, error.at - services.clock())
@@ -115,13 +120,17 @@ async def _compare(services: Services, was: Scan, until: float) -> _Compared:
     came since is for the next run."""
     interrupted = bool(was.cursor)
     pages = 0
+    given: set[str] = set()
     while True:
-        page = await _page(services, was)
+        page = await _page(services, was, given)
         if page is None:
             async with services.pool.connection() as connection:
                 was = await recovery.begin_again(connection, was)
             continue
+        if page.cursor in given:
+            raise UnknownOutcome("GitHub's list of deliveries leads back to a page that was read")
         pages += 1
+        given |= {page.cursor} if page.cursor else set()
         begins = was.begins or _begins(services, was, page.at)
         ended = not page.cursor or (page.oldest or begins) < begins
         was = await _keep(services, was, page, begins, ended=ended)
@@ -130,32 +139,34 @@ async def _compare(services: Services, was: Scan, until: float) -> _Compared:
             return _Compared(page.at, page.pace, more=interrupted or not ended)
 
 
-async def _page(services: Services, was: Scan) -> Page | None:
-    """None: GitHub does not know the cursor any more."""
+async def _page(services: Services, was: Scan, given: Collection[str]) -> Page | None:
+    """None: GitHub does not know the cursor any more. One that it has just `given` cannot be stale:
+    the list would be begun again for ever."""
     try:
         return await github.page(services.github, was.cursor)
     except Rejected as error:
-        if was.cursor and github.is_stale(error):
+        if was.cursor and was.cursor not in given and github.is_stale(error):
             log.info("GitHub's list of deliveries is read from its begin again", error=str(error))
             return None
         raise
 
 
 def _begins(services: Services, was: Scan, at: datetime) -> datetime:
-    """What is older was compared before, or GitHub does not have it."""
-    oldest = at - github.kept_for(services.github)
-    if was.watermark is None:
-        return oldest
-    return max(oldest, was.watermark - services.timing.deliveries_overlap)
+    """What is older was compared before, or GitHub does not have it; or it is of the time before
+    the relay came, and too old to be run: other people's history is not its business."""
+    oldest, overlap = at - github.kept_for(services.github), services.timing.deliveries_overlap
+    if was.watermark is not None:
+        return max(oldest, was.watermark - overlap)
+    lately = at - max([overlap, *(one.recover_within for one in services.config.envs)])
+    return max(oldest, min(lately, was.known_since or lately))
 
 
 async def _keep(
     services: Services, was: Scan, page: Page, begins: datetime, *, ended: bool
 ) -> Scan:
     inside = [one for one in page.deliveries if one.delivered_at >= begins]
-    newest = max(
-        [one.delivered_at for one in inside] + ([was.newest] if was.newest else []), default=None
-    )
+    newest = was.newest or begins + services.timing.deliveries_overlap
+    newest = max([newest, *(one.delivered_at for one in inside)])
     async with services.pool.connection() as connection:
         missed = await _missing(services.config, connection, inside)
         async with connection.transaction():
@@ -242,13 +253,18 @@ async def _settle(
 
 
 def _stop_if_away(results: Sequence[FullDelivery | BaseException | None]) -> None:
-    """A limit counts at once; GitHub is away where nothing at all came back."""
+    """A limit counts at once; GitHub is away, or rejects the App, where nothing at all came."""
     for result in results:
         if isinstance(result, RetryAt):
             raise result
-    unclear = [one for one in results if isinstance(one, UnknownOutcome)]
-    if len(unclear) == len(results) > 1:
-        raise unclear[0]
+    failed = [
+        one
+        for one in results
+        if isinstance(one, UnknownOutcome)
+        or (isinstance(one, Rejected) and one.status not in _GONE)
+    ]
+    if len(failed) == len(results) > 1:
+        raise failed[0]
 
 
 async def _hand_over(services: Services, missed: Missed, found: FullDelivery) -> None:

@@ -8,7 +8,6 @@ GitHub for the relay's answer has not run, whatever the store knows, and does no
 from datetime import UTC
 
 from webhook.gates.contract import ALLOW, Gate, Snapshot, Verdict, Wait
-from webhook.invocation import COMMAND
 
 NAME = "restore"
 
@@ -19,7 +18,8 @@ def decide(snapshot: Snapshot) -> Verdict:
     backup = snapshot.restored_from.astimezone(UTC)
     return Wait(
         reason=f"Restored from a backup of {backup:%d %b %H:%M} UTC: may have run since",
-        way_out=f"{COMMAND} restore release {snapshot.candidate.id}, or cancel it",
+        # GitHub shows 140 characters, which a path to Python would fill.
+        way_out=f"restore release {snapshot.candidate.id} (command line), or cancel it",
         for_person=True,
     )
 

@@ -7,7 +7,7 @@ wanted; `superseded` by a newer one; or `failed`. `reason` is why it waits or ha
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from psycopg.rows import class_row
@@ -18,6 +18,8 @@ from webhook.store.database import Async, Sync
 State = Literal["waiting", "created", "skipped", "superseded", "failed"]
 # `code` of one that failed because a check did: a check that is run again may succeed.
 CHECKS_FAILED = "checks_failed"
+# `code` of one whose cause became known so late that it is not deployed any more.
+LATE = "late"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,9 +27,9 @@ class Proposal:
     """What is to be deployed, and why. `environment`: its name, not a pattern. `ref`: by its full
     name (refs/heads/main, refs/tags/v1), "" if none is known. `login`: the person who asks for it
     as gates see it, `login_id` 0 if that is nobody. `from_deployment_id`: what is promoted.
-    `at`: when its cause became known, if not now. `due_at`: not before then. `skip_reason`: it is
-    kept, but not deployed. `skips_checks`: the marker in its message by which GitHub starts no
-    workflows for it."""
+    `at`: when its cause was, if not now; `late`: that is too long ago. `due_at`: not before then.
+    `skip_reason`: it is kept, but not deployed. `skips_checks`: the marker in its message by which
+    GitHub starts no workflows for it."""
 
     cause: Cause
     repo: str
@@ -40,6 +42,7 @@ class Proposal:
     login_id: int = 0
     from_deployment_id: int = 0
     at: datetime | None = None
+    late: bool = False
     due_at: datetime | None = None
     skip_reason: str = ""
     skips_checks: str = ""
@@ -106,12 +109,12 @@ async def add(
     cursor = await connection.execute(
         "insert into automatic_deployments as before (at, cause, repo, repo_id, installation_id,"
         " environment, sha, ref, login, login_id, from_deployment_id, due_at, deadline,"
-        " skips_checks, state, reason, ended_at)"
-        " values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+        " skips_checks, state, code, reason, ended_at)"
+        " values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
         " on conflict (repo_id, lower(environment), sha) do update set at = excluded.at,"
         " repo = excluded.repo, installation_id = excluded.installation_id, ref = excluded.ref,"
         " login = excluded.login, login_id = excluded.login_id, deadline = excluded.deadline,"
-        " state = 'waiting', code = '', reason = '', contexts = '{}', action_id = null,"
+        " state = 'waiting', code = excluded.code, reason = '', contexts = '{}', action_id = null,"
         " ended_at = null where (before.cause, excluded.cause) = ('push', 'push')"
         " and excluded.state = 'waiting' and excluded.at > before.at and (before.state in"
         " ('superseded', 'failed') or before.state = 'waiting' and before.action_id is null)"
@@ -132,6 +135,7 @@ async def add(
             deadline,
             proposal.skips_checks,
             state,
+            LATE if proposal.late else "",
             proposal.skip_reason,
             ended_at,
         ],
@@ -298,11 +302,15 @@ class Newest:
     by: str
 
 
-async def newest_in(connection: Async, one: AutomaticDeployment) -> Newest | None:
+async def newest_in(
+    connection: Async, one: AutomaticDeployment, late_after: timedelta
+) -> Newest | None:
     """The newest deployment of its environment that was not superseded."""
     cursor = connection.cursor(row_factory=class_row(Newest))
     await cursor.execute(
-        "select id, sha, phase, requested_at > %s and exists (select from deployments other where"
+        # One of which the relay learned late was not asked for then.
+        "select id, sha, phase, case when requested_at - created_at > %s then created_at"
+        " else requested_at end > %s and exists (select from deployments other where"
         " other.repo_id = this.repo_id and lower(other.environment) = lower(this.environment)"
         " and other.sha = this.sha and other.id < this.id and other.succeeded)"
         " and (select sha from deployments other where other.repo_id = this.repo_id"
@@ -313,7 +321,7 @@ async def newest_in(connection: Async, one: AutomaticDeployment) -> Newest | Non
         " order by actions.id limit 1), creator) as by"
         f" from deployments this where {_HERE} and requested_at is not null"
         " and phase <> 'superseded' order by id desc limit 1",
-        [one.at, one.repo_id, one.environment],
+        [late_after, one.at, one.repo_id, one.environment],
     )
     return await cursor.fetchone()
 

@@ -13,14 +13,16 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import IO, Any, Literal, Self
 
 from webhook import __version__
 from webhook.errors import UserError
 from webhook.store import database, schema
 from webhook.store.postgres_tools import PostgresTools
+from webhook.store.unavailable import disk_reason
 
 EXISTS, NOT_A_FILE, UNREADABLE = "backup_exists", "backup_not_a_file", "backup_unreadable"
+NOT_WRITTEN = "backup_not_written"
 FORMAT = 1
 _MANIFEST, _DUMP, _KEY = "manifest.json", "store.dump", "secret_key"
 # included: in the backup. environment: GITPLOY_SECRET_KEY has it. left out: --without-key.
@@ -68,11 +70,10 @@ def require_free(path: Path) -> None:
 
 
 def write(path: Path, url: str, *, machine_id: str, key: Key, secret_key: str = "") -> Manifest:
-    """Errors: `UserError`; `OSError` of its disk."""
     require_free(path)
     manifest = _manifest(url, machine_id, key)
     tools = PostgresTools.for_server(manifest.server)
-    with _draft(path) as draft:
+    with _disk_explained(path.parent), _draft(path) as draft:
         with draft.open("wb") as file:
             with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
                 archive.writestr(_MANIFEST, manifest.to_json())
@@ -106,6 +107,16 @@ def _manifest(url: str, machine_id: str, key: Key) -> Manifest:
         key=key,
         **row,
     )
+
+
+@contextmanager
+def _disk_explained(folder: Path) -> Iterator[None]:
+    """It may be another disk than the store's."""
+    try:
+        yield
+    except OSError as error:
+        reason = disk_reason(error.errno, folder)
+        raise UserError(f"No backup was made: {reason}", code=NOT_WRITTEN) from error
 
 
 @contextmanager
@@ -148,16 +159,22 @@ class Backup:
 
     def verify(self, tools: PostgresTools) -> None:
         """Read all of it."""
-        try:
-            with self._archive.open(_DUMP) as dump:
-                tools.verify(dump)
-        except zipfile.BadZipFile as error:
-            raise _unreadable(self.path, error) from error
+        with self._dump() as dump:
+            tools.verify(dump)
 
     def restore(self, tools: PostgresTools, url: str) -> None:
         """Into an empty database: all of it, or nothing."""
-        with self._archive.open(_DUMP) as dump:
+        with self._dump() as dump:
             tools.restore(url, self.manifest.schema, dump)
+
+    @contextmanager
+    def _dump(self) -> Iterator[IO[bytes]]:
+        """Whoever reads all of it learns whether it is what was written."""
+        try:
+            with self._archive.open(_DUMP) as dump:
+                yield dump
+        except (KeyError, zipfile.BadZipFile) as error:
+            raise _unreadable(self.path, error) from error
 
 
 @contextmanager

@@ -30,11 +30,13 @@ select now() - max(received_at) from (
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scan:
     """`begins`: how far back the comparison under way goes; None: none is. `newest`: what it has
-    seen. `paused`: GitHub wants no call for so long. `failing_for`: since it began to fail."""
+    seen. `known_since`: until something was compared, when the first delivery came; None: none has.
+    `paused`: GitHub wants no call for so long. `failing_for`: since it began to fail."""
 
     watermark: datetime | None
     begins: datetime | None
     newest: datetime | None
+    known_since: datetime | None
     cursor: str
     paused: timedelta
     failing_for: timedelta
@@ -88,7 +90,8 @@ async def scan(connection: Async) -> Scan:
     await connection.execute("insert into delivery_scan default values on conflict do nothing")
     cursor = connection.cursor(row_factory=class_row(Scan))
     await cursor.execute(
-        "select watermark, begins, newest, cursor,"
+        "select watermark, begins, newest, cursor, case when watermark is null"
+        " then (select received_at from deliveries order by id limit 1) end as known_since,"
         " greatest(not_before - now(), interval '0') as paused,"
         " coalesce(now() - failing_since, interval '0') as failing_for from delivery_scan"
     )
@@ -109,7 +112,7 @@ async def keep_page(
     missed: Sequence[Missed],
     *,
     begins: datetime,
-    newest: datetime | None,
+    newest: datetime,
     cursor: str,
 ) -> Scan:
     """In a transaction: what is missing of a page, each GUID once, and where the next page is."""
@@ -124,7 +127,7 @@ async def keep_page(
 
 
 async def keep_last_page(
-    connection: Async, was: Scan, missed: Sequence[Missed], *, newest: datetime | None
+    connection: Async, was: Scan, missed: Sequence[Missed], *, newest: datetime
 ) -> None:
     """In a transaction: the same, and that all was compared."""
     found = await _add(connection, missed)
@@ -159,6 +162,12 @@ async def _add(connection: Async, missed: Sequence[Missed]) -> int:
         " github_id = case when excluded.attempted_at > missed_deliveries.attempted_at"
         " then excluded.github_id else missed_deliveries.github_id end,"
         " attempted_at = greatest(missed_deliveries.attempted_at, excluded.attempted_at),"
+        # Somebody had it sent again since it was given up: that attempt may have its payload.
+        " state = case when missed_deliveries.state = 'given_up'"
+        " and excluded.attempted_at > missed_deliveries.attempted_at"
+        " then 'missing' else missed_deliveries.state end,"
+        " next_try = case when missed_deliveries.state = 'given_up'"
+        " then now() else missed_deliveries.next_try end,"
         " delivered_at = least(missed_deliveries.delivered_at, excluded.delivered_at)"
         " returning xmax = 0 as new",
         [

@@ -71,7 +71,12 @@ class Restoring:
         moved = place.exists()
         if moved:
             place.rename(aside)
-        (staging / "postgres").rename(place)
+        try:
+            (staging / "postgres").rename(place)
+        except OSError:
+            if moved:
+                aside.rename(place)
+            raise
         sync_folder(data_dir)
         _clear(staging)
         return Restored(restore, str(aside) if moved else "")

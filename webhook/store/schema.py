@@ -7,7 +7,7 @@ from pathlib import Path
 
 import psycopg
 import structlog
-from psycopg.errors import UndefinedTable
+from psycopg.errors import DeadlockDetected, UndefinedTable
 
 from webhook.errors import UserError
 from webhook.invocation import COMMAND
@@ -22,6 +22,8 @@ log = structlog.get_logger()
 NEWEST_REVISION = "0002"
 # One migration at a time, whichever process starts it; the number means nothing.
 ADVISORY_LOCK = 4_117_201
+# It locks several tables, and so may get into a deadlock with what works meanwhile.
+MOST_ATTEMPTS = 20
 _CREATED = re.compile(r"^create table (\w+)", re.MULTILINE)
 
 
@@ -81,18 +83,27 @@ def _migrate(url: str) -> None:
     from alembic.config import Config
     from alembic.util import CommandError
     from sqlalchemy import NullPool, create_engine, text
-    from sqlalchemy.exc import DBAPIError
+    from sqlalchemy.exc import DBAPIError, OperationalError
 
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
     engine = create_engine(
         "postgresql+psycopg://", creator=lambda: psycopg.connect(url), poolclass=NullPool
     )
+    lock = text("select pg_advisory_xact_lock(:lock)")
     try:
-        with engine.begin() as connection:
-            connection.execute(text("select pg_advisory_xact_lock(:lock)"), {"lock": ADVISORY_LOCK})
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+        for left in reversed(range(MOST_ATTEMPTS)):
+            try:
+                with engine.begin() as connection:
+                    connection.execute(lock, {"lock": ADVISORY_LOCK})
+                    config.attributes["connection"] = connection
+                    command.upgrade(config, "head")
+                break
+            except OperationalError as error:
+                # Of processes that work meanwhile; PostgreSQL chooses who gives way.
+                if not isinstance(error.orig, DeadlockDetected) or not left:
+                    raise
+                log.warning("the migration gave way to work under way, trying again")
     except DBAPIError as error:
         raise error.orig or error from None
     except CommandError as error:  # a revision that is not among these files
