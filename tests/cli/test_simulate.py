@@ -290,7 +290,7 @@ async def test_what_is_not_done_says_why(world: World, tmp_path: Path) -> None:
         ("[]", (), "is JSON, but no object"),
         ('{"a": 1}', (), "add --event, with what GitHub shows as X-GitHub-Event"),
         ("{}", ("--since", "1d"), "is not chosen by --since"),
-        ("{}", ("--config", "missing.yml"), "missing.yml cannot be read"),
+        ("{}", ("--config", "missing.yml"), "missing.yml cannot be read: it is no file; --config"),
     ],
 )
 async def test_what_cannot_be_simulated(

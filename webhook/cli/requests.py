@@ -67,6 +67,15 @@ def request_action(connection: Sync, name: str, deployment_id: int) -> Requested
 def wait_for(
     connection: Sync, requested: Requested, finished: Finished, within: timedelta
 ) -> Result:
+    try:
+        return _wait(connection, requested, finished, within)
+    except KeyboardInterrupt:
+        see = f"{COMMAND} deployments show {requested.deployment_id}"
+        message = "Interrupted: it is requested, and a worker does it in any case"
+        return Result(None, f"{message}; {see} says what became of it", 1)
+
+
+def _wait(connection: Sync, requested: Requested, finished: Finished, within: timedelta) -> Result:
     deadline = time.monotonic() + within.total_seconds()
     while True:
         action = actions.read_sync(connection, requested.action_id)

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import click
@@ -112,6 +113,8 @@ def _print_one(delivery: str, event: str, other: str, *, as_json: bool) -> None:
 
 
 def _read(path: str) -> Config:
+    if not Path(path).is_file():
+        raise UserError(f"{path} cannot be read: it is no file; --config takes another deploy.yml")
     return read_config({**os.environ, "GITPLOY_CONFIG": path})
 
 

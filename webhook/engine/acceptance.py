@@ -131,18 +131,25 @@ def request_of(
 class Judgement:
     """Of a status that somebody reported. `phase`: None for a state that GitHub does not document.
     `waits`: the deployment is held back, which such a report does not end: anybody who may push
-    could say that it is done. `counts`: it changes the deployment."""
+    could say that it is done. `counts`: it changes the deployment. `reason`: why it does not."""
 
     phase: Phase | None
     waits: bool
     counts: bool
+    reason: str = ""
 
 
 def judge(row: DeploymentRow, status: DeploymentStatus) -> Judgement:
     phase = phase_of(status.state)
     waits = (bool(row.blockers) or row.waits_for_rule) and not row.phase.final
     counts = phase is not None and follows(row.phase, phase) and not waits
-    return Judgement(phase, waits, counts)
+    reason = ""
+    if waits:
+        wait = "wait of its job" if row.rule_run_id else "wait for its start"
+        reason = f"'{status.state}' does not end the {wait}"
+    elif not counts:
+        reason = f"'{status.state}' changes nothing in phase '{row.phase}'"
+    return Judgement(phase, waits, counts, reason)
 
 
 async def is_followed(

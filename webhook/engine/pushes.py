@@ -1,6 +1,6 @@
 """Pushes, and what was reported of their commits: which automatic deployments they concern."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -26,17 +26,14 @@ async def pushed(
     services: Services, connection: Async, event: Pushed, pushed_at: datetime
 ) -> _Result:
     """`pushed_at`: also of one that is fetched later, so that the later push is the newer one."""
-    ref = one_line(event.ref, 100)
     if event.changes_default_branch:
         await policy.changed(services, connection, event.repository.id)
-    if not event.sha:
-        return "ignored", f"{ref} was deleted", None
     wanted = list(deployed_on(services.config, event))
     if not wanted:
-        return "ignored", f"no environment is deployed for a push to {ref}", None
+        return outcome_of(event, wanted)
     marker = event.skips_deployment
     found = [
-        described(one)
+        one
         for one in wanted
         if await automatic.propose(
             services, connection, replace(_proposal(event, one.name, marker), at=pushed_at)
@@ -45,15 +42,26 @@ async def pushed(
     ]
     if not found:
         return "ignored", f"{event.sha[:7]} was pushed before", None
-    names = ", ".join(found)
-    if marker:
+    return outcome_of(event, found)
+
+
+def outcome_of(event: Pushed, found: Sequence[Environment]) -> _Result:
+    """`found`: where it is deployed, or would be if its message did not say otherwise."""
+    ref = one_line(event.ref, 100)
+    if not event.sha:
+        return "ignored", f"{ref} was deleted", None
+    if not found:
+        return "ignored", f"no environment is deployed for a push to {ref}", None
+    names = ", ".join(map(_described, found))
+    if marker := event.skips_deployment:
         return "done", f"not deployed to {names}: its message says {marker}", None
     return "done", f"{event.sha[:7]} is deployed to {names} once it may be", None
 
 
 def deployed_on(config: Config, event: Pushed) -> Iterator[Environment]:
+    """None where the ref was deleted."""
     repo = event.repository.full_name
-    for environment in config.envs:
+    for environment in config.envs if event.sha else ():
         # One with a pattern for a name is many; deploy.yml is refused where that has the key.
         if is_pattern(environment.name) or not _may_be_deployed_on(environment, event):
             continue
@@ -70,7 +78,7 @@ def _may_be_deployed_on(environment: Environment, event: Pushed) -> bool:
     return tightens(environment) and not event.skips_deployment
 
 
-def described(environment: Environment) -> str:
+def _described(environment: Environment) -> str:
     name = one_line(environment.name, 60)
     return name if environment.auto_deploy_on else f"{name} (if its repository's file says so)"
 

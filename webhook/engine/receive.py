@@ -333,14 +333,14 @@ async def _status_created(
         return "ignored", "this status was reported before", row.id
     if waits and row.rule_run_id:
         await protection_rules.reported_while_held(services, connection, row, phase)
-        return "done", f"'{status.state}' does not end the wait of its job", row.id
+        return "done", judgement.reason, row.id
     if waits:
         # On GitHub the newest status counts, and this one is not true.
         if await timeline.reported_in_vain(connection, row.id) <= MOST_CONTRADICTED:
             await transitions.announce_again(connection, row)
-        return "done", f"'{status.state}' does not end the wait for its start", row.id
+        return "done", judgement.reason, row.id
     if phase is None or not counted:
-        return "done", f"'{status.state}' changes nothing in phase '{row.phase}'", row.id
+        return "done", judgement.reason, row.id
     transition = Transition(phase, description, status.environment_url)
     advance = schedule.Key("advance", row.id)
     row = await transitions.apply(services, connection, row, transition, also=[advance])

@@ -127,7 +127,9 @@ class _Event(Simulated):
         """Of these, deploy.yml says nothing, or little."""
         match event:
             case Pushed():
-                return self._pushed(event)
+                wanted = list(pushes.deployed_on(self.services.config, event))
+                outcome, reason, _ = pushes.outcome_of(event, wanted)
+                return self.ended(outcome, reason)
             case InstallationChanged():
                 return self.ended("done", f"installation {event.installation_id}: {event.action}")
             case PullRequestChanged():
@@ -251,12 +253,9 @@ class _Event(Simulated):
         row = known or deployments.new_row(
             event.deployment, event.repository, event.installation_id
         )
-        judgement, state = judge(row, event.status), event.status.state
-        if judgement.waits:
-            return replace(start, reason=f"'{state}' does not end the wait for its start")
+        judgement = judge(row, event.status)
         if not judgement.counts or judgement.phase is None:
-            text = f"'{state}' changes nothing in phase '{row.phase}'"
-            return replace(start, reason=text, phase=row.phase.value)
+            return replace(start, reason=judgement.reason, phase=row.phase.value)
         transition = Transition(judgement.phase, event.status.description)
         row = transitions.entered(self.services, row, transition, {})
         return await self.notified(start, row, [self.entry(row)])
@@ -305,18 +304,6 @@ class _Event(Simulated):
             unknown=caveats,
         )
         return await self.notified(done, row, [asked, entry], then)
-
-    def _pushed(self, event: Pushed) -> Simulation:
-        ref = one_line(event.ref, 100)
-        if not event.sha:
-            return self.ended("ignored", f"{ref} was deleted")
-        wanted = list(pushes.deployed_on(self.services.config, event))
-        if not wanted:
-            return self.ended("ignored", f"no environment is deployed for a push to {ref}")
-        names = ", ".join(pushes.described(one) for one in wanted)
-        if marker := event.skips_deployment:
-            return self.ended("done", f"not deployed to {names}: its message says {marker}")
-        return self.ended("done", f"{event.sha[:7]} is deployed to {names} once it may be")
 
     async def _run_updated(self, event: WorkflowRunUpdated) -> Simulation:
         followed, _ = await is_followed(self.services, self.connection, event)
