@@ -3,6 +3,7 @@
 import logging
 import sys
 from collections.abc import Iterable
+from dataclasses import fields, is_dataclass, replace
 from typing import Any, TextIO
 
 import structlog
@@ -41,6 +42,21 @@ class Redactor:
 
     def __call__(self, _logger: Any, _method: str, event: EventDict) -> EventDict:
         return {key: self._value(value) for key, value in event.items()}
+
+
+def hidden(value: Any, redactor: Redactor) -> Any:
+    """The same without secrets: texts, and what lists, mappings and dataclasses have of them."""
+    match value:
+        case str():
+            return redactor.text(value)
+        case dict():
+            return {redactor.text(key): hidden(part, redactor) for key, part in value.items()}
+        case list() | tuple():
+            return type(value)(hidden(part, redactor) for part in value)
+    if is_dataclass(value) and not isinstance(value, type):
+        parts = {one.name: hidden(getattr(value, one.name), redactor) for one in fields(value)}
+        return replace(value, **parts)
+    return value
 
 
 # Of all that this process logs.

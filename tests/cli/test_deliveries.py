@@ -6,6 +6,7 @@ import os
 import pty
 import re
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -206,7 +207,8 @@ async def test_a_terminal_gets_a_table(store_url: str, tmp_path: Path) -> None:
         [row] = [json.loads(line) for line in await listed(world, "--json")]
         narrow = re.sub(r"\x1b\[\d*m", "", await in_terminal(world, columns=80)).splitlines()
         [line] = [line for line in narrow if row["delivery"] in line]
-        assert line.startswith(row["received"])
+        received = datetime.fromisoformat(row["received"])
+        assert line.startswith(f"{received.astimezone(UTC):%Y-%m-%d %H:%M:%S}")
         assert f"  processed  {deployment.id}  {REPOSITORY}  production  main  success" in narrow
         assert max(map(len, narrow)) <= 80
 

@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 
 from sandbox.faults import Fault
 from sandbox.github.webhooks import ARRIVES, Transit
+from sandbox.sandbox import REPOSITORY
 from tests.cli.test_slack import variables
 from tests.world import QUICK, World, live, until
 from webhook.__main__ import main
@@ -148,6 +149,8 @@ async def test_what_cannot_be_replayed_is_refused_with_the_reason(
             result = await run(world, "replay", *arguments)
             assert (result.exit_code, result.stdout) == (code, "")
             assert message in " ".join(result.stderr.split()), result.stderr
+        planned = await run(world, "replay", "--since", "2h", "--dry-run")
+        assert "1 push: one that never began may begin now" in planned.stdout
         checked = await asyncio.to_thread(CliRunner().invoke, main, ["check"], env=variables(world))
         assert "1 could not be processed; " in checked.stdout
         [left] = await done(world, "replay", "--since", "2h", "--yes", "--no-wait")
@@ -203,3 +206,25 @@ async def test_github_sends_a_delivery_once_more(store_url: str, tmp_path: Path)
         assert away.exit_code == 1
         assert "GitHub does not say which deliveries it has" in away.stderr
         assert len(world.rows("select 1 from audit")) == 3
+
+
+async def test_an_installation_that_was_replaced_since_does_not_count_again(
+    store_url: str, tmp_path: Path
+) -> None:
+    async with live(store_url, tmp_path, DEPLOY_YML) as world:
+        deployment = await world.deployed()
+        [row] = world.rows("select repo_id, installation_id from deployments")
+        body = {
+            "action": "created",
+            "installation": {"id": 7, "account": {"login": "acme", "id": 1}},
+            "repositories": [{"id": row["repo_id"], "full_name": REPOSITORY}],
+        }
+        world.execute(
+            "insert into deliveries (hook_id, guid, event, body, outcome)"
+            " values (1, 'aaaaaaaa-old', 'installation', %s, 'done')",
+            json.dumps(body).encode(),
+        )
+        [again] = await done(world, "replay", "aaaaaaaa")
+        assert (again["result"], again["reason"]) == ("processed", "it was acted on before")
+        query = "select installation_id from deployments where id = %s"
+        assert world.rows(query, deployment.id) == [{"installation_id": row["installation_id"]}]

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,12 @@ def everything(world: World) -> dict[str, Any]:
     newest = "select count(*) as rows, max(xmin::text::bigint) as changed from"
     found: dict[str, Any] = {one["name"]: world.rows(f'{newest} "{one["name"]}"') for one in tables}
     return {**found, "github": len(world.github.calls), "slack": len(world.slack.calls)}
+
+
+def timeless(found: dict[str, Any]) -> dict[str, Any]:
+    """Its replies begin with the time."""
+    written: dict[str, Any] = json.loads(re.sub(r"\d\d:\d\d:\d\d UTC", "", json.dumps(found)))
+    return written
 
 
 def payload_file(world: World, folder: Path, deployment: Deployment) -> str:
@@ -146,7 +153,7 @@ async def test_what_would_happen_is_what_happens_then(world: World, tmp_path: Pa
     (tmp_path / "shown.json").write_text(stored.stdout)
     shown = await simulated(world, str(tmp_path / "shown.json"))
     again = await simulated(world, guid[:8])
-    assert {**shown, "delivery": guid} == again
+    assert {**timeless(shown), "delivery": guid} == timeless(again)
     assert again["delivery"] == guid
     assert again["gates"] == held["gates"]
     assert f"has deployment {deployment.id} already: it is queued: Locked by" in again["known"]
@@ -214,6 +221,20 @@ async def test_what_is_not_done_says_why(world: World, tmp_path: Path) -> None:
     file = payload_file(world, tmp_path, await world.deploy("bots"))
     found = await simulated(world, file)
     assert found["outcome"] == "ignored"
+    for reason in (f"it says {SECRET}", "nothing"):
+        world.execute(
+            "insert into deliveries (hook_id, guid, event, body, outcome, reason)"
+            " values (1, %s, 'push', '{}', 'failed', %s)",
+            f"guid-of-{reason}",
+            reason,
+        )
+    lists = ["deliveries", "--outcome", "failed", "--json"]
+    environ = {**variables(world), "TOOL_TOKEN": SECRET}
+    listed = await asyncio.to_thread(CliRunner().invoke, main, lists, env=environ)
+    assert [json.loads(line)["reason"] for line in listed.stdout.splitlines()] == [
+        "nothing",
+        "it says ***",
+    ]
     assert "whose deployments are left alone" in found["reason"]
     unrouted = await simulated(world, payload_file(world, tmp_path, await world.deploy("moon")))
     assert unrouted["statuses"] == [
@@ -233,7 +254,22 @@ async def test_what_is_not_done_says_why(world: World, tmp_path: Path) -> None:
     assert command["argv"] == ["deploy", "--ref", "main"]
     assert "TOOL_TOKEN" in command["variables"]
     assert "is not there on this machine" in missing["notes"][0]
+    dashed = world.github.events.deployment(await world.deploy("qa"))
+    dashed["deployment"]["ref"] = "--force"
+    (tmp_path / "dashed.json").write_text(json.dumps(dashed))
+    refused = await simulated(world, str(tmp_path / "dashed.json"))
+    assert (refused["calls"], [one["state"] for one in refused["statuses"]]) == (
+        [],
+        ["queued", "error"],
+    )
+    assert "would be read as an option" in refused["statuses"][1]["description"]
 
+    dashed["deployment"] |= {"ref": SECRET, "environment": f"moon-{SECRET}"}
+    (tmp_path / "dashed.json").write_text(json.dumps(dashed))
+    assert SECRET not in (await run(world, str(tmp_path / "dashed.json"))).stdout
+    marked = tmp_path / "marked.json"
+    marked.write_bytes(b"\xef\xbb\xbf" + Path(file).read_bytes())
+    assert (await simulated(world, str(marked)))["reason"] == found["reason"]
     guessed = await run(world, file)
     assert "Note: Taken for a 'deployment' event, by its keys" in guessed.stderr
     wrong = await run(world, file, "--event", "push")

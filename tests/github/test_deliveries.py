@@ -11,7 +11,8 @@ from sandbox.faults import Fault
 from sandbox.github.model import Delivery
 from sandbox.github.webhooks import Transit
 from tests.github.github_app import OnGitHub, on_github
-from webhook.errors import Rejected, RetryAt, UnknownOutcome
+from webhook.engine.redelivery import find_delivery
+from webhook.errors import Rejected, RetryAt, UnknownOutcome, UserError
 from webhook.github import deliveries
 
 LIST = "GET /app/hook/deliveries"
@@ -99,6 +100,19 @@ async def test_a_page_that_leads_to_itself_is_an_error(app: OnGitHub) -> None:
     assert (await deliveries.page(app.github)).cursor == "v1_1"
     with pytest.raises(UnknownOutcome, match="the same one"):
         await deliveries.page(app.github, "v1_1")
+
+
+async def test_a_search_does_not_wait_for_the_rate_limit(app: OnGitHub) -> None:
+    headers = {
+        "Link": f'<{app.there.api_url}/app/hook/deliveries?cursor=v1_1>; rel="next"',
+        "X-RateLimit-Remaining": "0",
+        "X-RateLimit-Reset": str(int(app.there.world.now().timestamp()) + 1800),
+    }
+    item = {"id": 1, "guid": "g", "event": "ping"}
+    item["delivered_at"] = app.there.world.now().isoformat()
+    app.there.faults.add(LIST, Fault(status_code=200, headers=headers, body=[item]))
+    with pytest.raises(UserError, match="GitHub wants no call before"):
+        await find_delivery(app.github, "other")
 
 
 async def test_one_malformed_delivery_hides_no_other(app: OnGitHub) -> None:

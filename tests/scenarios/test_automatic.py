@@ -49,8 +49,13 @@ ROWS = "select * from automatic_deployments order by id"
 
 
 @pytest.fixture
-async def world(store_url: str, tmp_path: Path) -> AsyncIterator[World]:
-    async with live(store_url, tmp_path, DEPLOY_YML, sandbox=sandbox()) as world:
+def deploy_yml() -> str:
+    return DEPLOY_YML
+
+
+@pytest.fixture
+async def world(store_url: str, tmp_path: Path, deploy_yml: str) -> AsyncIterator[World]:
+    async with live(store_url, tmp_path, deploy_yml, sandbox=sandbox()) as world:
         yield world
 
 
@@ -214,18 +219,21 @@ async def test_the_newest_that_is_ready_wins(world: World) -> None:
     assert len(github.deployments) == 2
 
 
+@pytest.mark.parametrize(
+    "deploy_yml", [DEPLOY_YML.replace("wait_limit: 2h", "wait_limit: 2h\n    recover_within: 20m")]
+)
 async def test_missed_pushes_keep_their_order_and_are_not_deployed_too_late(world: World) -> None:
     site, github = site_of(world), world.github
     github.webhooks.transit = lambda _: Transit(fate="swallowed")
     first, _, second, _ = site.push("One"), site.tag("v1"), site.push("Two"), site.tag("v2")
     await github.settled()
     pushes = [one for one in github.deliveries if one.event == "push"]
-    for one, ago in zip(pushes, (7200, 90, 7100, 60), strict=True):
+    for one, ago in zip(pushes, (2900, 20, 2890, 10), strict=True):
         one.delivered_at -= timedelta(seconds=ago)
     world.bring_forward("task = 'recover'")
     missed = "was not deployed"
     [message] = await until(lambda: [m for m in world.messages() if missed in m.text] or None)
-    why = "the relay learned of its push after 1h58m; older than 1h: deploy it by hand"
+    why = "the relay learned of its push after 48m; older than 20m: deploy it by hand"
     assert f"production: main @ {second[:7]}, pushed by octocat, was not deployed: {why}" in (
         message.text
     )
@@ -288,6 +296,15 @@ async def test_after_a_person_has_gone_back_older_pushes_stay_away(world: World)
     await world.github.wait_for(again.id, "success")
     succeed(world, newer)
     await row_of(world, newer, "created")
+    await world.idle()
+    # Nor does one count that came before the push, and of which the relay learned after it.
+    newest = await pushed(world, "Newest")
+    earlier = await world.deploy("production", ref=good)
+    await world.github.wait_for(earlier.id, "success")
+    aged = "update deployments set created_at = created_at - interval '1 hour' where id = %s"
+    world.execute(aged, earlier.id)
+    succeed(world, newest)
+    await row_of(world, newest, "created")
 
 
 async def test_the_repositorys_own_file_may_ask_for_it(store_url: str, tmp_path: Path) -> None:

@@ -8,14 +8,13 @@ from typing import Any, TypeVar
 import click
 
 from webhook.cli.deployment_document import deployment_document, print_deployment
-from webhook.cli.documents import hidden, json_text
-from webhook.cli.listing import ListingGroup, Seconds, print_rows
+from webhook.cli.listing import ListingGroup, Seconds, json_text, print_rows
 from webhook.cli.requests import NOT_WAITED, print_result, request_action, wait_for
 from webhook.cli.selection import Since
 from webhook.deployments.blockers import in_full
 from webhook.deployments.phases import FAILED, Phase
 from webhook.errors import UserError
-from webhook.logs import Redactor
+from webhook.logs import Redactor, hidden
 from webhook.settings import Settings
 from webhook.startup import set_up_command
 from webhook.store import deployments

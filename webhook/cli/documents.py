@@ -3,40 +3,16 @@
 Secrets are hidden, and text from outside does not control the terminal.
 """
 
-import json
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 import click
 
-from webhook.cli.listing import LONGEST_CELL, Row, escaped, print_rows
-from webhook.logs import Redactor
+from webhook.cli.listing import LONGEST_CELL, Row, print_rows
 from webhook.text import one_line
 
 Document = Mapping[str, Any]
-
-
-def json_text(value: Any, *, indent: int | None = None) -> str:
-    return escaped(json.dumps(value, default=_time, ensure_ascii=False, indent=indent))
-
-
-def _time(value: Any) -> str:
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat(timespec="seconds")
-    return str(value)
-
-
-def hidden(value: Any, redactor: Redactor) -> Any:
-    """The same without secrets."""
-    match value:
-        case str():
-            return redactor.text(value)
-        case dict():
-            return {redactor.text(key): hidden(part, redactor) for key, part in value.items()}
-        case list() | tuple():
-            return [hidden(part, redactor) for part in value]
-    return value
 
 
 def print_facts(title: str, facts: Mapping[str, Any]) -> None:

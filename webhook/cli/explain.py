@@ -1,11 +1,10 @@
 """`python -m webhook explain`: what holds for an environment, and what a deployment would meet."""
 
 import asyncio
-import json
 
 import click
 
-from webhook.cli.listing import print_rows
+from webhook.cli.listing import json_text, print_rows
 from webhook.deployments.explanation import Explanation
 from webhook.engine.explain import Question, explain
 from webhook.engine.services import Services
@@ -66,9 +65,9 @@ def _print(found: Explanation, *, as_json: bool) -> None:
     if as_json:
         for section in found.sections:
             for row in section.rows:
-                click.echo(json.dumps({"section": section.name, **row.cells}, ensure_ascii=False))
+                click.echo(json_text({"section": section.name, **row.cells}))
         for caveat in found.caveats:
-            click.echo(json.dumps({"section": "caveats", "caveat": caveat}, ensure_ascii=False))
+            click.echo(json_text({"section": "caveats", "caveat": caveat}))
         return
     click.echo(found.heading)
     for section in found.sections:

@@ -15,6 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from handlers import durations
+from webhook import logs
+from webhook.logs import hidden
 from webhook.text import one_line
 
 Row = Mapping[str, Any]
@@ -56,10 +58,12 @@ class Seconds(click.ParamType[timedelta]):
 
 
 def print_rows(columns: Mapping[str, str], rows: Sequence[Row], *, as_json: bool) -> None:
-    """`columns`: the header of each key that is shown; JSON has all keys of the rows."""
+    """`columns`: the header of each key that is shown; JSON has all keys of the rows. Known secrets
+    are hidden."""
+    rows = hidden(list(rows), logs.redactor)
     if as_json:
         for row in rows:
-            click.echo(escaped(json.dumps(row, default=_text, ensure_ascii=False)))
+            click.echo(json_text(row))
         return
     cells = [[_cell(row[key]) for key in columns] for row in rows]
     if sys.stdout.isatty():
@@ -70,6 +74,17 @@ def print_rows(columns: Mapping[str, str], rows: Sequence[Row], *, as_json: bool
     for line in lines:
         padded = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
         click.echo(_GAP.join(padded).rstrip())
+
+
+def json_text(value: Any, *, indent: int | None = None) -> str:
+    """Times have their zone, as GitHub writes them: what reads them, and `--since`, demand it."""
+    return escaped(json.dumps(value, default=_json_value, ensure_ascii=False, indent=indent))
+
+
+def _json_value(value: Any) -> str:
+    if isinstance(value, datetime):
+        return f"{value.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    return str(value)
 
 
 _CONTROL = re.compile(r"[\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")

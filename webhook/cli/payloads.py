@@ -37,10 +37,9 @@ def is_file(text: str) -> bool:
 
 def read_payload(path: str, event: str) -> Payload:
     """`event`: as it was given, "" if it was not."""
-    text = _text(path)
-    document = _document(path, text)
+    document = _document(path, _text(path))
     payload, said = _parts(document)
-    body = text if payload is document else json.dumps(payload).encode()
+    body = json.dumps(payload).encode()  # an editor's file may begin with a mark of its encoding
     guessed = guessed_event(payload)
     if event:
         subject = Subject(name=path, event=event, body=body)

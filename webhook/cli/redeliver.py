@@ -12,8 +12,7 @@ import click
 
 from handlers import durations
 from webhook.cli.deliveries import RESULTS, reason_of
-from webhook.cli.documents import json_text
-from webhook.cli.listing import Seconds
+from webhook.cli.listing import Seconds, json_text
 from webhook.cli.operator import operator
 from webhook.cli.selection import known_delivery
 from webhook.engine.redelivery import find_delivery, redeliver

@@ -205,12 +205,15 @@ def _print_plan(plan: Plan, *, as_json: bool, begins: bool) -> None:
 
 def _may_deploy(chosen: Sequence[DeliverySummary]) -> str:
     """What somebody must know who did not think of it."""
-    asked = [one for one in chosen if one.event == "deployment" and one.outcome != "done"]
-    if not asked:
-        return ""
+    undone = [one for one in chosen if one.outcome != "done"]
+    asked = [one for one in undone if one.event == "deployment"]
+    pushes = sum(one.event == "push" for one in undone)
     names = list(dict.fromkeys(one.environment for one in asked if one.environment))
     where = f" to {and_more(names, most=5)}" if names else ""
-    return f"{len(asked):,} ask for a deployment{where}: one that never began may begin now."
+    counts = f"{len(asked):,} ask for a deployment{where}" if asked else ""
+    pushed = f"{pushes:,} push{'' if pushes == 1 else 'es'}" if pushes else ""
+    both = ", ".join(filter(None, (counts, pushed)))
+    return f"{both}: one that never began may begin now." if both else ""
 
 
 def _print_chosen(chosen: Sequence[DeliverySummary], *, as_json: bool) -> None:

@@ -10,7 +10,8 @@ from typing import TypeAlias
 import click
 
 from handlers import durations
-from webhook.cli.documents import json_text
+from webhook import logs
+from webhook.cli.listing import json_text
 from webhook.cli.operator import operator
 from webhook.deployments.actions import ActionRequest, Reply, Requester
 from webhook.invocation import COMMAND
@@ -100,7 +101,8 @@ def print_result(requested: Requested, result: Result, *, as_json: bool) -> int:
             "created": str(created) if created else None,
             "message": result.message,
         }
-        click.echo(json_text(document))
+        click.echo(json_text(logs.hidden(document, logs.redactor)))
     else:
-        click.echo(f"{result.message.rstrip('.')}.", err=bool(result.exit_code))
+        message = logs.redactor.text(result.message.rstrip("."))
+        click.echo(f"{message}.", err=bool(result.exit_code))
     return result.exit_code

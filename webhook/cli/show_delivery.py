@@ -8,9 +8,10 @@ import click
 
 from webhook.cli.deliveries import RESULTS, lateness_of, reason_of
 from webhook.cli.deployment_document import deployment_document, print_deployment
-from webhook.cli.documents import Document, hidden, json_text, print_facts
+from webhook.cli.documents import Document, print_facts
+from webhook.cli.listing import json_text
 from webhook.cli.selection import delivery_id, repository_of
-from webhook.logs import Redactor
+from webhook.logs import Redactor, hidden
 from webhook.startup import set_up_command
 from webhook.store import deployments
 from webhook.store.database import Sync

@@ -12,8 +12,8 @@ from typing import Any
 
 import click
 
-from webhook.cli.documents import json_text
 from webhook.cli.exit_codes import errors_exit_with
+from webhook.cli.listing import json_text
 from webhook.cli.payloads import is_file, read_payload
 from webhook.cli.selection import Chosen, delivery_id, filters, matching
 from webhook.config.environments import Config

@@ -79,7 +79,8 @@ async def deploy_automatically(services: Services, automatic_id: int) -> None:
         case Waits() as waits:
             await _wait(services, row, waits)
         case Ends() as ends:
-            await _end(services, row, ends)
+            if ends.code != automatic.LATE or not await _was_created(services, row):
+                await _end(services, row, ends)
         case Unwanted():
             async with services.pool.connection() as connection, connection.transaction():
                 await automatic.forget(connection, row)

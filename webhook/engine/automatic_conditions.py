@@ -178,7 +178,7 @@ async def _chain(
 
 async def _already_there(services: Services, row: AutomaticDeployment) -> Ends | None:
     async with services.pool.connection() as connection:
-        newest = await automatic.newest_in(connection, row)
+        newest = await automatic.newest_in(connection, row, services.timing.late_after)
     if newest is None:
         return None
     if newest.sha == row.sha and newest.phase not in FAILED:

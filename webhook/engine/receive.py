@@ -66,8 +66,9 @@ _NOT_OF_THE_DELIVERY = (
     *(psycopg.OperationalError, psycopg.InterfaceError, ReadOnlySqlTransaction, OSError),
 )
 _LONGEST_ERROR = 300
-# Events of which each is acted on once more whenever it is processed: GitHub gets another answer.
-_ONCE = (ProtectionRuleRequested, CheckRerequested)
+# Each is acted on once more whenever it is processed: GitHub gets another answer, or
+# an installation counts that another has replaced since.
+_ONCE = (ProtectionRuleRequested, CheckRerequested, InstallationChanged)
 
 
 async def receive(services: Services, delivery_id: int) -> None:
@@ -154,7 +155,7 @@ async def _process(
 
 def _already_answered(delivery: Delivery, event: Event) -> Result | None:
     if delivery.done_before and isinstance(event, _ONCE):
-        return "done", "it was answered before", None
+        return "done", "it was acted on before", None
     return None
 
 

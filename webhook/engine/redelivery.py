@@ -2,7 +2,7 @@
 GUID, or the beginning of that."""
 
 import asyncio
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from webhook.engine.recovery import MOST_PAGES
 from webhook.errors import Rejected, RetryAt, UnknownOutcome, UserError
@@ -12,6 +12,8 @@ from webhook.github.deliveries import PAGE, ListedDelivery, Page, is_stale, kept
 from webhook.text import and_more
 
 _MOST_NAMED = 5
+# From one page to the next; whoever waits for the answer is not kept longer.
+_LONGEST_PAUSE = timedelta(seconds=5)
 _NOTHING_DONE = "nothing was done"
 
 
@@ -49,6 +51,8 @@ async def _find(github: GitHub, guid: str) -> ListedDelivery | None:
             return found
         if not page.cursor or (page.oldest or oldest) < oldest:
             return None
+        if page.pace > _LONGEST_PAUSE:
+            raise RetryAt("few calls are left", page.at + page.pace)
         await asyncio.sleep(page.pace.total_seconds())
         page = await _next(github, page.cursor)
     message = f"GitHub's newest {MOST_PAGES * PAGE:,} deliveries have no {guid}"

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from handlers import TITLES, durations
+from handlers.errors import HandlerError
 from webhook.config.environments import Environment
 from webhook.config.routing import route
 from webhook.deployments.lateness import late_by
@@ -48,6 +49,7 @@ from webhook.github.events import (
     StatusCreated,
     WorkflowRunUpdated,
 )
+from webhook.logs import hidden
 from webhook.store import deployments
 from webhook.store.deployments import Columns, DeploymentRow
 from webhook.text import one_line
@@ -55,6 +57,7 @@ from webhook.text import one_line
 _NONE: tuple[str, ...] = ()
 _NO_CHANNEL = "Nobody hears of it elsewhere: who does is said by an environment"
 _UNTIL_THEN = "once nothing holds it back"
+_NOT_STARTED = "instead of a start of its tool"
 _TOOL_RUNS, _TOOL_ENDS = "once its tool runs", "as its tool ends"
 
 
@@ -72,10 +75,11 @@ async def simulate(services: Services, subject: Subject) -> Simulation:
     try:
         event = events.parse(subject.event, subject.body)
     except UserError as error:
-        return replace(empty, outcome="failed", reason=str(error))
+        return replace(empty, outcome="failed", reason=shown(services, str(error)))
     async with services.pool.connection() as connection:
         found = await _Event(services, connection, replace(empty, **_about(event))).of(event)
-    return replace(found, reason=shown(services, found.reason))
+    simulation: Simulation = hidden(found, services.redactor)
+    return replace(simulation, reason=one_line(simulation.reason, LONGEST))
 
 
 def _about(event: Event) -> dict[str, Any]:
@@ -190,10 +194,9 @@ class _Event(Simulated):
             statuses=tuple(status_of(one) for one in entries),
         )
         if not row.phase.final:
+            done = self._begun(done, starts, environment, waits=held is not None)
             done = replace(
                 done,
-                **self.calls_of(starts, environment),
-                statuses=(*done.statuses, *self._later(starts, waits=held is not None)),
                 unknown=(
                     *done.unknown,
                     *self._late(done, row, environment),
@@ -213,8 +216,20 @@ class _Event(Simulated):
             asked = "had come at once; of one that comes late, GitHub is asked what has happened"
             yield f"{text} {asked} since, and one older than {limit} (recover_within) is not run"
 
+    def _begun(
+        self, done: Simulation, starts: DeploymentRow, environment: Environment, *, waits: bool
+    ) -> Simulation:
+        """What its tool gets, and what follows, as far as it is known."""
+        try:
+            calls = self.calls_of(starts, environment)
+        except HandlerError as error:
+            text = shown(self.services, str(error))
+            when = f"{_UNTIL_THEN}, {_NOT_STARTED}" if waits else _NOT_STARTED
+            ended = SimulatedStatus(state=Phase.ERROR.value, description=text, when=when)
+            return replace(done, statuses=(*done.statuses, ended))
+        return replace(done, **calls, statuses=(*done.statuses, *self._later(starts, waits=waits)))
+
     def _later(self, starts: DeploymentRow, *, waits: bool) -> Iterator[SimulatedStatus]:
-        """What follows, as far as it is known."""
         running: Columns = {"started_at": self.services.clock()}
         transition = Transition(Phase.IN_PROGRESS)
         runs = transitions.entered(self.services, starts, transition, running)

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import unquote, unquote_plus, urlsplit
 
-from handlers import errors as tool_errors
 from handlers.contract import Previews
 from handlers.preview import CommandPreview, HttpPreview
 from webhook.config.destinations import targets_of
@@ -35,7 +34,7 @@ from webhook.gates.repository_file import tightens
 from webhook.github.events import (
     DeploymentCreated,
 )
-from webhook.logs import HIDDEN
+from webhook.logs import HIDDEN, hidden
 from webhook.notifiers.contract import Shows
 from webhook.store import deployments, gates, notices, repository_names
 from webhook.store.database import Async
@@ -141,31 +140,26 @@ class Simulated:
     # -- its tool -----------------------------------------------------------------------------
 
     def calls_of(self, row: DeploymentRow, environment: Environment) -> dict[str, Any]:
+        """Errors: those of a handler, with which the deployment would end."""
         handler = self.services.handler(environment)
         if not isinstance(handler, Previews):
             return {"notes": (f"{environment.handler} does not say what it would send",)}
         deployment = self.services.as_contract(row, environment)
         report = replace(deployment.report, token=HIDDEN)
-        try:
-            preview = handler.preview(replace(deployment, report=report))
-        except tool_errors.HandlerError as error:
-            text = shown(self.services, f"It would end as an error: {error}")
-            return {"notes": (text,)}
+        preview = handler.preview(replace(deployment, report=report))
         calls = tuple(self._call(one, row) for one in preview.calls)
         return {"calls": calls, "notes": tuple(shown(self.services, n) for n in preview.notes)}
 
     def _call(self, one: HttpPreview | CommandPreview, row: DeploymentRow) -> SimulatedCall:
-        hide = self.services.redactor.text
         if isinstance(one, CommandPreview):
-            argv = tuple(hide(argument) for argument in one.argv)
-            return SimulatedCall(headers={}, argv=argv, cwd=one.cwd, variables=one.variables)
+            return SimulatedCall(headers={}, argv=one.argv, cwd=one.cwd, variables=one.variables)
         url = one.url
         if url.startswith("/"):
             url = f"{self.services.github.api_url}{scope(row).address(url)}"
         return SimulatedCall(
             method=one.method,
             url=_hidden_in_url(self.services, url),
-            headers={name: hide(value) for name, value in one.headers.items()},
+            headers=dict(one.headers),
             hidden=one.hidden,
             body=_hidden_in(self.services, one.body),
         )
@@ -207,7 +201,7 @@ class Simulated:
                 notifier=notifier.title,
                 purpose=message.purpose,
                 when="now",
-                text=self.services.redactor.text(text),
+                text=text,
             )
         if not messages:
             phase = notification.row.phase
@@ -276,16 +270,4 @@ def _hidden_in(services: Services, body: bytes | None) -> Any:
         document = json.loads(text)
     except ValueError:
         return services.redactor.text(text)
-    return _each(services, document)
-
-
-def _each(services: Services, value: Any) -> Any:
-    match value:
-        case str():
-            return services.redactor.text(value)
-        case list():
-            return [_each(services, one) for one in value]
-        case dict():
-            hide = services.redactor.text
-            return {hide(key): _each(services, one) for key, one in value.items()}
-    return value
+    return hidden(document, services.redactor)

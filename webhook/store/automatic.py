@@ -7,7 +7,7 @@ wanted; `superseded` by a newer one; or `failed`. `reason` is why it waits or ha
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from psycopg.rows import class_row
@@ -302,11 +302,15 @@ class Newest:
     by: str
 
 
-async def newest_in(connection: Async, one: AutomaticDeployment) -> Newest | None:
+async def newest_in(
+    connection: Async, one: AutomaticDeployment, late_after: timedelta
+) -> Newest | None:
     """The newest deployment of its environment that was not superseded."""
     cursor = connection.cursor(row_factory=class_row(Newest))
     await cursor.execute(
-        "select id, sha, phase, requested_at > %s and exists (select from deployments other where"
+        # One of which the relay learned late was not asked for then.
+        "select id, sha, phase, case when requested_at - created_at > %s then created_at"
+        " else requested_at end > %s and exists (select from deployments other where"
         " other.repo_id = this.repo_id and lower(other.environment) = lower(this.environment)"
         " and other.sha = this.sha and other.id < this.id and other.succeeded)"
         " and (select sha from deployments other where other.repo_id = this.repo_id"
@@ -317,7 +321,7 @@ async def newest_in(connection: Async, one: AutomaticDeployment) -> Newest | Non
         " order by actions.id limit 1), creator) as by"
         f" from deployments this where {_HERE} and requested_at is not null"
         " and phase <> 'superseded' order by id desc limit 1",
-        [one.at, one.repo_id, one.environment],
+        [late_after, one.at, one.repo_id, one.environment],
     )
     return await cursor.fetchone()
 
