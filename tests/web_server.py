@@ -51,7 +51,14 @@ def serving(
         with suppress(TimeoutError):
             await server.serve()
 
-    thread = threading.Thread(target=lambda: loop.run_until_complete(serve()))
+    async def serve_and_end() -> None:
+        await serve()
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+
+    thread = threading.Thread(target=lambda: loop.run_until_complete(serve_and_end()))
     thread.start()
     began.wait()
     _wait_until_it_listens(port)

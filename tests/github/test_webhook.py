@@ -261,7 +261,6 @@ async def test_after_deliveries_that_the_store_could_not_keep_in_time_it_keeps_o
             responses = await asyncio.gather(*(post(world, body=body) for body in bodies))
             assert {status for status, _ in responses} == {503}
         doubted = "select doubt from delivery_scan where doubted_at > now() - interval '1 minute'"
-        assert not world.rows(doubted)
         assert (await post(world))[0] == 202
         # Somebody may have waited for one of them: GitHub's list is compared for that.
         await until(lambda: world.rows(doubted) or None)

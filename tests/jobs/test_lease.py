@@ -3,11 +3,12 @@
 import asyncio
 import math
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 import aiohttp
+import psycopg
 import pytest
 from structlog.testing import capture_logs
 
@@ -30,10 +31,10 @@ TIMING = replace(
     DEFAULT_TIMING,
     idle_poll_interval=timedelta(seconds=0.1),
     worker_heartbeat=timedelta(seconds=0.1),
-    worker_stalled_after=timedelta(seconds=0.4),
-    claim_lasts=timedelta(seconds=0.1),
+    worker_stalled_after=timedelta(seconds=0.8),
+    claim_lasts=timedelta(seconds=0.2),
     # What was sent on a connection that is lost waits for so long.
-    exchange_within=timedelta(seconds=0.6),
+    exchange_within=timedelta(seconds=1.5),
     worker_restart_pause=timedelta(seconds=0.1),
 )
 CLAIM = timedelta(seconds=10)
@@ -87,6 +88,14 @@ async def a_worker(name: str, url: str, tool: FakeTool) -> AsyncIterator[Worker]
             await running
 
 
+async def request(worker: Worker) -> None:
+    """Also where connections were lost, and are being replaced."""
+    async with asyncio.timeout(30):
+        while True:
+            with suppress(psycopg.OperationalError):
+                return await worker.dispatcher.request([THING])
+
+
 @pytest.fixture
 async def tool() -> AsyncIterator[FakeTool]:
     async with FakeTool() as server:
@@ -111,7 +120,7 @@ async def test_a_worker_that_was_cut_off_from_the_store_sends_nothing_once_anoth
                 assert (first.calls, second.calls) == ([CLAIM_LOST], ["sent"])
                 # It has its connections again, and does what is to be done now.
                 first.calls.clear()
-            await first.dispatcher.request([THING])
+            await request(first)
             await until(lambda: first.calls or None)
             assert first.calls == ["sent"]
     assert [one.target for one in tool.received] == ["/second", "/first"]
