@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import timedelta
 from enum import Enum
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from sandbox.slack.model import Message
 
 FINAL = {"success", "failure", "error"}
 LAST = 2
+# The default of `recover_within`.
+RECOVERED_WITHIN = timedelta(hours=1)
 RANKS = {"queued": 0, "pending": 0, "in_progress": 1, **dict.fromkeys(FINAL, LAST)}
 
 
@@ -53,9 +56,18 @@ def _of_runs(
         runs = 1 if "success" in states else 0
         if ran[id_] != runs:
             yield f"{id_} ran {ran[id_]} times, and has the statuses {states}"
-        if (what is Expected.RUNS and not runs) or (what is Expected.NEVER and runs):
+        may_run = what is not Expected.NEVER
+        must_run = what is Expected.RUNS and not _was_too_old(sandbox, id_)
+        if (must_run and not runs) or (runs and not may_run):
             last = sandbox.github.statuses(id_)[-1:]
             yield f"{id_} {what.value}, and has {states}: {[one.description for one in last]}"
+
+
+def _was_too_old(sandbox: Sandbox, id_: int) -> bool:
+    """When the relay found it: it had been lost for so long, in a storm of an hour."""
+    deployment = sandbox.github.deployments[id_]
+    first = sandbox.github.statuses(id_)[:1]
+    return any(one.created_at - deployment.created_at > RECOVERED_WITHIN for one in first)
 
 
 def _of_messages(sandbox: Sandbox, ids: Iterable[int]) -> Iterator[str]:
