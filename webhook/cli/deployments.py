@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from webhook.cli.deployment_document import deployment_document, print_deployment
-from webhook.cli.listing import ListingGroup, Seconds, json_text, print_rows
+from webhook.cli.listing import WITHIN, ListingGroup, json_text, print_rows
 from webhook.cli.requests import NOT_WAITED, print_result, request_action, wait_for
 from webhook.cli.selection import Since
 from webhook.deployments.blockers import in_full
@@ -139,14 +139,7 @@ def _waits(command: Command) -> Command:
 _WAITING = (
     click.argument("deployment_id", metavar="ID", type=int),
     click.option("--no-wait", is_flag=True, help="Do not wait for the result."),
-    click.option(
-        "--within",
-        type=Seconds(),
-        default="1m",
-        show_default=True,
-        metavar="DURATION",
-        help="Wait for so long.",
-    ),
+    WITHIN,
     click.option("--json", "as_json", is_flag=True, help="Print one JSON object."),
 )
 

@@ -57,6 +57,17 @@ class Seconds(click.ParamType[timedelta]):
             self.fail(f"'{value}' {error}", param, ctx)
 
 
+# Of commands that wait for what they have requested.
+WITHIN = click.option(
+    "--within",
+    type=Seconds(),
+    default="1m",
+    show_default=True,
+    metavar="DURATION",
+    help="Wait for so long.",
+)
+
+
 def print_rows(columns: Mapping[str, str], rows: Sequence[Row], *, as_json: bool) -> None:
     """`columns`: the header of each key that is shown; JSON has all keys of the rows. Known secrets
     are hidden."""

@@ -12,7 +12,7 @@ import click
 
 from handlers import durations
 from webhook.cli.deliveries import RESULTS, reason_of
-from webhook.cli.listing import Seconds, json_text
+from webhook.cli.listing import WITHIN, json_text
 from webhook.cli.operator import operator
 from webhook.cli.selection import known_delivery
 from webhook.engine.redelivery import find_delivery, redeliver
@@ -43,14 +43,7 @@ class _Arrival:
 @click.command("redeliver")
 @click.argument("guid")
 @click.option("--no-wait", is_flag=True, help="Do not wait until it arrives.")
-@click.option(
-    "--within",
-    type=Seconds(),
-    default="1m",
-    show_default=True,
-    metavar="DURATION",
-    help="Wait for so long.",
-)
+@WITHIN
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, with ids as text.")
 def redeliver_command(guid: str, no_wait: bool, within: timedelta, as_json: bool) -> None:
     """Ask GitHub to send a delivery of the last three days once more.

@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from webhook.cli.deliveries import RESULTS, reason_of
-from webhook.cli.listing import Seconds, print_rows
+from webhook.cli.listing import WITHIN, print_rows
 from webhook.cli.operator import operator
 from webhook.cli.selection import Chosen, delivery_id, filters, matching, repository_of
 from webhook.errors import UserError
@@ -76,14 +76,7 @@ class Waiting:
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 @click.option("--yes", is_flag=True, help="Do not ask first.")
 @click.option("--no-wait", is_flag=True, help="Do not wait for the results.")
-@click.option(
-    "--within",
-    type=Seconds(),
-    default="1m",
-    show_default=True,
-    metavar="DURATION",
-    help="Wait for so long.",
-)
+@WITHIN
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line.")
 def replay(
     *,
