@@ -37,6 +37,7 @@ from webhook.errors import Conflict, RetryAt, UnknownOutcome, UserError
 from webhook.github import events
 from webhook.github.commit_events import CommitReported, Pushed
 from webhook.github.events import (
+    AuthorizationRevoked,
     CheckRerequested,
     DeploymentCreated,
     Event,
@@ -47,7 +48,7 @@ from webhook.github.events import (
     WorkflowJobUpdated,
     WorkflowRunUpdated,
 )
-from webhook.store import deliveries, deployments, schedule, timeline, tool_events
+from webhook.store import deliveries, deployments, schedule, sign_outs, timeline, tool_events
 from webhook.store.database import Async
 from webhook.store.deliveries import Delivery, Outcome
 from webhook.store.deployments import DeploymentRow
@@ -66,9 +67,9 @@ _NOT_OF_THE_DELIVERY = (
     *(psycopg.OperationalError, psycopg.InterfaceError, ReadOnlySqlTransaction, OSError),
 )
 _LONGEST_ERROR = 300
-# Each is acted on once more whenever it is processed: GitHub gets another answer, or
-# an installation counts that another has replaced since.
-_ONCE = (ProtectionRuleRequested, CheckRerequested, InstallationChanged)
+# Each is acted on once more whenever it is processed: GitHub gets another answer, an installation
+# counts that another has replaced since, or who has signed in since is signed out.
+_ONCE = (ProtectionRuleRequested, CheckRerequested, InstallationChanged, AuthorizationRevoked)
 
 
 async def receive(services: Services, delivery_id: int) -> None:
@@ -159,7 +160,7 @@ def _already_answered(delivery: Delivery, event: Event) -> Result | None:
     return None
 
 
-async def _act(  # noqa: PLR0911 - one for each event
+async def _act(  # noqa: C901, PLR0911 - one for each event
     services: Services,
     connection: Async,
     event: Event,
@@ -182,6 +183,10 @@ async def _act(  # noqa: PLR0911 - one for each event
             return await pushes.reported(services, connection, event)
         case InstallationChanged():
             return await _installation_changed(services, connection, event)
+        case AuthorizationRevoked():
+            at = delivery.delivered_at or delivery.received_at
+            await sign_outs.revoke_sessions(connection, event.user_id, at)
+            return "done", f"{event.login} is signed out", None
         case PullRequestChanged():
             return await file_checks.received(services, connection, event)
         case CheckRerequested():
