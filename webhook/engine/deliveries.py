@@ -1,12 +1,12 @@
 """What is said of a delivery, wherever it is shown: its result, why, how late, of which repository.
 And which of them may be processed once more."""
 
-import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from handlers import durations
 from webhook.deployments.blockers import in_full
+from webhook.github.event_names import about
 from webhook.settings import Retention
 from webhook.store.deliveries import DeliverySummary, State, Way
 from webhook.text import and_more
@@ -48,15 +48,7 @@ def reason_of(one: DeliverySummary, now: datetime) -> str:
 
 def repository_of(found: DeliverySummary) -> str | None:
     """Of its deployment, else as its body says."""
-    return found.repo or _repository_in(found.body)
-
-
-def _repository_in(body: bytes) -> str | None:
-    try:
-        name = json.loads(body)["repository"]["full_name"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return None
-    return name if isinstance(name, str) else None
+    return found.repo or about(found.body).repo or None
 
 
 def why_not_replayed(one: DeliverySummary, keep: Retention, now: datetime) -> str:
