@@ -8,6 +8,11 @@ from alembic import op
 revision = "0003"
 down_revision = "0002"
 
+ACTIONS = """
+-- What a person requested on a page lately.
+create index actions_on_page on actions (login_id, id) where source = 'page';
+"""
+
 DELIVERIES = """
 -- Of the payload, which is compressed; null: not processed since the relay keeps them. No index: it
 -- would get another entry whenever an outcome is written.
@@ -43,7 +48,16 @@ create index delivery_requests_guid on delivery_requests (guid, id) where guid <
 create index delivery_requests_user on delivery_requests (user_id, id) where guid = '';
 """
 
-SCHEMA = (DELIVERIES, DELIVERY_REQUESTS)
+SIGN_OUTS = """
+-- When somebody has signed out, or took the App's authorization back: sessions that began before
+-- are void.
+create table sign_outs (
+    user_id bigint primary key,                 -- of the account on GitHub
+    not_before timestamptz not null
+);
+"""
+
+SCHEMA = (ACTIONS, DELIVERIES, DELIVERY_REQUESTS, SIGN_OUTS)
 
 
 def upgrade() -> None:
