@@ -322,6 +322,7 @@ class Case:
             "skipped": 0,
             "before": 2**62,
             "least": 0,
+            "longest": 100_000,
             "delivery_requests.end.state": "done",
             "restore_id": 1,
             "how": "unlocked",

@@ -3,6 +3,7 @@ And which of them may be processed once more."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Protocol
 
 from handlers import durations
 from webhook.deployments.blockers import in_full
@@ -51,7 +52,20 @@ def repository_of(found: DeliverySummary) -> str | None:
     return found.repo or about(found.body).repo or None
 
 
-def why_not_replayed(one: DeliverySummary, keep: Retention, now: datetime) -> str:
+class Replayable(Protocol):
+    """What is known of a delivery that is perhaps to be processed once more."""
+
+    @property
+    def event(self) -> str: ...
+    @property
+    def outcome(self) -> str | None: ...
+    @property
+    def received_at(self) -> datetime: ...
+    @property
+    def environment(self) -> str | None: ...
+
+
+def why_not_replayed(one: Replayable, keep: Retention, now: datetime) -> str:
     """What it did must still be known, or it would be done again."""
     if one.outcome is None:
         return "waits to be processed, or is being processed"
@@ -64,7 +78,7 @@ def why_not_replayed(one: DeliverySummary, keep: Retention, now: datetime) -> st
     return ""
 
 
-def may_deploy(chosen: Sequence[DeliverySummary]) -> str:
+def may_deploy(chosen: Sequence[Replayable]) -> str:
     """What somebody must know who did not think of it."""
     undone = [one for one in chosen if one.outcome != "done"]
     asked = [one for one in undone if one.event == "deployment"]

@@ -230,7 +230,7 @@ def dead_letters(connection: Sync, most: int) -> int:
 
 
 EVERYTHING = Selection()
-_LONGEST_READ = 1_000_000
+LONGEST_READ = 1_000_000
 _LAST = 2**63 - 1
 _OUTCOMES: Mapping[State | None, str] = {
     None: "true",
@@ -297,13 +297,15 @@ def newest(
     *,
     before: int = _LAST,
     least: int = 0,
+    longest: int = LONGEST_READ,
 ) -> list[DeliverySummary]:
-    """The newest first, of those that were stored before that one, and not before the `least`."""
+    """The newest first, of those that were stored before that one, and not before the `least`.
+    `longest`: of a body that is read, in bytes."""
     cursor = connection.cursor(row_factory=class_row(DeliverySummary), binary=True)
     values = values_of(connection, selection)
     values |= {"before": before, "first": max(values["first"], least), "limit": limit}
-    cursor.execute(_NEWEST.format(longest=_LONGEST_READ, selected=selected_by(selection)), values)
-    return [_typed(found) for found in cursor]
+    cursor.execute(_NEWEST.format(longest=longest, selected=selected_by(selection)), values)
+    return [_typed(found, longest) for found in cursor]
 
 
 def selected_by(selection: Selection) -> str:
@@ -315,7 +317,7 @@ def selected_by(selection: Selection) -> str:
 def summaries(connection: Sync, delivery_ids: Collection[int]) -> list[DeliverySummary]:
     """The newest first."""
     cursor = connection.cursor(row_factory=class_row(DeliverySummary), binary=True)
-    query = _NEWEST.format(longest=_LONGEST_READ, selected="id = any(%(ids)s)")
+    query = _NEWEST.format(longest=LONGEST_READ, selected="id = any(%(ids)s)")
     cursor.execute(query, {"ids": list(delivery_ids), "limit": len(delivery_ids)})
     return [_typed(found) for found in cursor]
 
@@ -365,13 +367,13 @@ def with_guid(connection: Sync, prefix: str, limit: int) -> dict[str, int]:
     return {row["guid"]: row["id"] for row in reversed(cursor.fetchall())}
 
 
-def _typed(found: DeliverySummary) -> DeliverySummary:
+def _typed(found: DeliverySummary, longest: int = LONGEST_READ) -> DeliverySummary:
     blockers = tuple(Blocker.from_json(one) for one in cast("list[Any]", found.blockers))
-    return replace(found, blockers=blockers, body=_unless_long(found.body))
+    return replace(found, blockers=blockers, body=_unless_long(found.body, longest))
 
 
-def _unless_long(stored: bytes) -> bytes:
+def _unless_long(stored: bytes, longest: int) -> bytes:
     length = len(stored)
     if stored.startswith(_FRAME):
         length = zstd.get_frame_info(stored).decompressed_size or 0
-    return decompressed(stored) if length < _LONGEST_READ else b""
+    return decompressed(stored) if length < longest else b""

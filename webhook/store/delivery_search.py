@@ -15,6 +15,8 @@ from webhook.store.deliveries import DeliverySummary, Outcome, Selection
 # So many of the newest are searched for a page, and for a plan.
 SEARCHED = 20_000
 PLANNED_OF = 50_000
+# Of a body, for its repository's name.
+LONGEST_READ = 100_000
 # What is stored at about the same time may be in another order.
 _DISORDER = timedelta(minutes=10)
 
@@ -67,7 +69,12 @@ def page(
     searched = None if _found_by_index(selection) else SEARCHED
     ends = _ends(connection, selection, before, searched)
     found = deliveries.newest(
-        connection, limit + 1, selection, before=ends.before, least=ends.least
+        connection,
+        limit + 1,
+        selection,
+        before=ends.before,
+        least=ends.least,
+        longest=LONGEST_READ,
     )
     if len(found) > limit:
         return DeliveryPage(deliveries=found[:limit], next_before=found[limit - 1].id)
