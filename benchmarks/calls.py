@@ -34,6 +34,7 @@ from webhook.store.approvals import NewApproval
 from webhook.store.audit import NewAct
 from webhook.store.automatic import AutomaticDeployment, Proposal
 from webhook.store.deliveries import Received, Selection
+from webhook.store.delivery_requests import NewRequest
 from webhook.store.deployment_search import DeploymentSelection
 from webhook.store.deployments import DeploymentRow
 from webhook.store.environments import EnvironmentKey
@@ -65,6 +66,8 @@ KINDS: list[Kind] = [(task, urgent) for task in get_args(Task) for urgent in (Tr
 # What grows with something else than the deployments.
 GROWS: Mapping[str, str] = {
     "deliveries.count_since": "with what came since then",
+    "delivery_search.candidates": "up to the 50,000 that are searched",
+    "delivery_search.page": "up to the 20,000 that are searched",
     "deployments.unscheduled": "with the open deployments, each of which it finds by an index",
     "outbox.lately_failed": "with the channels in which a message ever failed",
     "repository_names.rename": "up to the 200 deployments that it renames",
@@ -309,6 +312,21 @@ class Case:
                 expires_at=None,
             ),
             "lock_id": 1,
+            "NewRequest": NewRequest(
+                key="new form",
+                kind="replay",
+                login="octocat",
+                user_id=1,
+                deliveries=[row.id - filling.FIRST_ID],
+            ),
+            "request_id": 1,
+            "user_id": 1,
+            "count": 1,
+            "skipped": 0,
+            "before": 2**62,
+            "least": 0,
+            "longest": 100_000,
+            "delivery_requests.end.state": "done",
             "restore_id": 1,
             "how": "unlocked",
             "by": "octocat",

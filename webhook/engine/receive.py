@@ -36,6 +36,7 @@ from webhook.engine.transitions import Transition
 from webhook.errors import Conflict, RetryAt, UnknownOutcome, UserError
 from webhook.github import events
 from webhook.github.commit_events import CommitReported, Pushed
+from webhook.github.event_names import about
 from webhook.github.events import (
     AuthorizationRevoked,
     CheckRerequested,
@@ -142,7 +143,7 @@ async def _process(
     else:
         known = _already_answered(delivery, event) or without_effect(services, event)
     if known is not None:
-        await deliveries.finish(connection, delivery.id, *known)
+        await _finish(connection, delivery, *known)
         return known
     assert not isinstance(event, UserError)
     assert not isinstance(verdict, Unknown)
@@ -150,8 +151,24 @@ async def _process(
         outcome, reason, deployment_id = await _act(services, connection, event, delivery, verdict)
         if delivery.done_before and outcome == "ignored":
             outcome = "done"  # what it had to do was done then
-        await deliveries.finish(connection, delivery.id, outcome, reason, deployment_id)
+        await _finish(connection, delivery, outcome, reason, deployment_id)
     return outcome, reason, deployment_id
+
+
+async def _finish(
+    connection: Async, delivery: Delivery, outcome: Outcome, reason: str, deployment_id: int | None
+) -> None:
+    """With what the payload says, by which it is found."""
+    said = about(delivery.body)
+    await deliveries.finish(
+        connection,
+        delivery.id,
+        outcome,
+        reason,
+        deployment_id,
+        action=said.action,
+        repo_id=said.repo_id,
+    )
 
 
 def _already_answered(delivery: Delivery, event: Event) -> Result | None:

@@ -324,6 +324,8 @@ _ACTIONS: dict[str, tuple[str, ...]] = {
     "workflow_run": ("requested", "in_progress", "completed"),
     "workflow_job": ("queued", "waiting", "in_progress", "completed"),
 }
+# Of which the relay acts on some.
+EVENTS = tuple(_ACTIONS)
 # By an event, or an action of it.
 SHAPES: dict[str, TypeAdapter[Event]] = {
     "deployment": TypeAdapter(DeploymentCreated),

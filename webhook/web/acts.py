@@ -131,7 +131,7 @@ def _request(viewer: Viewer, action: OfferedAction, target: Target) -> ActionReq
     number = form.get("target", "")
     other = int(number) if _NUMBER.fullmatch(number) else 0
     return ActionRequest(
-        key=_key(session.id, action.name, form.get("key", "")),
+        key=request_key(session.id, action.name, form.get("key", "")),
         kind=action.name,
         exclusive_group=action.group(other, inputs.get("environment", "")),
         requester=Requester("", "", session.person.login),
@@ -158,7 +158,7 @@ def _inputs(form: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
-def _key(*parts: str) -> str:
+def request_key(*parts: str) -> str:
     """The same form sent twice is one request."""
     if not parts[-1]:
         raise HttpError(400, "The form is incomplete", "Open the page again, and press the button")
