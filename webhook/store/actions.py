@@ -8,7 +8,7 @@ outbox. Of each deployment one action at most of an `exclusive_group` is `done`,
 
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import psycopg
 from psycopg.rows import DictRow
@@ -21,8 +21,10 @@ from webhook.store.database import Async, Sync
 from webhook.store.outbox import Entry
 
 Outcome = Literal["waiting", "done", "refused", "failed"]
-# `source` of an action.
-COMMAND_LINE = "command line"
+# `source` of an action; "" is Slack, or nobody.
+COMMAND_LINE: Literal["command line"] = "command line"
+PAGE: Literal["page"] = "page"
+_WHERE = {"": "in Slack", COMMAND_LINE: "at the command line", PAGE: "on the page"}
 # How long a confirmation button may be pressed.
 CONFIRM_WITHIN = "1 hour"
 
@@ -67,7 +69,12 @@ class ActionRow:
     @property
     def where(self) -> str:
         """It was requested."""
-        return f"at the {self.source}" if self.source else "in Slack"
+        return _WHERE.get(self.source) or f"at the {self.source}"
+
+    @property
+    def audit_source(self) -> audit.Source:
+        """Of what it does, where a row of its own says it."""
+        return cast("audit.Source", self.source or "slack")
 
     @property
     def open(self) -> bool:
