@@ -13,6 +13,11 @@ ACTIONS = """
 create index actions_on_page on actions (login_id, id) where source = 'page';
 """
 
+AUDIT = """
+-- What people did with one deployment.
+create index audit_of_deployment on audit (deployment_id, id) where deployment_id is not null;
+"""
+
 SIGN_OUTS = """
 -- When somebody has signed out, or took the App's authorization back: sessions that began before
 -- are void.
@@ -22,7 +27,7 @@ create table sign_outs (
 );
 """
 
-SCHEMA = (ACTIONS, SIGN_OUTS)
+SCHEMA = (ACTIONS, AUDIT, SIGN_OUTS)
 
 
 def upgrade() -> None:
