@@ -13,7 +13,9 @@ from webhook.store.actions import Requested
 from webhook.store.database import Sync
 from webhook.store.deployments import DeploymentRow
 from webhook.web import paths
+from webhook.web.auth.access import includes
 from webhook.web.auth.sessions import Session
+from webhook.web.auth.viewer import Viewer
 from webhook.web.pages.deployment import PageData, changelog_since
 from webhook.web.pages.deployment_acts import ActsView, Doer, build_acts
 from webhook.web.pages.deployment_phases import PhasesView, build_phases
@@ -51,6 +53,21 @@ class Beside:
     key: str
     back_to: str
     sign_in: Link | None
+
+
+def reader_of(
+    services: PageServices, viewer: Viewer, row: DeploymentRow, *, by_link: bool
+) -> Reader | None:
+    """None: they may not see it. `by_link`: they have its link."""
+    permission = viewer.permission(row.repo_id)
+    if viewer.session is None or not includes(permission, "read"):
+        return Reader() if by_link else None
+    return Reader(
+        session=viewer.session,
+        token=services.sessions.form_token(viewer.session),
+        may_write=includes(permission, "write"),
+        may_administer=viewer.operator or includes(permission, "admin"),
+    )
 
 
 def read_beside(connection: Sync, services: PageServices, data: PageData, reader: Reader) -> Beside:

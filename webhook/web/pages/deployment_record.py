@@ -100,6 +100,10 @@ class RecordView:
     acts: tuple[PersonsActView, ...] | None
 
     @property
+    def shown(self) -> bool:
+        return bool(self.statuses or self.messages or self.acts or self.deliveries is not None)
+
+    @property
     def failing(self) -> bool:
         errors = [one.error for one in self.statuses] + [one.error for one in self.messages]
         return any(errors)
