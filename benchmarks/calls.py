@@ -55,6 +55,7 @@ from webhook.store.workers import WorkerProcess
 # Functions that are not measured, each with its reason.
 EXCEPTIONS: Mapping[str, str] = {
     "deployments.read_with": "a part of notices.read",
+    "deployments.read_with_sync": "a part of notices.read_sync",
     "deployments.read_where_sync": "a part of deployment_search.find",
     "deployments.read_where": "a part of protection_rules.siblings",
     "outbox.keep": "it is entry_of, or nothing",

@@ -9,7 +9,7 @@ outbox. Of each deployment one action at most of an `exclusive_group` is `done`,
 
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import psycopg
 from psycopg.rows import DictRow, class_row
@@ -72,6 +72,11 @@ class ActionRow:
     def where(self) -> str:
         """It was requested."""
         return _WHERE.get(self.source, f"at the {self.source}")
+
+    @property
+    def audit_source(self) -> audit.Source:
+        """Of what it does, where a row of its own says it."""
+        return cast("audit.Source", self.source or "slack")
 
     @property
     def open(self) -> bool:

@@ -13,6 +13,11 @@ ACTIONS = """
 create index actions_on_page on actions (login_id, id) where source = 'page';
 """
 
+AUDIT = """
+-- What people did with one deployment.
+create index audit_of_deployment on audit (deployment_id, id) where deployment_id is not null;
+"""
+
 DELIVERIES = """
 -- Of the payload, which is compressed; null: not processed since the relay keeps them. No index: it
 -- would get another entry whenever an outcome is written.
@@ -57,7 +62,7 @@ create table sign_outs (
 );
 """
 
-SCHEMA = (ACTIONS, DELIVERIES, DELIVERY_REQUESTS, SIGN_OUTS)
+SCHEMA = (ACTIONS, AUDIT, DELIVERIES, DELIVERY_REQUESTS, SIGN_OUTS)
 
 
 def upgrade() -> None:
