@@ -28,7 +28,7 @@ from sandbox.sandbox import REPOSITORY, Sandbox, free_ports
 from sandbox.slack.model import Message
 from tests.web_server import serving
 from webhook import logs, startup
-from webhook.app import create_app
+from webhook.app import CLOSE, create_app
 from webhook.gates import GATES
 from webhook.gates.contract import Gates
 from webhook.slack.actions import ACTIONS, Actions
@@ -393,6 +393,7 @@ async def live(
             finally:
                 await started.github.settled()
                 await world.stop_workers()
+                app.extensions[CLOSE]()
                 world.disconnect()
                 sys.stderr.write(log.getvalue())  # shown where a test fails
         no_secret_in(log.getvalue(), world.secrets())

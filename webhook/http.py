@@ -21,8 +21,9 @@ PAGE_POLICY = (
     "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 PAGE_HEADERS = {
-    # Keys, codes and states are in the URLs.
-    "Referrer-Policy": "no-referrer",
+    # Keys, codes and states are in the URLs. Without any referrer, browsers would hide where the
+    # pages' own forms come from, too.
+    "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-store",
 }

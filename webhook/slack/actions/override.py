@@ -187,6 +187,7 @@ class OpenOverrideForm(Action):
     style = "danger"
     opens_form = True
     audited = False
+    on_page = False
 
     def offered(self, deployment: Snapshot) -> bool:
         return deployment.overridable
