@@ -169,7 +169,8 @@ class World:
 
     def credentials(self) -> set[str]:
         """All that this relay was given, or was lent by GitHub."""
-        return {*self.setup.secrets, *self.github.world.tokens, *self.github.world.users}
+        github = self.github.world
+        return {*self.setup.secrets, *github.tokens, *github.users, *github.user_tokens}
 
     def secrets(self) -> set[str]:
         """Also what it has signed."""

@@ -4,6 +4,7 @@ Source: developer.mozilla.org, "Referrer-Policy" (with no-referrer, browsers sen
 with forms) and "Content-Security-Policy".
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 from flask import Blueprint, Response, g, request, url_for
@@ -11,8 +12,9 @@ from flask import Blueprint, Response, g, request, url_for
 from webhook import __version__
 from webhook.errors import HttpError
 from webhook.http import PAGE_HEADERS, PAGE_POLICY, ErrorHandling, as_page
-from webhook.web import acts
+from webhook.web import acts, paths
 from webhook.web.auth import views as auth
+from webhook.web.auth.viewer import Viewer
 from webhook.web.pages import home, views
 from webhook.web.requests import form_fields
 from webhook.web.services import PageServices
@@ -22,6 +24,14 @@ from webhook.web.stream import StreamTiming
 STATIC_PATH = "/deployments/-/static"
 STATIC_MAX_AGE = 300
 _POLICY = f"{PAGE_POLICY}; script-src 'self'; connect-src 'self'; form-action 'self'"
+
+_NAVIGATION = (
+    ("Board", paths.BOARD),
+    ("Deliveries", paths.DELIVERIES),
+    ("Insights", paths.INSIGHTS),
+    ("Health", paths.HEALTH),
+    ("Audit", paths.AUDIT),
+)
 
 # Each has a function `add_to(bp, services)`.
 PAGES = (auth, acts, home)
@@ -48,6 +58,7 @@ def blueprint(services: PageServices, timing: StreamTiming | None = None) -> Blu
             "sign_in": services.settings.sign_in,
             "form": form_fields(services.sessions, session),
             "version": __version__,
+            "nav": navigation(viewer),
         }
 
     @bp.after_request
@@ -61,6 +72,28 @@ def blueprint(services: PageServices, timing: StreamTiming | None = None) -> Blu
         page.add_to(bp, services)
     views.add_to(bp, services, timing)
     return bp
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Of the navigation. `current`: the page that is shown is there."""
+
+    label: str
+    path: str
+    current: bool
+
+
+def navigation(viewer: Viewer | None) -> tuple[Place, ...]:
+    """Nothing for who has not signed in."""
+    if viewer is None or viewer.session is None:
+        return ()
+    return tuple(Place(label, path, _is_at(path)) for label, path in _NAVIGATION)
+
+
+def _is_at(path: str) -> bool:
+    if path == paths.BOARD:
+        return request.path == path or request.path.startswith(("/environments/", "/deployments/"))
+    return request.path == path or request.path.startswith(f"{path}/")
 
 
 def _asset(name: str) -> str:
