@@ -37,6 +37,7 @@ from webhook.store.deliveries import Received, Selection
 from webhook.store.delivery_requests import NewRequest
 from webhook.store.deployment_search import DeploymentSelection
 from webhook.store.deployments import DeploymentRow
+from webhook.store.environment_history import HistoryFilter
 from webhook.store.environments import EnvironmentKey
 from webhook.store.file_checks import FileCheck, NewFileCheck
 from webhook.store.gates import Prospective
@@ -343,6 +344,21 @@ class Case:
             "repository_files.is_recent.ref": HEAD,
             "repository_files.is_recent.since": now,
             "deployments.waiting_in.environment": row.environment,
+            "HistoryFilter": HistoryFilter(phases=(Phase.FAILURE,), who="octocat"),
+            **{
+                f"{function}.environment": row.environment
+                for function in (
+                    "environment_history.history",
+                    "environment_history.newest_begun",
+                    "environment_history.newest_success",
+                    "environment_history.refs",
+                    "environment_history.spelling",
+                    "locks.active_in_sync",
+                    "queue.of_environment",
+                )
+            },
+            "environment_history.history.before": row.id,
+            "environment_history.repositories_named.name": row.repo,
             "deployments.requested_after.environment": row.environment,
             "approvals.newest_waiting.environment": row.environment,
             "audit.newest.since": None,
