@@ -36,7 +36,7 @@ STATIC_MAX_AGE = 300
 # The parts of the page that change while it is open: macros of parts.html, ids in the page.
 PARTS = ("state", "timing", "gates", "facts", "changes", "timeline", "messages", "no_output")
 
-_POLICY = f"{PAGE_POLICY}; script-src 'self'; connect-src 'self'; form-action 'none'"
+_POLICY = f"{PAGE_POLICY}; form-action 'none'"
 _OFFSET = re.compile(r"[0-9]{1,15}", re.ASCII)
 
 
@@ -65,6 +65,7 @@ def blueprint(
     bp.app_errorhandler(404)(_not_found)
     bp.after_request(_with_headers)
     bp.add_app_template_global(_asset, "asset")
+    bp.add_app_template_global(lambda: __version__, "version")
 
     page_of = _builder(links, clock, origins or {}, keep, config)
 
