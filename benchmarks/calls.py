@@ -34,6 +34,7 @@ from webhook.store.approvals import NewApproval
 from webhook.store.audit import NewAct
 from webhook.store.automatic import AutomaticDeployment, Proposal
 from webhook.store.deliveries import Received, Selection
+from webhook.store.delivery_requests import NewRequest
 from webhook.store.deployment_search import DeploymentSelection
 from webhook.store.deployments import DeploymentRow
 from webhook.store.environments import EnvironmentKey
@@ -54,6 +55,7 @@ from webhook.store.workers import WorkerProcess
 # Functions that are not measured, each with its reason.
 EXCEPTIONS: Mapping[str, str] = {
     "deployments.read_with": "a part of notices.read",
+    "deployments.read_with_sync": "a part of notices.read_sync",
     "deployments.read_where_sync": "a part of deployment_search.find",
     "deployments.read_where": "a part of protection_rules.siblings",
     "outbox.keep": "it is entry_of, or nothing",
@@ -65,6 +67,8 @@ KINDS: list[Kind] = [(task, urgent) for task in get_args(Task) for urgent in (Tr
 # What grows with something else than the deployments.
 GROWS: Mapping[str, str] = {
     "deliveries.count_since": "with what came since then",
+    "delivery_search.candidates": "up to the 50,000 that are searched",
+    "delivery_search.page": "up to the 20,000 that are searched",
     "deployments.unscheduled": "with the open deployments, each of which it finds by an index",
     "outbox.lately_failed": "with the channels in which a message ever failed",
     "repository_names.rename": "up to the 200 deployments that it renames",
@@ -73,6 +77,7 @@ GROWS: Mapping[str, str] = {
     "retention.deployments": "up to the 100 that are deleted at once",
     "locks.active": "with the locks that hold",
     "locks.held_by": "with what waits or runs in its scope",
+    "repositories.every": "with the repositories, of each of which it finds one deployment",
     "restores.held": "with what waits for its gates",
     "schedule.bring_forward": "with what waits of that task",
     "schedule.load": "with the runs that are waited for, which it counts",
@@ -230,6 +235,8 @@ class Case:
             "repo_ids": [row.repo_id],
             "installation_id": row.installation_id,
             "account": "acme",
+            "login_id": 1,
+            "user_id": 1,
             "handler": row.handler,
             "sha": row.sha,
             "run_id": str(row.id * 10),
@@ -306,6 +313,21 @@ class Case:
                 expires_at=None,
             ),
             "lock_id": 1,
+            "NewRequest": NewRequest(
+                key="new form",
+                kind="replay",
+                login="octocat",
+                user_id=1,
+                deliveries=[row.id - filling.FIRST_ID],
+            ),
+            "request_id": 1,
+            "user_id": 1,
+            "count": 1,
+            "skipped": 0,
+            "before": 2**62,
+            "least": 0,
+            "longest": 100_000,
+            "delivery_requests.end.state": "done",
             "restore_id": 1,
             "how": "unlocked",
             "by": "octocat",

@@ -16,6 +16,8 @@ a closed connection, before or after the work is done; `server.faults` has the r
 `sandbox.Sandbox` starts GitHub and Slack together and has the environment variables of a relay.
 
 - `github.server.GitHub`: one App, its installations, repositories, deployments and signed webhooks.
+  `sign_in` is a person in a browser who authorizes the App; `add_collaborator`, `rename_user` and
+  `revoke_authorization` change who that is and what they may do.
   Its own failures: `rate_limits`, `Installation.suspended`, `Repository.conflicting` and
   `missing_refs`; `webhooks.timeout` is how long it waits for the relay.
 - `github_actions.server.Actions`: workflows and runs, as `github.actions`. `Job(outcome=...)` fails

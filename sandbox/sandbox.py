@@ -1,4 +1,4 @@
-"""GitHub and Slack together, with one repository, one user and two channels."""
+"""GitHub and Slack together, with one repository, a few people and two channels."""
 
 import socket
 from collections.abc import Sequence
@@ -10,6 +10,14 @@ from sandbox.server import HOST
 from sandbox.slack.server import Slack
 
 REPOSITORY = "acme/site"
+# Who may do what in it. The first is the one who does things where nobody else is named.
+PEOPLE = {
+    "octocat": "write",
+    "octoadmin": "admin",
+    "octowriter": "write",
+    "octoreader": "read",
+    "octoguest": "none",
+}
 
 
 class Sandbox:
@@ -31,8 +39,10 @@ class Sandbox:
         self.slack = slack or Slack(scopes=scopes, installed=not oauth)
         self.interactive = interactive
         self.oauth = oauth
-        self.user = self.github.add_user("octocat")
         self.installation = self.github.add_installation("acme", [REPOSITORY])
+        for login, role in PEOPLE.items():
+            self.github.add_collaborator(REPOSITORY, login, role)
+        self.user = next(iter(self.github.world.users.values()))
         self.deploys = self.slack.add_channel("deploys")
         self.oncall = self.slack.add_channel("oncall")
 
@@ -48,12 +58,15 @@ class Sandbox:
     def environ(self, data_dir: Path, config: Path, port: int) -> dict[str, str]:
         """The variables of a relay on `port`, to which GitHub and Slack send from now on."""
         self.github.webhook_url = f"http://{HOST}:{port}/webhook"
+        self.github.app.callback_urls = [f"http://{HOST}:{port}/signin"]
         return {
             "GITPLOY_SERVER_HOST": f"{HOST}:{port}",
             "GITPLOY_SERVER_PROTO": "http",
             "GITPLOY_WEBHOOK_SECRET": self.github.webhook_secret,
             "GITPLOY_GITHUB_BASE_URL": self.github.api_url,
             "GITPLOY_GITHUB_APP_ID": str(self.github.app.id),
+            "GITPLOY_GITHUB_CLIENT_ID": self.github.app.client_id,
+            "GITPLOY_GITHUB_CLIENT_SECRET": self.github.app.client_secret,
             "GITPLOY_GITHUB_PRIVATE_KEY": self.github.private_key_pem,
             **self._slack(f"http://{HOST}:{port}/slack"),
             "GITPLOY_CONFIG": str(config),

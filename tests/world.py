@@ -28,7 +28,7 @@ from sandbox.sandbox import REPOSITORY, Sandbox, free_ports
 from sandbox.slack.model import Message
 from tests.web_server import serving
 from webhook import logs, startup
-from webhook.app import create_app
+from webhook.app import CLOSE, create_app
 from webhook.gates import GATES
 from webhook.gates.contract import Gates
 from webhook.slack.actions import ACTIONS, Actions
@@ -169,7 +169,8 @@ class World:
 
     def credentials(self) -> set[str]:
         """All that this relay was given, or was lent by GitHub."""
-        return {*self.setup.secrets, *self.github.world.tokens, *self.github.world.users}
+        github = self.github.world
+        return {*self.setup.secrets, *github.tokens, *github.users, *github.user_tokens}
 
     def secrets(self) -> set[str]:
         """Also what it has signed."""
@@ -393,6 +394,7 @@ async def live(
             finally:
                 await started.github.settled()
                 await world.stop_workers()
+                app.extensions[CLOSE]()
                 world.disconnect()
                 sys.stderr.write(log.getvalue())  # shown where a test fails
         no_secret_in(log.getvalue(), world.secrets())

@@ -24,19 +24,25 @@ from webhook.slack.install import views as slack_install
 from webhook.startup import Setup
 from webhook.status_api import views as status_api
 from webhook.store import schedule
-from webhook.store.database import Sync, sync_pool
+from webhook.store.database import Sync, SyncPool, sync_pool
 from webhook.store.schedule import Task
 from webhook.timing import DEFAULT_TIMING, Clock, Timing, utc_now
-from webhook.web import home, probes
+from webhook.web import acts, probes
+from webhook.web.auth.access import PermissionCache
+from webhook.web.auth.sessions import Sessions
 from webhook.web.flask_app import RelayFlask
 from webhook.web.gateway import Gateway
-from webhook.web.pages import views as pages
+from webhook.web.github_calls import GitHubCalls
+from webhook.web.pages import blueprint as pages
+from webhook.web.services import PageServices
 
 # Connections for pages, the status API and probes; the inbox has one of its own.
 POOL_SIZE = 3
 SLACK_POOL_SIZE = 2
 # Requests leave few cycles: Python's own threshold of 700 objects is reached by every tenth.
 GC_THRESHOLD = 20_000
+# In the app's extensions: ends what it has opened but its pools.
+CLOSE = "relay.close"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,17 +77,13 @@ def create_app(
     app.config["MAX_CONTENT_LENGTH"] = webhook.LARGEST_BODY + 1
     pool = sync_pool(store_url, POOL_SIZE, timing)
     app.register_blueprint(probes.blueprint(pool, timing))
-    app.register_blueprint(home.blueprint(settings.server_url))
     deliveries = webhook.blueprint(Inbox(store_url, timing), settings.webhook_secrets or (), timing)
     http.serve(app, deliveries, http.JSON_ERRORS)
     reports = status_api.blueprint(pool, settings.server_url, keys, current.redactor, clock)
     http.serve(app, reports, status_api.ERRORS)
-    links = Links(settings.server_url, keys, clock)
-    origins = {**ORIGINS, **{name: action.origin for name, action in actions.items()}}
-    deployment_pages = pages.blueprint(
-        pool, links, clock=clock, origins=origins, keep=settings.keep, config=current.config
-    )
-    http.serve(app, deployment_pages, pages.ERRORS)
+    services = _page_services(setup, pool, clock, actions, current)
+    http.serve(app, pages.blueprint(services), pages.ERRORS)
+    app.extensions[CLOSE] = services.github.close
     install = slack_install.blueprint(
         pool,
         settings.slack,
@@ -98,12 +100,34 @@ def create_app(
     return app
 
 
+def _page_services(
+    setup: Setup, pool: SyncPool, clock: Clock, actions: Actions, current: Current
+) -> PageServices:
+    settings, keys = setup.settings, setup.secret_keys
+    github = GitHubCalls(settings, clock)
+    return PageServices(
+        pool=pool,
+        links=Links(settings.server_url, keys, clock),
+        clock=clock,
+        config=current.config,
+        settings=settings,
+        secret_keys=keys,
+        origins={**ORIGINS, **{name: action.origin for name, action in actions.items()}},
+        actions=actions,
+        github=github,
+        permissions=PermissionCache(pool, github, clock),
+        sessions=Sessions(pool, settings.server_url, keys, clock),
+        redactor=current.redactor,
+    )
+
+
 # What views take as a body; nothing else is read.
 BODY_RULES = (
     webhook.BODY_RULE,
     slack_actions.BODY_RULE,
     status_api.BODY_RULE,
     slack_install.BODY_RULE,
+    acts.BODY_RULE,
 )
 
 

@@ -272,6 +272,12 @@ class Settings(GitHubAddress):
     client_id: str | None = variable(
         "GITPLOY_GITHUB_CLIENT_ID", "The App's client ID; used before the App's ID"
     )
+    client_secret: types.ClientSecret | None = variable(
+        "GITPLOY_GITHUB_CLIENT_SECRET",
+        "A client secret of the App, with which people sign in with GitHub; without it there are no"
+        " pages but those behind a deployment's link",
+        secret=True,
+    )
     private_key: types.PrivateKey | None = variable(
         "GITPLOY_GITHUB_PRIVATE_KEY",
         "The App's private key: the PEM file's text, with `\\n` for line ends or in base64 if need"
@@ -288,8 +294,9 @@ class Settings(GitHubAddress):
     slack: SlackSettings
     admin_users: types.Logins | None = variable(
         "GITPLOY_ADMIN_USERS",
-        "GitHub logins, comma-separated, of those who may stop all deployments in Slack, besides"
-        " those who may write to a repository that was deployed to lately",
+        "GitHub logins, comma-separated, of those who run the relay: on its pages they see all"
+        " repositories and deliveries, and they may stop all deployments, as those may who may"
+        " write to a repository that was deployed to lately",
     )
     own_store: types.StoreUrl | None = variable(
         "GITPLOY_STORE_SOURCE",
@@ -350,6 +357,8 @@ class Settings(GitHubAddress):
             yield f"{about.name} is not set; set it: {about.description}"
         if not texts.keys() & {"GITPLOY_GITHUB_APP_ID", "GITPLOY_GITHUB_CLIENT_ID"}:
             yield "GITPLOY_GITHUB_CLIENT_ID is not set; set it or GITPLOY_GITHUB_APP_ID"
+        if "GITPLOY_GITHUB_CLIENT_SECRET" in texts and "GITPLOY_GITHUB_CLIENT_ID" not in texts:
+            yield "GITPLOY_GITHUB_CLIENT_ID is not set; set it beside GITPLOY_GITHUB_CLIENT_SECRET"
         slack_id, slack_secret = "GITPLOY_SLACK_CLIENT_ID", "GITPLOY_SLACK_CLIENT_SECRET"
         for name, other in ((slack_id, slack_secret), (slack_secret, slack_id)):
             if name not in texts and other in texts:
@@ -368,6 +377,11 @@ class Settings(GitHubAddress):
     def admins(self) -> frozenset[str]:
         """In lower case, as logins are compared."""
         return frozenset(login.lower() for login in self.admin_users or ())
+
+    @property
+    def sign_in(self) -> bool:
+        """Whether people can sign in with GitHub."""
+        return bool(self.client_id and self.client_secret)
 
     @property
     def github_issuer(self) -> str:

@@ -22,6 +22,7 @@ from sandbox.github.model import (
     Renamed,
     Repository,
     Token,
+    User,
     World,
     covers,
 )
@@ -87,6 +88,9 @@ class Auth:
             raise ErrorResponse(401, "Requires authentication")
         if user := self._world.users.get(credential):
             return Caller(user.account)
+        if self.user_of(credential):
+            # Stricter than GitHub: such a token is for knowing who signed in, and for nothing else.
+            raise ErrorResponse(403, "Resource not accessible by integration")
         token = self._world.tokens.get(credential)
         if token is None or token.expires_at <= self._world.now():
             raise ErrorResponse(401, "Bad credentials")
@@ -94,6 +98,13 @@ class Auth:
             raise ErrorResponse(401, "Bad credentials")
         _reject_suspended(token.installation)
         return Caller(self._world.app.bot, token)
+
+    def user_of(self, credential: str) -> User | None:
+        """The person who authorized the App, by a token that is good."""
+        token = self._world.user_tokens.get(credential)
+        if token is None or (token.expires_at and token.expires_at <= self._world.now()):
+            return None
+        return self._world.user_by_id(token.user_id)
 
     def authorize(
         self, request: web.Request, permission: str, level: str

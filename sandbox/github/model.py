@@ -106,6 +106,13 @@ class App:
     events: list[str]
     owner: Account
     bot: Account
+    client_secret: str = "a-client-secret-of-the-sandbox"
+    callback_urls: list[str] = field(default_factory=list)
+    user_tokens_expire: bool = True
+
+    @property
+    def name(self) -> str:
+        return self.slug.replace("-", " ").title()
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,6 +319,14 @@ class Token:
     expires_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class UserToken:
+    """With which the App acts for a person who authorized it; `user_id` is the person's."""
+
+    user_id: int
+    expires_at: datetime | None
+
+
 @dataclass(slots=True)
 class Status:
     """`workflow_run` is set if a job of GitHub Actions created it."""
@@ -395,6 +410,7 @@ class World:
     users: dict[str, User] = field(default_factory=dict)
     teams: list[Team] = field(default_factory=list)
     tokens: dict[str, Token] = field(default_factory=dict)
+    user_tokens: dict[str, UserToken] = field(default_factory=dict)
     deployments: dict[int, Deployment] = field(default_factory=dict)
     deliveries: list[Delivery] = field(default_factory=list)
     ids: Iterator[int] = field(default_factory=lambda: itertools.count(1_000_001))
@@ -421,6 +437,9 @@ class World:
     def user(self, login: str) -> User | None:
         users = self.users.values()
         return next((u for u in users if u.account.login.lower() == login.lower()), None)
+
+    def user_by_id(self, user_id: int) -> User | None:
+        return next((u for u in self.users.values() if u.account.id == user_id), None)
 
     def installation_of(self, repository: Repository) -> Installation | None:
         return next((i for i in self.installations.values() if repository in i.repositories), None)

@@ -12,7 +12,7 @@ from sandbox.github.auth import Auth
 from sandbox.github.documents import Documents
 from sandbox.github.git import Commit
 from sandbox.github.model import ErrorResponse, Json, Repository, Role, User, World
-from sandbox.github.request import page
+from sandbox.github.request import conditional, page
 
 REPOSITORY = "/repos/{owner}/{repo}"
 # Without pagination GitHub lists this many, the newest ones.
@@ -79,7 +79,7 @@ class Repositories:
         if user is None:
             raise ErrorResponse(404, f"{login} is not a user")
         role = self._role(repository, user)
-        return web.json_response(self._documents.permission(user, role))
+        return conditional(request, self._documents.permission(user, role), {})
 
     def _role(self, repository: Repository, user: User) -> Role:
         login = user.account.login.lower()

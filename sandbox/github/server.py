@@ -6,17 +6,20 @@ Every API route exists with and without GitHub Enterprise Server's `/api/v3`.
 import asyncio
 import secrets
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from email.utils import format_datetime
 from functools import cache
 from typing import Any, Literal
 
+import aiohttp
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from sandbox.github.auth import Auth, Caller
+from sandbox.github.authorization import DECIDE, Authorization, form_in
 from sandbox.github.checks import ACTIONS, Checks
 from sandbox.github.commit_statuses import CommitStatuses
 from sandbox.github.contents import Contents
@@ -72,6 +75,7 @@ class GitHub(Server):
         *,
         app_id: int = 4242,
         client_id: str = "Iv23liSandboxRelay00",
+        callback_urls: Sequence[str] = (),
         slug: str = "gitploy-relay",
         webhook_secret: str = "a-secret-of-the-sandbox",
         webhook_url: str = "",
@@ -92,6 +96,7 @@ class GitHub(Server):
             events=list(events),
             owner=Account("sandbox", 9, "Organization"),
             bot=Account(f"{slug}[bot]", app_id + 100_000, "Bot"),
+            callback_urls=list(callback_urls),
         )
         self.world = World(self.app)
         self.documents = Documents(self.world)
@@ -112,6 +117,8 @@ class GitHub(Server):
         self.contents = Contents(self.world, self.documents, self.auth)
         self.users = Users(self.world, self.documents, self.auth)
         self.teams = Teams(self.world, self.documents, self.auth)
+        self.authorization = Authorization(self.world, self.documents)
+        self._pages: set[object] = set()
         self._status_created = asyncio.Event()
         self.on_status.append(self._wake_waiters)
 
@@ -126,6 +133,7 @@ class GitHub(Server):
             self.contents,
             self.users,
             self.teams,
+            self.authorization,
             self._deployments,
             self.pull_requests,
             self.actions,
@@ -134,7 +142,13 @@ class GitHub(Server):
         routes = [route for part in parts for route in part.routes()]
         routes += [_by_id(route) for route in routes if route.path.startswith(_BY_NAME)]
         ghes = [web.route(r.method, "/api/v3" + r.path, r.handler, **r.kwargs) for r in routes]
-        return [*routes, *ghes]
+        pages = self.authorization.pages()
+        self._pages = {page.handler for page in pages}
+        return [*routes, *ghes, *pages]
+
+    def _is_page(self, request: web.Request) -> bool:
+        """Whether the address is one of github.com itself, not of its API."""
+        return request.match_info.handler in self._pages
 
     def canonical(self, request: web.Request) -> web.Request:
         """A repository has an address by its ID too, and is recorded by its name."""
@@ -152,15 +166,21 @@ class GitHub(Server):
     def middlewares(self) -> Sequence[Middleware]:
         return [
             self._dated,
-            self.rate_limits.middleware,
+            self._limit,
             self.faults.middleware,
             _check_request,
             self._check_headers,
         ]
 
     @web.middleware
+    async def _limit(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if self._is_page(request):
+            return await handler(request)
+        return await self.rate_limits.middleware(request, handler)
+
+    @web.middleware
     async def _check_headers(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        if self.strict:
+        if self.strict and not self._is_page(request):
             check_headers(request)
         return await handler(request)
 
@@ -205,6 +225,26 @@ class GitHub(Server):
         self.world.users[user.token] = user
         return user
 
+    def rename_user(self, login: str, to: str) -> User:
+        """The account keeps its ID; whoever takes the earlier login is somebody else."""
+        user = self.world.user(login)
+        if user is None:
+            raise LookupError(f"there is no user {login}")
+        account = replace(user.account, login=to)
+        renamed = self.world.users[user.token] = replace(user, account=account)
+        for repository in self.world.repositories.values():
+            if role := repository.roles.pop(login.lower(), None):
+                repository.roles[to.lower()] = role
+        for team in self.world.teams:
+            if state := team.members.pop(login.lower(), None):
+                team.members[to.lower()] = state
+        for deployment in self.world.deployments.values():
+            created: list[Deployment | Status] = [deployment, *deployment.statuses]
+            for one in created:
+                if one.creator.id == account.id:
+                    one.creator = account
+        return renamed
+
     def add_repository(self, full_name: str, *, private: bool = True) -> Repository:
         login, _, name = full_name.partition("/")
         owner = self._owner(login)
@@ -229,12 +269,38 @@ class GitHub(Server):
     def repository(self, full_name: str) -> Repository:
         return self.world.repository(full_name)
 
+    def revoke_authorization(self, login: str) -> str | None:
+        """As a person does in the settings at GitHub: the App's tokens for that person end, and the
+        App gets the event, to which it need not subscribe."""
+        user = self.world.user(login)
+        if user is None:
+            raise LookupError(f"there is no user {login}")
+        self.authorization.revoke(user.account.id)
+        return self.webhooks.deliver(
+            "github_app_authorization",
+            {"action": "revoked", "sender": self.documents.account(user.account)},
+        )
+
+    async def sign_in(
+        self, browser: aiohttp.ClientSession, url: str, login: str | None
+    ) -> aiohttp.ClientResponse:
+        """Open `url`, which leads to the page of the App's authorization, as that person; with None
+        press Cancel. Returns the last response, read. `browser` needs a cookie jar for addresses
+        that are numbers: `aiohttp.CookieJar(unsafe=True)`. Errors: `LookupError` with what the
+        page says, where it does not offer that."""
+        async with browser.get(url) as page:
+            form = form_in(await page.text(), login)
+        decide = f"{self.url}{DECIDE}"
+        async with browser.post(decide, data=form) as response:
+            await response.read()
+            return response
+
     def add_collaborator(
         self, repository: str, login: str, role: str, permission: str | None = None
     ) -> None:
         """`role` is admin, maintain, write, triage, read or none; a role of another name needs
         `permission`, which is GitHub's name for the level it is based on. A user who does not
-        exist is added."""
+        exist is added; a role is replaced."""
         if self.world.user(login) is None:
             self.add_user(login)
         roles = self.world.repository(repository).roles

@@ -7,7 +7,7 @@ import shlex
 
 from aiohttp import web
 
-from sandbox.github.auth import Auth
+from sandbox.github.auth import Auth, credential_of
 from sandbox.github.documents import Documents
 from sandbox.github.model import Account, ErrorResponse, Json, User, World
 from sandbox.github.request import page
@@ -22,7 +22,23 @@ class Users:
         self._auth = auth
 
     def routes(self) -> list[web.RouteDef]:
-        return [web.get("/users/{login}", self._user), web.get("/search/users", self._search)]
+        return [
+            web.get("/user", self._authenticated),
+            web.get("/users/{login}", self._user),
+            web.get("/search/users", self._search),
+        ]
+
+    async def _authenticated(self, request: web.Request) -> web.Response:
+        """Whose token it is; an installation's is nobody's."""
+        user = self._auth.user_of(credential_of(request))
+        if user is None:
+            caller = self._auth.caller(request)
+            if caller.token is not None:
+                raise ErrorResponse(403, "Resource not accessible by integration")
+            user = self._world.user(caller.account.login)
+        if user is None:
+            raise ErrorResponse(401, "Bad credentials")
+        return web.json_response(self._documents.profile(user.account, user))
 
     async def _user(self, request: web.Request) -> web.Response:
         self._auth.caller(request)

@@ -91,4 +91,4 @@ def _break(file: Path, broken: Path, how: str) -> None:
     with zipfile.ZipFile(file) as archive, zipfile.ZipFile(broken, "w") as other:
         for name in archive.namelist():
             content = archive.read(name)
-            other.writestr(name, content.replace(b'"0002"', b'"0099"'))
+            other.writestr(name, content.replace(b'"0003"', b'"0099"'))

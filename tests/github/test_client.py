@@ -132,7 +132,7 @@ async def test_the_jwt_begins_a_minute_ago_and_ends_within_nine(
     await github.app()
     [claims] = sandbox.github.auth.claims
     assert claims["exp"] - claims["iat"] <= 9 * 60
-    assert claims["iss"] == str(sandbox.github.app.id)
+    assert claims["iss"] == sandbox.github.app.client_id
 
 
 @pytest.mark.parametrize(("ahead", "named"), [(-90, "9[01] s fast"), (500, "(499|500) s slow")])

@@ -6,26 +6,36 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from html.parser import HTMLParser
 from typing import Any, NamedTuple, TypeVar
 from urllib.request import Request, urlopen
 
 import psycopg
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from flask.testing import FlaskClient
 from psycopg import AsyncConnection
 from psycopg.rows import dict_row
 
 from tests.web_server import serving
+from webhook.config.environments import Config, CurrentConfig
 from webhook.deployments.models import GitHubDeployment, Repository
 from webhook.http import serve
+from webhook.logs import Redactor
 from webhook.notifiers.contract import Purpose
 from webhook.security.signing import Links
+from webhook.settings import Settings
 from webhook.store import deployments, outbox, output, timeline
-from webhook.store.database import Async, sync_pool
+from webhook.store.database import Async, SyncPool, sync_pool
 from webhook.store.outbox import State
 from webhook.timing import DEFAULT_TIMING, Clock, Timing, utc_now
+from webhook.web.auth.access import PermissionCache
+from webhook.web.auth.sessions import Sessions
 from webhook.web.flask_app import RelayFlask
-from webhook.web.pages import views
+from webhook.web.github_calls import GitHubCalls
+from webhook.web.pages.blueprint import ERRORS, blueprint
+from webhook.web.services import PageServices
 from webhook.web.stream import StreamTiming
 
 T = TypeVar("T")
@@ -140,6 +150,42 @@ class Rows:
         return asyncio.run(alone())
 
 
+@cache
+def private_key_pem() -> str:
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    form = PrivateFormat.TraditionalOpenSSL
+    return key.private_bytes(Encoding.PEM, form, NoEncryption()).decode()
+
+
+def page_services(pool: SyncPool, **variables: str) -> PageServices:
+    """Nobody is called outside, and nobody can sign in unless the variables say so."""
+    settings = Settings.from_environ(
+        {
+            "GITPLOY_SERVER_HOST": "relay.example.com",
+            "GITPLOY_WEBHOOK_SECRET": "0123456789-whsec-one",
+            "GITPLOY_GITHUB_APP_ID": "12345",
+            "GITPLOY_GITHUB_PRIVATE_KEY": private_key_pem(),
+            **variables,
+        }
+    )
+    github = GitHubCalls(settings, utc_now)
+    keys = ("a key of the tests, long enough",)
+    return PageServices(
+        pool=pool,
+        links=LINKS,
+        clock=utc_now,
+        config=CurrentConfig(Config(envs=())),
+        settings=settings,
+        secret_keys=keys,
+        origins={},
+        actions={},
+        github=github,
+        permissions=PermissionCache(pool, github, utc_now),
+        sessions=Sessions(pool, settings.server_url, keys, utc_now),
+        redactor=Redactor(()),
+    )
+
+
 @contextmanager
 def app(
     store_url: str,
@@ -149,7 +195,7 @@ def app(
 ) -> Iterator[RelayFlask]:
     with sync_pool(store_url, pool_size, store_timing) as pool:
         created = RelayFlask("tests", static_folder=None)
-        serve(created, views.blueprint(pool, LINKS, timing), views.ERRORS)
+        serve(created, blueprint(page_services(pool), timing), ERRORS)
         created.add_url_rule("/elsewhere", view_func=lambda: "", endpoint="elsewhere")
         yield created
 

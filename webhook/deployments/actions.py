@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Protocol, Self
+from typing import Any, Literal, Protocol, Self
 
-from webhook.deployments.notice import Button, DeploymentNotice
+from webhook.deployments.notice import Button, Confirmation, DeploymentNotice, Style
 from webhook.deployments.phases import Phase
 from webhook.text import one_line
 
@@ -41,7 +41,7 @@ class ActionRequest:
     Of one deployment, one action of an `exclusive_group` is done. For a form, `repo` is what it
     begins with. `source`: where it is requested, "" for Slack. `target`: the other deployment of
     which the press's confirmation spoke. `inputs`: of the environment's dynamic payload, as they
-    were typed."""
+    were typed. `login_id`: the number of the requester's account on GitHub, 0 if nobody knows."""
 
     key: str
     kind: str
@@ -55,6 +55,7 @@ class ActionRequest:
     ref: str = ""
     inputs: Mapping[str, str] = field(default_factory=dict)
     source: str = ""
+    login_id: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +80,39 @@ class Snapshot:
 
 
 class OfferedAction(Protocol):
-    """What the engine knows of an action."""
+    """What the engine and the pages know of an action."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def label(self) -> str:
+        """Of its button; "" without one."""
+        ...
+
+    @property
+    def style(self) -> Style | None: ...
+
+    @property
+    def permission(self) -> Literal["admin", "write", "read"]:
+        """What its requester needs in the repository on GitHub, at least."""
+        ...
+
+    @property
+    def on_page(self) -> bool:
+        """Whether it can be requested on a page of the relay."""
+        ...
+
+    @property
+    def noun(self) -> str: ...
+
+    def group(self, target: int, environment: str) -> str:
+        """Of one deployment, one action of a group is done at most; "" excludes none."""
+        ...
+
+    def confirmation(self, notice: DeploymentNotice) -> Confirmation | None:
+        """What is asked before it is requested; None: nothing."""
+        ...
 
     @property
     def origin(self) -> str:

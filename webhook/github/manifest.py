@@ -6,13 +6,15 @@ Source: docs.github.com/apps/sharing-github-apps, "Registering a GitHub App from
 
 from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode
 
+from webhook.github.addresses import web_url_of
 from webhook.settings import GitHubAddress
 
 NAME = "Gitploy Relay"
 WEBHOOK_PATH = "/webhook"
-_PUBLIC_API = "api.github.com"
+# Where people come back to who sign in with GitHub, as in Gitploy.
+SIGNIN_PATH = "/signin"
 
 Json = dict[str, Any]
 
@@ -22,6 +24,7 @@ def manifest(address: GitHubAddress, permissions: Mapping[str, str], events: Seq
         "name": NAME,
         "url": address.server_url,
         "hook_attributes": {"url": f"{address.server_url}{WEBHOOK_PATH}", "active": True},
+        "callback_urls": [f"{address.server_url}{SIGNIN_PATH}"],
         "public": False,
         "default_permissions": dict(sorted(permissions.items())),
         "default_events": sorted(events),
@@ -35,16 +38,11 @@ def link(manifest: Json, address: GitHubAddress, organization: str = "") -> str:
         ("name", manifest["name"]),
         ("url", manifest["url"]),
         ("public", "false"),
+        *(("callback_urls[]", url) for url in manifest["callback_urls"]),
         ("webhook_active", "true"),
         ("webhook_url", manifest["hook_attributes"]["url"]),
         *manifest["default_permissions"].items(),
         *(("events[]", event) for event in manifest["default_events"]),
     ]
-    return f"{_pages(address)}{owner}/settings/apps/new?{urlencode(parameters, safe='[]')}"
-
-
-def _pages(address: GitHubAddress) -> str:
-    """Where people go, rather than programs."""
-    api = urlsplit(address.github_base_url)
-    host = "github.com" if api.netloc == _PUBLIC_API else api.netloc
-    return f"{api.scheme}://{host}"
+    github = web_url_of(address.github_base_url)
+    return f"{github}{owner}/settings/apps/new?{urlencode(parameters, safe='[]')}"

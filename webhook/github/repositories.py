@@ -11,9 +11,10 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
-from webhook.errors import NOT_INSTALLED, Forbidden, Rejected
+from webhook.errors import NOT_INSTALLED, Forbidden, Rejected, UnknownOutcome
 from webhook.github.client import GitHub
 from webhook.github.tokens import Scope
+from webhook.github.transport import NOT_MODIFIED
 from webhook.github.users import is_login
 
 PERMISSIONS = ("admin", "write", "read", "none")
@@ -85,17 +86,40 @@ async def access_of(github: GitHub, scope: Scope, login: str) -> Access:
     if not is_login(login):
         return NO_ACCESS
 
-    def read(document: Any) -> Access:
-        known = PERMISSIONS[PERMISSIONS.index(document["permission"])]
-        return Access(known, int((document.get("user") or {}).get("id") or 0))
-
     path = f"/repos/{scope.repo}/collaborators/{login}/permission"
     try:
-        return await github.request(scope.only(metadata="read"), "GET", path, read)
+        return await github.request(scope.only(metadata="read"), "GET", path, _read_access)
     except Rejected as error:
         if error.status == HTTPStatus.NOT_FOUND:
             return NO_ACCESS
         raise
+
+
+async def access_if_changed(
+    github: GitHub, scope: Scope, login: str, known: tuple[Access, str]
+) -> tuple[Access, str]:
+    """The same with its ETag; `known`: what was true with that ETag, "" for none. Where it still
+    is, the call does not count against the rate limit. One token serves all repositories of the
+    installation, which a page of many asks about at once."""
+    if not is_login(login):
+        return NO_ACCESS, ""
+    reading = Scope(scope.installation_id, "", 0).only(metadata="read")
+    path = scope.address(f"/repos/{scope.repo}/collaborators/{login}/permission")
+    access, etag = known
+    try:
+        document, new_etag = await github.get_if_changed(reading, path, etag)
+        return (access, etag) if document is NOT_MODIFIED else (_read_access(document), new_etag)
+    except Rejected as error:
+        if error.status == HTTPStatus.NOT_FOUND:
+            return NO_ACCESS, ""
+        raise
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise UnknownOutcome("GitHub gave no clear response (no permission)") from error
+
+
+def _read_access(document: Any) -> Access:
+    known = PERMISSIONS[PERMISSIONS.index(document["permission"])]
+    return Access(known, int((document.get("user") or {}).get("id") or 0))
 
 
 async def commit_of(github: GitHub, scope: Scope, ref: str) -> str:

@@ -1,5 +1,6 @@
-"""What people requested in Slack or at the command line: who, when, what, and its outcome. And
-what nobody requested: automatic deployments (webhook.store.automatic), which have no user in Slack.
+"""What people requested in Slack, on a page or at the command line: who, when, what, and its
+outcome. And what nobody requested: automatic deployments (webhook.store.automatic), which have no
+user in Slack.
 
 An action begins as `waiting`. It ends as `done`, `refused` (it was not allowed, or made no sense)
 or `failed` (GitHub rejected it). The deployment that it creates on GitHub is an entry of the
@@ -8,10 +9,10 @@ outbox. Of each deployment one action at most of an `exclusive_group` is `done`,
 
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import psycopg
-from psycopg.rows import DictRow
+from psycopg.rows import DictRow, class_row
 from psycopg.types.json import Jsonb
 
 from webhook.deployments.actions import ActionRequest, Reply
@@ -23,6 +24,7 @@ from webhook.store.outbox import Entry
 Outcome = Literal["waiting", "done", "refused", "failed"]
 # `source` of an action.
 COMMAND_LINE = "command line"
+PAGE = "page"
 # How long a confirmation button may be pressed.
 CONFIRM_WITHIN = "1 hour"
 
@@ -30,7 +32,8 @@ CONFIRM_WITHIN = "1 hour"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActionRow:
     """`kind` is the action's name. `slack_user` is U…, of another workspace than `team` T…/U…;
-    `source`: where it was requested, "" for Slack or if nobody did. `login` is empty until known.
+    `source`: where it was requested, "" for Slack or if nobody did. `login` is empty until known,
+    `login_id`, the number of that account, 0.
     `reply` is None once that was sent. `claimed`: a call to GitHub was begun whose end nobody
     knows; `lookups`: how often its result was searched in vain. `repo_id`: 0 where only a name was
     typed. `ref_name`: the branch or tag where `ref` is a commit. `inputs`: as they were typed.
@@ -63,24 +66,31 @@ class ActionRow:
     lookups: int
     reply_attempts: int
     source: str = ""
+    login_id: int = 0
 
     @property
     def where(self) -> str:
         """It was requested."""
-        return f"at the {self.source}" if self.source else "in Slack"
+        return _WHERE.get(self.source, f"at the {self.source}")
+
+    @property
+    def audit_source(self) -> audit.Source:
+        """Of what it does, where a row of its own says it."""
+        return cast("audit.Source", self.source or "slack")
 
     @property
     def open(self) -> bool:
         return self.outcome == "waiting"
 
 
+_WHERE = {"": "in Slack", PAGE: "on its page"}
 # Not `exists`: PostgreSQL would read the whole outbox once rather than search it for each action.
 _CLAIMED = "coalesce((select state = 'claimed' from outbox where action_id = actions.id), false)"
 _SELECT = (
     "select id, key, at, kind, exclusive_group, team, slack_user, slack_name, login, deployment_id,"
     " target,"
     " repo, repo_id, environment, ref, ref_name, inputs, reply, outcome, code, message,"
-    f" created_deployment_id, {_CLAIMED} as claimed, reply_attempts, source,"
+    f" created_deployment_id, {_CLAIMED} as claimed, reply_attempts, source, login_id,"
     " coalesce((select lookups from outbox where action_id = actions.id), 0) as lookups"
     " from actions "
 )
@@ -104,8 +114,8 @@ def keep(connection: Sync, request: ActionRequest) -> int | None:
     know is left out."""
     row = connection.execute(
         "insert into actions (key, kind, exclusive_group, team, slack_user, slack_name, source,"
-        " login, deployment_id, target, repo, repo_id, environment, ref, inputs, reply)"
-        " select %s, %s, %s, %s, %s, %s, %s, %s, deployments.id, %s,"
+        " login, login_id, deployment_id, target, repo, repo_id, environment, ref, inputs, reply)"
+        " select %s, %s, %s, %s, %s, %s, %s, %s, %s, deployments.id, %s,"
         " coalesce(deployments.repo, %s), coalesce(repo_id, 0),"
         " coalesce(deployments.environment, %s), %s, %s, %s"
         " from (select %s::bigint as id) pressed left join deployments using (id)"
@@ -119,6 +129,7 @@ def keep(connection: Sync, request: ActionRequest) -> int | None:
             request.requester.name,
             request.source,
             request.requester.name if request.source else "",
+            request.login_id,
             request.target,
             request.repo,
             request.environment,
@@ -136,6 +147,39 @@ def newest(connection: Sync, limit: int) -> list[ActionRow]:
     query = _SELECT + "where slack_user <> '' order by id desc limit %s"
     rows = connection.execute(query, [limit]).fetchall()
     return [_row(values) for values in rows]
+
+
+# How long a page shows what its viewer has requested there.
+_SHOWN_FOR = "interval '1 hour'"
+
+
+@dataclass(frozen=True, slots=True)
+class Requested:
+    """What somebody requested on a page lately, and what became of it."""
+
+    id: int
+    at: datetime
+    kind: str
+    outcome: Outcome
+    message: str
+    deployment_id: int | None
+    created_deployment_id: int | None
+    repo_id: int
+    repo: str
+    environment: str
+
+
+def requested_on_page(connection: Sync, login_id: int, limit: int = 20) -> list[Requested]:
+    """By that account on GitHub, of everything; the newest first."""
+    cursor = connection.cursor(row_factory=class_row(Requested))
+    cursor.execute(
+        "select id, at, kind, outcome, message, deployment_id, created_deployment_id, repo_id,"
+        " repo, environment from actions"
+        f" where login_id = %s and source = '{PAGE}' and at > now() - {_SHOWN_FOR}"
+        " order by id desc limit %s",
+        [login_id, limit],
+    )
+    return cursor.fetchall()
 
 
 def read_sync(connection: Sync, action_id: int) -> ActionRow | None:

@@ -324,10 +324,22 @@ async def read_with(
     connection: Async, columns: str, joins: str, values: Mapping[str, object]
 ) -> tuple[DeploymentRow, DictRow] | None:
     """The row of the `id` in `values`, and what other rows say at the same moment."""
-    query = f"select {_COLUMNS}, {columns} from deployments {joins} where deployments.id = %(id)s"
-    found = await (await connection.execute(query, values)).fetchone()
-    if found is None:
-        return None
+    found = await (await connection.execute(_with(columns, joins), values)).fetchone()
+    return _parted(found) if found else None
+
+
+def read_with_sync(
+    connection: Sync, columns: str, joins: str, values: Mapping[str, object]
+) -> tuple[DeploymentRow, DictRow] | None:
+    found = connection.execute(_with(columns, joins), values).fetchone()
+    return _parted(found) if found else None
+
+
+def _with(columns: str, joins: str) -> str:
+    return f"select {_COLUMNS}, {columns} from deployments {joins} where deployments.id = %(id)s"
+
+
+def _parted(found: DictRow) -> tuple[DeploymentRow, DictRow]:
     own = {field.name: found.pop(field.name) for field in fields(DeploymentRow)}
     return _row(own), found
 

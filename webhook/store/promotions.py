@@ -13,7 +13,7 @@ from psycopg.rows import class_row
 
 from webhook.deployments.phases import Phase
 from webhook.gates.contract import Upstream
-from webhook.store.database import Async
+from webhook.store.database import Async, Sync
 from webhook.store.deployments import DeploymentRow
 
 
@@ -117,3 +117,11 @@ async def next_in(
     cursor = connection.cursor(row_factory=class_row(Next))
     values = {"repo_id": repo_id, "environments": list(environments), "sha": sha}
     return await (await cursor.execute(_NEXT, values)).fetchall()
+
+
+def next_in_sync(
+    connection: Sync, repo_id: int, environments: Sequence[str], sha: str
+) -> list[Next]:
+    cursor = connection.cursor(row_factory=class_row(Next))
+    values = {"repo_id": repo_id, "environments": list(environments), "sha": sha}
+    return cursor.execute(_NEXT, values).fetchall()

@@ -19,7 +19,7 @@ from webhook.store.embedded import store_url
 log = structlog.get_logger()
 
 # The newest migration, which this version of the relay needs.
-NEWEST_REVISION = "0002"
+NEWEST_REVISION = "0003"
 # One migration at a time, whichever process starts it; the number means nothing.
 ADVISORY_LOCK = 4_117_201
 # It locks several tables, and so may get into a deadlock with what works meanwhile.

@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from webhook.web import paths
+
 
 @dataclass(frozen=True, slots=True)
 class NavEntry:
@@ -17,22 +19,20 @@ class NavEntry:
 
 # `under`: addresses of pages that belong to it besides its own.
 _ENTRIES: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
-    ("Board", "/", "b", ("/environments/", "/deployments/")),
-    ("Deliveries", "/deliveries", "d", ("/deliveries/",)),
-    ("Insights", "/insights", "i", ("/insights/",)),
-    ("Health", "/health", "h", ("/health/",)),
-    ("Audit", "/audit", "a", ("/audit/",)),
+    ("Board", paths.BOARD, "b", ("/environments/", "/deployments/")),
+    ("Deliveries", paths.DELIVERIES, "d", ("/deliveries/",)),
+    ("Insights", paths.INSIGHTS, "i", ("/insights/",)),
+    ("Health", paths.HEALTH, "h", ("/health/",)),
+    ("Audit", paths.AUDIT, "a", ("/audit/",)),
 )
 
 
-def navigation(path: str, *, administers: bool) -> tuple[NavEntry, ...]:
-    """For who is signed in. `administers`: a repository, or the relay: deliveries and the audit log
-    are for them."""
-    return tuple(_entries(path, administers))
+def navigation(path: str) -> tuple[NavEntry, ...]:
+    """For who is signed in. `path`: of the page that is shown."""
+    return tuple(_entries(path))
 
 
-def _entries(path: str, administers: bool) -> Iterator[NavEntry]:
+def _entries(path: str) -> Iterator[NavEntry]:
     for text, url, letter, under in _ENTRIES:
-        if administers or url not in ("/deliveries", "/audit"):
-            below: Literal["true", ""] = "true" if path.startswith(under) else ""
-            yield NavEntry(text, url, letter, "page" if path == url else below)
+        below: Literal["true", ""] = "true" if path.startswith(under) else ""
+        yield NavEntry(text, url, letter, "page" if path == url else below)

@@ -9,14 +9,14 @@ import pytest
 from flask import Flask
 
 from tests.slack.install.installing import browser, forget_about_time, installable, installed, link
-from tests.web.viewing import LINKS, Seen
+from tests.web.viewing import Seen, page_services
 from webhook.config.environments import CurrentConfig
 from webhook.http import serve
 from webhook.security.cipher import Cipher
 from webhook.slack.install.views import ERRORS, blueprint, form_action
 from webhook.store import slack_installations
 from webhook.store.database import Sync, connect, sync_pool
-from webhook.web.pages import views
+from webhook.web.pages import blueprint as pages
 
 ALL_SCOPES = "channels:history,chat:write,groups:history,users:read,users:read.email"
 
@@ -205,7 +205,7 @@ async def test_an_installation_and_its_callback_share_a_transaction(
         setup = world.setup
         with sync_pool(store_url, 2) as pool:
             app = Flask("tests", static_folder=None)
-            serve(app, views.blueprint(pool, LINKS), views.ERRORS)
+            serve(app, pages.blueprint(page_services(pool)), pages.ERRORS)
             cipher = Cipher(setup.secret_keys)
             slack, url = setup.settings.slack, setup.settings.server_url
             current = CurrentConfig(setup.config)
@@ -249,7 +249,7 @@ async def test_every_page_is_locked_down_and_only_the_buttons_leads_to_slack(
             assert "default-src 'none'" in policy
             assert "frame-ancestors 'none'" in policy
             assert "unsafe" not in policy
-            assert seen.headers["Referrer-Policy"] == "no-referrer"
+            assert seen.headers["Referrer-Policy"] == "same-origin"
             assert seen.headers["Cache-Control"] == "no-store"
             assert seen.headers["X-Content-Type-Options"] == "nosniff"
             assert Seen(seen.html).all("script") == []

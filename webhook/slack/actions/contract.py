@@ -1,4 +1,5 @@
-"""What an action is: everything about one thing that people can request in Slack, in one class.
+"""What an action is: everything about one thing that people can request, in Slack or on a page, in
+one class.
 
 A new one is a class here beside the others and a line in `ACTIONS`. Its button, what a press on it
 means, who may, that it is done once, the reply and the entry in the timeline follow from that.
@@ -50,6 +51,8 @@ class Action(ABC):
     # It is an act, which the audit keeps (webhook.store.audit says how to have more in its row);
     # False of what only shows something.
     audited: ClassVar[bool] = True
+    # What needs one of Slack's forms, or a reply in Slack, is not for pages.
+    on_page: ClassVar[bool] = True
     # As in "You have requested a retry already".
     noun: ClassVar[str] = "that"
     # How the message of a deployment that it created begins (webhook.deployments.actions).

@@ -32,6 +32,7 @@ _LONGEST, _LONGEST_CELL = 3800, 400
 class Explain(Action):
     name = "explain"
     audited = False
+    on_page = False
     verb = "explain"
     usage = (
         "explain owner/repo environment [ref]",

@@ -41,6 +41,7 @@ def lock_lines(found: Sequence[Lock], now: datetime) -> list[str]:
 class ListLocks(Action):
     name = "locks"
     audited = False
+    on_page = False
     verb = "locks"
     usage = ("locks [owner/repo]", "lists what is locked, by whom, why and until when")
     permission = "read"

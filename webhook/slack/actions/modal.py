@@ -75,6 +75,7 @@ class OpenForm(Action):
 
     name = OPEN_FORM
     audited = False
+    on_page = False
 
     async def run(self, services: ActionServices, action: ActionRow) -> None:
         names, typed = choices(services.config)

@@ -1,4 +1,4 @@
-"""Conditions of an action that a person requested in Slack.
+"""Conditions of an action that a person requested in Slack or on a page.
 
 Errors: `Declined`, with a message for that person; `RetryAt` and `UnknownOutcome` where it cannot
 be found out now. Where GitHub cannot say whether somebody may do it, they may not.
@@ -32,7 +32,7 @@ from webhook.github.tokens import Scope
 from webhook.slack.actions.services import ActionServices
 from webhook.slack.identity import is_deactivated, login_of, mapped_login, shows_emails
 from webhook.store import actions, deployments, environments, repository_names
-from webhook.store.actions import COMMAND_LINE, ActionRow
+from webhook.store.actions import COMMAND_LINE, PAGE, ActionRow
 from webhook.store.deployments import DeploymentRow
 
 log = structlog.get_logger()
@@ -99,9 +99,10 @@ async def authorize(services: ActionServices, action: ActionRow, needed: Permiss
     require_in_time(services, action)
     deployment = await _deployment_of(services, action)
     repository, branch = await _repository(services, action, deployment)
-    await _require_workspace(services, action.team)
+    await _require_workspace(services, action)
     login = await login_at_any(services, action, [repository])
     access = await _access(services, repository, login)
+    _require_same_account(action, access)
     await _set_login(services, action, login, access.user_id)
     if access.permission == "none":
         await _require_account(services, action, repository, login)
@@ -139,7 +140,7 @@ async def authorize_everywhere(services: ActionServices, action: ActionRow) -> A
     """For what concerns all repositories: an admin of the relay, or who may write to one of those
     that were deployed to most recently. `repository`: that one."""
     require_in_time(services, action)
-    await _require_workspace(services, action.team)
+    await _require_workspace(services, action)
     repositories = await recent_repositories(services)
     login = await login_at_any(services, action, repositories)
     unclear: Declined | None = None
@@ -149,7 +150,7 @@ async def authorize_everywhere(services: ActionServices, action: ActionRow) -> A
         except Declined as declined:
             unclear = declined
             continue
-        if access.permission in _MAY_WRITE:
+        if access.permission in _MAY_WRITE and _is_same_account(action, access):
             await _set_login(services, action, login, access.user_id)
             return _everywhere(login, access.user_id, repository)
     if login.lower() in services.admins:
@@ -169,6 +170,8 @@ async def login_at_any(
     services: ActionServices, action: ActionRow, repositories: Sequence[Scope]
 ) -> str:
     """Of its requester, by what the App may read in any of these. Raises `Declined`."""
+    if action.source == PAGE:
+        return action.login  # GitHub has said it at the sign-in
     login = mapped_login(services.people, action.team, action.slack_user)
     if login:
         await _set_login(services, action, login)
@@ -305,8 +308,11 @@ async def _set_repository(services: ActionServices, action: ActionRow, found: Sc
         await actions.set_repository(connection, action.id, found.repo, found.repo_id)
 
 
-async def _require_workspace(services: ActionServices, team: str) -> None:
+async def _require_workspace(services: ActionServices, action: ActionRow) -> None:
     """The app may be in workspaces that this relay was not installed in, or not any more."""
+    if action.source == PAGE:
+        return
+    team = action.team
     message = "The relay has no valid token for this Slack workspace, so nothing was done"
     if services.slack is None:
         raise Declined("no_workspace", message)
@@ -317,10 +323,23 @@ async def _require_workspace(services: ActionServices, team: str) -> None:
         raise Declined("no_workspace", message) from error
 
 
+def _is_same_account(action: ActionRow, access: Access) -> bool:
+    """A login that its account has given up may be another's by now."""
+    return action.source != PAGE or access.user_id == action.login_id
+
+
+def _require_same_account(action: ActionRow, access: Access) -> None:
+    if access.permission != "none" and not _is_same_account(action, access):
+        message = f"On GitHub, {action.login} is not the account any more with which you signed in"
+        raise Declined("unknown_requester", f"{message}; sign in again")
+
+
 async def _set_login(
     services: ActionServices, action: ActionRow, login: str, login_id: int = 0
 ) -> None:
     """For the audit, whatever the outcome."""
+    if action.source == PAGE:
+        return  # known since it was requested
     async with services.pool.connection() as connection:
         await actions.set_login(connection, action.id, login, login_id)
 

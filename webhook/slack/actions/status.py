@@ -34,6 +34,7 @@ _MOST_AWAITED = 5
 class Status(StoreAction):
     name = "status"
     audited = False
+    on_page = False
     verb = "status"
     usage = ("status owner/repo", "lists its environments and their state")
 

@@ -1,0 +1,172 @@
+"""What people request on pages: the same actions as in Slack, done by the worker.
+
+GET /acts/<kind> asks whether it is to be done; POST stores the request and goes back to the page,
+on which its outcome appears. The worker asks GitHub again whether the person may.
+
+Errors, each a page: 400 the form is not one of the relay's, 401 not signed in, 403 no permission,
+or another site's form, 404 no such action, deployment or repository.
+"""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import structlog
+from flask import Blueprint, Response, make_response, redirect, render_template, request
+
+from webhook.deployments.actions import ActionRequest, OfferedAction, Reply, Requester
+from webhook.errors import HttpError
+from webhook.http import BodyRule
+from webhook.store import actions, deployments, schedule
+from webhook.store.actions import PAGE
+from webhook.store.database import Sync
+from webhook.web.auth.forms import local_path, require_own_form
+from webhook.web.auth.viewer import Viewer, not_found
+from webhook.web.services import PageServices
+
+log = structlog.get_logger()
+
+LARGEST_FORM = 64 * 1024
+BODY_RULE = BodyRule(
+    re.compile(r"/(signout|acts/[a-z_]{1,40}|deliveries/.{1,200}|deliveries)"),
+    LARGEST_FORM,
+    {"Cookie": re.compile(r".*gitploy_session=.*", re.DOTALL)},
+)
+_INPUT = "input."
+# Characters of one input, and of all other fields.
+_LONGEST_INPUT, _LONGEST_FIELD = 10_000, 500
+_MOST_INPUTS = 50
+_NUMBER = re.compile(r"[0-9]{1,18}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What it is about: one deployment, or an environment of a repository; `repo_id` 0: all of
+    them, or what the inputs name."""
+
+    repo_id: int = 0
+    repo: str = ""
+    environment: str = ""
+    deployment_id: int | None = None
+
+
+def add_to(bp: Blueprint, services: PageServices) -> None:
+    @bp.get("/acts/<kind>")
+    def ask(kind: str) -> str:
+        viewer = services.require_viewer()
+        action = _action(services, kind)
+        target = _target(services, viewer, action, request.args)
+        return render_template(
+            "act.html",
+            action=action,
+            target=target,
+            fields=_fields(request.args),
+            next=local_path(request.args.get("next", "/")),
+        )
+
+    @bp.post("/acts/<kind>")
+    def do(kind: str) -> Response:
+        viewer = services.require_viewer()
+        assert viewer.session is not None
+        require_own_form(services.sessions, viewer.session, services.settings.server_url)
+        action = _action(services, kind)
+        target = _target(services, viewer, action, request.form)
+        wanted = _request(viewer, action, target)
+        with services.pool.connection() as connection, connection.transaction():
+            _keep(connection, wanted)
+        return make_response(redirect(local_path(request.form.get("next", "/")), 303))
+
+
+def _action(services: PageServices, kind: str) -> OfferedAction:
+    action = services.actions.get(kind)
+    if action is None or not action.on_page:
+        raise not_found()
+    return action
+
+
+def _target(
+    services: PageServices, viewer: Viewer, action: OfferedAction, fields: Mapping[str, str]
+) -> Target:
+    """Raises `HttpError` where the viewer may not see it, or not request the action there."""
+    target = _named(services, fields)
+    if target.repo_id:
+        viewer.require(target.repo_id, action.permission, target.repo)
+    return target
+
+
+def _named(services: PageServices, fields: Mapping[str, str]) -> Target:
+    number = fields.get("deployment", "")
+    if number:
+        if not _NUMBER.fullmatch(number):
+            raise not_found()
+        with services.pool.connection() as connection:
+            row = deployments.read_sync(connection, int(number))
+        if row is None:
+            raise not_found()
+        return Target(row.repo_id, row.repo, row.environment, row.id)
+    name = fields.get("repo", "")
+    if not name:
+        return Target()
+    for known in services.permissions.repositories().values():
+        if known.name.casefold() == name.casefold():
+            environment = fields.get("environment", "")[:_LONGEST_FIELD]
+            return Target(known.repo_id, known.name, environment)
+    raise not_found()
+
+
+def _fields(fields: Mapping[str, str]) -> dict[str, str]:
+    """What the confirmation sends on."""
+    return {
+        name: value
+        for name, value in fields.items()
+        if name in ("deployment", "repo", "environment", "ref", "target") or name.startswith(_INPUT)
+    }
+
+
+def _request(viewer: Viewer, action: OfferedAction, target: Target) -> ActionRequest:
+    session, form = viewer.session, request.form
+    assert session is not None
+    inputs = _inputs(form)
+    number = form.get("target", "")
+    other = int(number) if _NUMBER.fullmatch(number) else 0
+    return ActionRequest(
+        key=request_key(session.id, action.name, form.get("key", "")),
+        kind=action.name,
+        exclusive_group=action.group(other, inputs.get("environment", "")),
+        requester=Requester("", "", session.person.login),
+        reply=Reply(),
+        deployment_id=target.deployment_id,
+        target=other,
+        repo=target.repo if target.deployment_id is None else "",
+        environment=target.environment if target.deployment_id is None else "",
+        ref=form.get("ref", "")[:_LONGEST_FIELD],
+        inputs=inputs,
+        source=PAGE,
+        login_id=session.person.id,
+    )
+
+
+def _inputs(form: Mapping[str, str]) -> dict[str, str]:
+    found = {
+        name.removeprefix(_INPUT): value
+        for name, value in form.items()
+        if name.startswith(_INPUT) and value
+    }
+    if len(found) > _MOST_INPUTS or any(len(one) > _LONGEST_INPUT for one in found.values()):
+        raise HttpError(400, "The form is too large", "shorten what you have typed")
+    return found
+
+
+def request_key(*parts: str) -> str:
+    """The same form sent twice is one request."""
+    if not parts[-1]:
+        raise HttpError(400, "The form is incomplete", "Open the page again, and press the button")
+    return hashlib.sha256("\n".join(("page", *parts)).encode(errors="replace")).hexdigest()
+
+
+def _keep(connection: Sync, wanted: ActionRequest) -> None:
+    action_id = actions.keep(connection, wanted)
+    if action_id is not None:
+        schedule.request_sync(connection, [schedule.Key("run_action", action_id)])
+        log.info("action requested", action=action_id, kind=wanted.kind, id=wanted.login_id)

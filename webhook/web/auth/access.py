@@ -1,0 +1,147 @@
+"""What a person may do in a repository, as GitHub says it: kept for a minute, and where GitHub does
+not say it, nothing.
+
+A page of many repositories asks about all of them at once. Of more than `MOST_EACH_MINUTE` each is
+asked about less often, since the App's rate limit is everybody's.
+
+Source: docs.github.com/rest/collaborators/collaborators, "Get repository permissions for a user";
+docs.github.com/rest/using-the-rest-api/best-practices-for-using-the-rest-api, "Use conditional
+requests".
+"""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from threading import Lock
+from typing import Literal
+
+import structlog
+from cachetools import LRUCache, TTLCache
+
+from webhook.errors import Rejected, RelayError, RetryAt, UnknownOutcome
+from webhook.github.authorization import Person
+from webhook.github.repositories import NO_ACCESS, PERMISSIONS, Access, access_if_changed
+from webhook.github.tokens import Scope
+from webhook.store import repositories
+from webhook.store.database import SyncPool
+from webhook.store.repositories import KnownRepository
+from webhook.timing import Clock
+from webhook.web.github_calls import GitHubCalls, Outside
+
+log = structlog.get_logger()
+
+Level = Literal["admin", "write", "read"]
+KEPT = timedelta(minutes=1)
+MOST_EACH_MINUTE = 100
+# Answers that are kept, of one process.
+_MOST_KEPT = 50_000
+# How long the list of repositories is kept.
+_LISTED = timedelta(seconds=10)
+# After GitHub gave none, pages do not wait for it again at once.
+_UNCLEAR_KEPT = timedelta(seconds=5)
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    access: Access
+    etag: str
+    at: datetime
+    clear: bool = True
+
+
+class PermissionCache:
+    """Of one process."""
+
+    def __init__(self, pool: SyncPool, calls: GitHubCalls, clock: Clock) -> None:
+        self._pool = pool
+        self._calls = calls
+        self._clock = clock
+        self._answers: LRUCache[tuple[int, int], _Answer] = LRUCache(_MOST_KEPT)
+        self._listed: TTLCache[str, Mapping[int, KnownRepository], datetime] = TTLCache(
+            1, _LISTED, clock
+        )
+        self._lock = Lock()
+
+    def repositories(self) -> Mapping[int, KnownRepository]:
+        """By ID: all to which a deployment was seen. Errors: psycopg's."""
+        with self._lock:
+            known = self._listed.get("")
+        if known is None:
+            with self._pool.connection() as connection:
+                known = {one.repo_id: one for one in repositories.every(connection)}
+            with self._lock:
+                self._listed[""] = known
+        return known
+
+    def permission(self, person: Person, repo_id: int) -> str:
+        """One of `PERMISSIONS`."""
+        return self.permissions(person, [repo_id])[repo_id]
+
+    def permissions(self, person: Person, repo_ids: Iterable[int]) -> dict[int, str]:
+        wanted = dict.fromkeys(repo_ids)
+        known = self.repositories()
+        kept_for = KEPT * max(1.0, len(wanted) / MOST_EACH_MINUTE)
+        due = [
+            known[repo_id]
+            for repo_id in wanted
+            if repo_id in known and not self._fresh(person, repo_id, kept_for)
+        ]
+        if due:
+            self._ask(person, due)
+        return {repo_id: self._permission(person, repo_id, kept_for) for repo_id in wanted}
+
+    def forget(self) -> None:
+        with self._lock:
+            self._answers.clear()
+            self._listed.clear()
+
+    def _fresh(self, person: Person, repo_id: int, kept_for: timedelta) -> _Answer | None:
+        with self._lock:
+            answer = self._answers.get((person.id, repo_id))
+        if answer is None:
+            return None
+        lasts = kept_for if answer.clear else _UNCLEAR_KEPT
+        return answer if self._clock() - answer.at < lasts else None
+
+    def _permission(self, person: Person, repo_id: int, kept_for: timedelta) -> str:
+        answer = self._fresh(person, repo_id, kept_for)
+        if answer is None or not answer.clear:
+            return NO_ACCESS.permission
+        # A login that its account has given up may be another account's by now.
+        same = answer.access.user_id == person.id
+        return answer.access.permission if same else NO_ACCESS.permission
+
+    def _ask(self, person: Person, due: list[KnownRepository]) -> None:
+        async def ask(outside: Outside) -> None:
+            await asyncio.gather(*(self._ask_one(outside, person, one) for one in due))
+
+        try:
+            self._calls.run(ask)
+        except UnknownOutcome as error:
+            log.warning("no permissions from GitHub", error=str(error))
+
+    async def _ask_one(self, outside: Outside, person: Person, one: KnownRepository) -> None:
+        key = (person.id, one.repo_id)
+        with self._lock:
+            before = self._answers.get(key)
+        known = (before.access, before.etag) if before and before.clear else (NO_ACCESS, "")
+        scope = Scope(one.installation_id, one.name, one.repo_id)
+        try:
+            async with outside.slots:
+                access, etag = await access_if_changed(outside.github, scope, person.login, known)
+            answer = _Answer(access, etag, self._clock())
+        except (RetryAt, UnknownOutcome, Rejected) as error:
+            log.warning("no permission from GitHub", repo=one.name, error=str(error))
+            answer = _Answer(NO_ACCESS, "", self._clock(), clear=_is_no(error))
+        with self._lock:
+            self._answers[key] = answer
+
+
+def _is_no(error: RelayError) -> bool:
+    """The App is not in that repository any more, for example."""
+    return isinstance(error, Rejected) and error.certain
+
+
+def includes(permission: str, needed: Level) -> bool:
+    return PERMISSIONS.index(permission) <= PERMISSIONS.index(needed)

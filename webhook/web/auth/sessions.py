@@ -1,0 +1,123 @@
+"""Who has signed in: a signed cookie, and when that person's sessions have ended last.
+
+The cookie says who it is and since when, nothing secret and nothing of what they may do. A session
+ends after twelve hours without a page, after thirty days in any case, when its person signs out in
+any browser, and when they take the App's authorization back on GitHub.
+
+Source: developer.mozilla.org, "Set-Cookie", for the prefix; itsdangerous, "Key Rotation".
+"""
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from flask import Request, Response
+from itsdangerous import BadData, URLSafeSerializer
+
+from webhook.github.authorization import Person
+from webhook.store import sign_outs
+from webhook.store.database import SyncPool
+from webhook.timing import Clock
+
+IDLE = timedelta(hours=12)
+LONGEST = timedelta(days=30)
+# How often the cookie is written again while its person looks at pages.
+_REFRESHED_AFTER = timedelta(minutes=10)
+_SECOND = timedelta(seconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """`id`: new at each sign-in. `seen_at`: as the cookie has it."""
+
+    id: str
+    person: Person
+    began_at: datetime
+    seen_at: datetime
+
+
+class Sessions:
+    """Signs with the first key, accepts all of them."""
+
+    def __init__(
+        self, pool: SyncPool, server_url: str, secret_keys: Sequence[str], clock: Clock
+    ) -> None:
+        self._pool = pool
+        self._clock = clock
+        self._https = server_url.startswith("https://")
+        # itsdangerous needs the newest key last.
+        keys = list(reversed(secret_keys))
+        self._cookies = URLSafeSerializer(keys, salt="session")
+        self._forms = URLSafeSerializer(keys, salt="form")
+
+    @property
+    def cookie(self) -> str:
+        """Browsers take the prefix only over https."""
+        return f"{'__Host-' if self._https else ''}gitploy_session"
+
+    @property
+    def secure(self) -> bool:
+        return self._https
+
+    def begin(self, person: Person, response: Response) -> None:
+        now = self._clock()
+        self._write(Session(secrets.token_urlsafe(16), person, now, now), response)
+
+    def read(self, request: Request) -> Session | None:
+        """Errors: psycopg's."""
+        session = self._read(request.cookies.get(self.cookie, ""))
+        now = self._clock()
+        if session is None or now - session.seen_at > IDLE or now - session.began_at > LONGEST:
+            return None
+        with self._pool.connection() as connection:
+            ended_at = sign_outs.ended_at(connection, session.person.id)
+        return None if ended_at is not None and session.began_at <= ended_at else session
+
+    def refresh(self, session: Session, response: Response) -> None:
+        """While pages are looked at, it goes on."""
+        now = self._clock()
+        if now - session.seen_at > _REFRESHED_AFTER:
+            self._write(replace(session, seen_at=now), response)
+
+    def end(self, session: Session, response: Response) -> None:
+        """All of that person's."""
+        with self._pool.connection() as connection:
+            sign_outs.end_sessions(connection, session.person.id, self._clock())
+        response.delete_cookie(self.cookie, secure=self._https, httponly=True, samesite="Lax")
+
+    def form_token(self, session: Session) -> str:
+        """What a form of this session sends along."""
+        text = self._forms.dumps(session.id)
+        return text if isinstance(text, str) else text.decode()
+
+    def is_form_token(self, session: Session, token: str) -> bool:
+        try:
+            return bool(self._forms.loads(token) == session.id)
+        except BadData:
+            return False
+
+    def _write(self, session: Session, response: Response) -> None:
+        person = session.person
+        times = [one.timestamp() for one in (session.began_at, session.seen_at)]
+        response.set_cookie(
+            self.cookie,
+            self._cookies.dumps([session.id, person.id, person.login, *times]),
+            max_age=LONGEST // _SECOND,
+            secure=self._https,
+            httponly=True,
+            samesite="Lax",  # Strict would lose it on the way from GitHub and from Slack's links
+        )
+
+    def _read(self, cookie: str) -> Session | None:
+        try:
+            return _session(self._cookies.loads(cookie))
+        except (BadData, TypeError, ValueError, OverflowError):
+            return None
+
+
+def _session(content: Any) -> Session:
+    session_id, user_id, login, began_at, seen_at = content
+    began, seen = (datetime.fromtimestamp(one).astimezone() for one in (began_at, seen_at))
+    return Session(str(session_id), Person(int(user_id), str(login)), began, seen)

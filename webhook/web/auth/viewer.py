@@ -1,0 +1,82 @@
+"""Who looks at a page now."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from webhook.errors import HttpError
+from webhook.github.authorization import Person
+from webhook.web.auth.access import Level, PermissionCache, includes
+from webhook.web.auth.sessions import Session
+
+_NEEDS = {"write": "write to", "admin": "administer"}
+
+
+def not_found() -> HttpError:
+    """The same for what is not there and for what one may not see, so that no name can be tried."""
+    return HttpError(
+        404,
+        "There is nothing at this address",
+        detail="Or you may not see it: the relay shows what GitHub lets you read.",
+        remedy="Start from the board, or ask for access to the repository on GitHub.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Viewer:
+    """`session` None: nobody has signed in. `operator`: GITPLOY_ADMIN_USERS names them, so that
+    they see all repositories; what they may do in one, GitHub says."""
+
+    session: Session | None
+    operator: bool
+    _permissions: PermissionCache
+
+    @property
+    def person(self) -> Person | None:
+        return self.session.person if self.session else None
+
+    def permission(self, repo_id: int) -> str:
+        """admin, write, read or none."""
+        if self.person is None:
+            return "none"
+        found = self._permissions.permission(self.person, repo_id)
+        return "read" if found == "none" and self.operator else found
+
+    def may(self, repo_id: int, needed: Level) -> bool:
+        return includes(self.permission(repo_id), needed)
+
+    def visible(self, repo_ids: Iterable[int] | None = None) -> frozenset[int]:
+        """Those that may be read, of these; by default of all that the relay knows."""
+        return self.with_permission("read", repo_ids)
+
+    def with_permission(
+        self, needed: Level, repo_ids: Iterable[int] | None = None
+    ) -> frozenset[int]:
+        if self.person is None:
+            return frozenset()
+        every = self._permissions.repositories() if repo_ids is None else repo_ids
+        if self.operator and needed == "read":
+            return frozenset(every)
+        found = self._permissions.permissions(self.person, every)
+        return frozenset(one for one, permission in found.items() if includes(permission, needed))
+
+    def require_visible(self, repo_id: int) -> None:
+        """Raises the uniform 404."""
+        if not self.may(repo_id, "read"):
+            raise not_found()
+
+    def require(self, repo_id: int, needed: Level, repo: str) -> None:
+        """For an act. Raises 404 where not even the repository may be seen, else 403."""
+        self.require_visible(repo_id)
+        if not self.may(repo_id, needed):
+            raise HttpError(
+                403,
+                "You may not do this",
+                detail=f"It needs {needed} permission in {repo} on GitHub, or GitHub does not say"
+                " now that you have it.",
+                remedy=f"Ask somebody who may {_NEEDS.get(needed, needed)} {repo}, or ask for the"
+                " permission on GitHub; it counts within a minute.",
+            )
+
+    def require_operator(self) -> None:
+        if not self.operator:
+            raise not_found()

@@ -1,0 +1,100 @@
+"""All pages for people: their headers, their errors, what their frame shows.
+
+Source: developer.mozilla.org, "Referrer-Policy" (with no-referrer, browsers send `Origin: null`
+with forms) and "Content-Security-Policy".
+"""
+
+from typing import Any
+
+from flask import Blueprint, Response, g, request, url_for
+
+from webhook import __version__
+from webhook.errors import HttpError
+from webhook.http import PAGE_HEADERS, PAGE_POLICY, ErrorHandling, as_page
+from webhook.web import acts
+from webhook.web.auth import views as auth
+from webhook.web.navigation import navigation
+from webhook.web.pages import home, views
+from webhook.web.requests import form_fields
+from webhook.web.services import PageServices
+from webhook.web.stream import StreamTiming
+
+# No account on GitHub begins with a hyphen, so no repository's pages are in the way.
+STATIC_PATH = "/deployments/-/static"
+STATIC_MAX_AGE = 300
+_POLICY = f"{PAGE_POLICY}; script-src 'self'; connect-src 'self'; form-action 'self'"
+
+# Each has a function `add_to(bp, services)`.
+PAGES = (auth, acts, home)
+
+
+def blueprint(services: PageServices, timing: StreamTiming | None = None) -> Blueprint:
+    bp = Blueprint(
+        "pages",
+        __name__,
+        template_folder="../templates",
+        static_folder="../static",
+        static_url_path=STATIC_PATH,
+    )
+    bp.app_errorhandler(404)(_not_found)
+    bp.add_app_template_global(_asset, "asset")
+
+    @bp.app_context_processor
+    def frame() -> dict[str, Any]:
+        """Also of what other rooms render with the frame of the pages."""
+        viewer = g.get("viewer")
+        session = viewer.session if viewer else None
+        return {
+            "viewer": viewer,
+            "sign_in": services.settings.sign_in,
+            "form": form_fields(services.sessions, session),
+            "version": __version__,
+            "nav": navigation(request.path) if session else (),
+        }
+
+    @bp.after_request
+    def finish(response: Response) -> Response:
+        viewer = g.get("viewer")
+        if viewer is not None and viewer.session is not None and response.status_code == 200:
+            services.sessions.refresh(viewer.session, response)
+        return _with_headers(response)
+
+    for page in PAGES:
+        page.add_to(bp, services)
+    views.add_to(bp, services, timing)
+    return bp
+
+
+def _asset(name: str) -> str:
+    """The version makes a new release's files new to browsers."""
+    return url_for("pages.static", filename=name, v=__version__)
+
+
+def _not_found(_error: Exception) -> Response:
+    """Any unknown address, not only the pages'."""
+    error = HttpError(
+        404,
+        "There is nothing at this address",
+        detail="The relay shows one page for each deployment, and only to those who have its link.",
+        remedy="Open the link in a deployment's status on GitHub, or in its message in Slack.",
+    )
+    return _with_headers(as_page(error))
+
+
+def _with_headers(response: Response) -> Response:
+    response.headers.update(PAGE_HEADERS)
+    response.headers["Content-Security-Policy"] = _POLICY
+    if request.endpoint == "pages.static" and response.status_code in (200, 206, 304):
+        response.headers["Cache-Control"] = f"public, max-age={STATIC_MAX_AGE}"
+    return response
+
+
+ERRORS = ErrorHandling(
+    as_page,
+    HttpError(
+        503,
+        "The relay cannot look it up now",
+        detail="Its store does not respond. Deployments go on as soon as it does; nothing is lost.",
+        remedy="Try again in a minute. Whoever runs the relay finds the cause under /readyz.",
+    ),
+)
