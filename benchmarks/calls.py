@@ -34,8 +34,10 @@ from webhook.store.approvals import NewApproval
 from webhook.store.audit import NewAct
 from webhook.store.automatic import AutomaticDeployment, Proposal
 from webhook.store.deliveries import Received, Selection
+from webhook.store.delivery_requests import NewRequest
 from webhook.store.deployment_search import DeploymentSelection
 from webhook.store.deployments import DeploymentRow
+from webhook.store.environment_history import HistoryFilter
 from webhook.store.environments import EnvironmentKey
 from webhook.store.file_checks import FileCheck, NewFileCheck
 from webhook.store.gates import Prospective
@@ -66,6 +68,8 @@ KINDS: list[Kind] = [(task, urgent) for task in get_args(Task) for urgent in (Tr
 # What grows with something else than the deployments.
 GROWS: Mapping[str, str] = {
     "deliveries.count_since": "with what came since then",
+    "delivery_search.candidates": "up to the 50,000 that are searched",
+    "delivery_search.page": "up to the 20,000 that are searched",
     "deployments.unscheduled": "with the open deployments, each of which it finds by an index",
     "outbox.lately_failed": "with the channels in which a message ever failed",
     "repository_names.rename": "up to the 200 deployments that it renames",
@@ -310,6 +314,21 @@ class Case:
                 expires_at=None,
             ),
             "lock_id": 1,
+            "NewRequest": NewRequest(
+                key="new form",
+                kind="replay",
+                login="octocat",
+                user_id=1,
+                deliveries=[row.id - filling.FIRST_ID],
+            ),
+            "request_id": 1,
+            "user_id": 1,
+            "count": 1,
+            "skipped": 0,
+            "before": 2**62,
+            "least": 0,
+            "longest": 100_000,
+            "delivery_requests.end.state": "done",
             "restore_id": 1,
             "how": "unlocked",
             "by": "octocat",
@@ -325,6 +344,21 @@ class Case:
             "repository_files.is_recent.ref": HEAD,
             "repository_files.is_recent.since": now,
             "deployments.waiting_in.environment": row.environment,
+            "HistoryFilter": HistoryFilter(phases=(Phase.FAILURE,), who="octocat"),
+            **{
+                f"{function}.environment": row.environment
+                for function in (
+                    "environment_history.history",
+                    "environment_history.newest_begun",
+                    "environment_history.newest_success",
+                    "environment_history.refs",
+                    "environment_history.spelling",
+                    "locks.active_in_sync",
+                    "queue.of_environment",
+                )
+            },
+            "environment_history.history.before": row.id,
+            "environment_history.repositories_named.name": row.repo,
             "deployments.requested_after.environment": row.environment,
             "approvals.newest_waiting.environment": row.environment,
             "audit.newest.since": None,

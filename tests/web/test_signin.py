@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.web.people import browser
-from tests.world import World, live
+from tests.world import World, live, until
 from webhook.web.auth.access import KEPT
 from webhook.web.auth.forms import local_path
 from webhook.web.auth.sessions import IDLE, LONGEST
@@ -47,6 +47,17 @@ async def test_a_session_ends_in_time_and_when_its_person_signs_out(world: World
         assert "login/oauth/authorize" in (await phone.open(address)).url
         again = await phone.sign_in("octoreader", then=address)
         assert again.url.endswith(address)
+
+
+async def test_who_takes_the_authorization_back_on_github_is_signed_out(world: World) -> None:
+    deployment = await world.deployed()
+    address = f"/deployments/acme/site/{deployment.id}"
+    async with browser(world, "octoreader") as phone:
+        person = world.github.world.user("octoreader")
+        world.github.revoke_authorization("octoreader")
+        await until(lambda: world.rows("select 1 from sign_outs") or None)
+        assert world.rows("select user_id from sign_outs")[0]["user_id"] == person.account.id
+        assert "login/oauth/authorize" in (await phone.open(address)).url
 
 
 async def test_nobody_sees_what_github_does_not_let_them_read(world: World) -> None:

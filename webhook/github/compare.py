@@ -21,14 +21,16 @@ from webhook.text import one_line
 LONGEST_NAME = 200
 
 
-async def compare(github: GitHub, scope: Scope, base: str, head: str) -> Changelog | None:
-    """The commits of `head` since `base`; None if GitHub does not know one of them (any more), or
-    if they have no common ancestor."""
+async def compare(
+    github: GitHub, scope: Scope, base: str, head: str, *, most: int = MOST_COMMITS
+) -> Changelog | None:
+    """The commits of `head` since `base`, the newest `most` by name; None if GitHub does not know
+    one of them (any more), or if they have no common ancestor."""
     if base == head:
         return Changelog(since=base, total=0, behind=0, commits=())
 
     def read(document: Mapping[str, Any]) -> Changelog:
-        newest = document["commits"][::-1][:MOST_COMMITS]
+        newest = document["commits"][::-1][:most]
         commits = tuple(_commit(commit) for commit in newest)
         total, behind = int(document["total_commits"]), int(document["behind_by"])
         return Changelog(since=base, total=total, behind=behind, commits=commits)

@@ -459,14 +459,25 @@ async def success_of_another_commit(
     connection: Async, row: DeploymentRow, only: int = 0
 ) -> DeploymentRow | None:
     """The deployment to which a rollback of this one returns. `only`: this one, or none."""
-    this = "and id = %s" if only else ""
-    cursor = await connection.execute(
-        f"{_SELECT} where {_ENVIRONMENT} and id < %s and sha <> %s and succeeded {this}"
-        " order by id desc limit 1",
-        [row.repo_id, row.environment, row.id, row.sha, *([only] if only else [])],
-    )
+    cursor = await connection.execute(*_other_success(row, only))
     values = await cursor.fetchone()
     return _row(values) if values else None
+
+
+def success_of_another_commit_sync(
+    connection: Sync, row: DeploymentRow, only: int = 0
+) -> DeploymentRow | None:
+    values = connection.execute(*_other_success(row, only)).fetchone()
+    return _row(values) if values else None
+
+
+def _other_success(row: DeploymentRow, only: int) -> tuple[str, list[object]]:
+    this = "and id = %s" if only else ""
+    query = (
+        f"{_SELECT} where {_ENVIRONMENT} and id < %s and sha <> %s and succeeded {this}"
+        " order by id desc limit 1"
+    )
+    return query, [row.repo_id, row.environment, row.id, row.sha, *([only] if only else [])]
 
 
 # One that waits for its gates has changed nothing yet, and a superseded one never will.

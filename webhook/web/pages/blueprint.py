@@ -4,7 +4,6 @@ Source: developer.mozilla.org, "Referrer-Policy" (with no-referrer, browsers sen
 with forms) and "Content-Security-Policy".
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 from flask import Blueprint, Response, g, request, url_for
@@ -12,10 +11,11 @@ from flask import Blueprint, Response, g, request, url_for
 from webhook import __version__
 from webhook.errors import HttpError
 from webhook.http import PAGE_HEADERS, PAGE_POLICY, ErrorHandling, as_page
-from webhook.web import acts, paths
+from webhook.web import acts
 from webhook.web.auth import views as auth
-from webhook.web.auth.viewer import Viewer
+from webhook.web.navigation import navigation
 from webhook.web.pages import home, views
+from webhook.web.pages.elements import moment
 from webhook.web.requests import form_fields
 from webhook.web.services import PageServices
 from webhook.web.stream import StreamTiming
@@ -23,15 +23,7 @@ from webhook.web.stream import StreamTiming
 # No account on GitHub begins with a hyphen, so no repository's pages are in the way.
 STATIC_PATH = "/deployments/-/static"
 STATIC_MAX_AGE = 300
-_POLICY = f"{PAGE_POLICY}; script-src 'self'; connect-src 'self'; form-action 'self'"
-
-_NAVIGATION = (
-    ("Board", paths.BOARD),
-    ("Deliveries", paths.DELIVERIES),
-    ("Insights", paths.INSIGHTS),
-    ("Health", paths.HEALTH),
-    ("Audit", paths.AUDIT),
-)
+_POLICY = f"{PAGE_POLICY}; form-action 'self'"
 
 # Each has a function `add_to(bp, services)`.
 PAGES = (auth, acts, home)
@@ -47,6 +39,7 @@ def blueprint(services: PageServices, timing: StreamTiming | None = None) -> Blu
     )
     bp.app_errorhandler(404)(_not_found)
     bp.add_app_template_global(_asset, "asset")
+    bp.add_app_template_global(lambda: __version__, "version")
 
     @bp.app_context_processor
     def frame() -> dict[str, Any]:
@@ -55,10 +48,10 @@ def blueprint(services: PageServices, timing: StreamTiming | None = None) -> Blu
         session = viewer.session if viewer else None
         return {
             "viewer": viewer,
-            "sign_in": services.settings.sign_in,
+            "signin_url": "/signin" if services.settings.sign_in else "",
             "form": form_fields(services.sessions, session),
-            "version": __version__,
-            "nav": navigation(viewer),
+            "nav": navigation(request.path) if session else (),
+            "now": moment(services.clock()),
         }
 
     @bp.after_request
@@ -72,28 +65,6 @@ def blueprint(services: PageServices, timing: StreamTiming | None = None) -> Blu
         page.add_to(bp, services)
     views.add_to(bp, services, timing)
     return bp
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Of the navigation. `current`: the page that is shown is there."""
-
-    label: str
-    path: str
-    current: bool
-
-
-def navigation(viewer: Viewer | None) -> tuple[Place, ...]:
-    """Nothing for who has not signed in."""
-    if viewer is None or viewer.session is None:
-        return ()
-    return tuple(Place(label, path, _is_at(path)) for label, path in _NAVIGATION)
-
-
-def _is_at(path: str) -> bool:
-    if path == paths.BOARD:
-        return request.path == path or request.path.startswith(("/environments/", "/deployments/"))
-    return request.path == path or request.path.startswith(f"{path}/")
 
 
 def _asset(name: str) -> str:
