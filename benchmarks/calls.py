@@ -345,6 +345,9 @@ class Case:
             ),
             "repository_files.is_recent.ref": HEAD,
             "repository_files.is_recent.since": now,
+            "board.environments.names": ["production", "unrouted"],
+            "board.successes.keys": [EnvironmentKey(row.repo_id, row.environment)],
+            "board.answered.deployment_ids": [row.id],
             "deployments.waiting_in.environment": row.environment,
             "HistoryFilter": HistoryFilter(phases=(Phase.FAILURE,), who="octocat"),
             **{
