@@ -322,7 +322,6 @@ class Case:
                 deliveries=[row.id - filling.FIRST_ID],
             ),
             "request_id": 1,
-            "user_id": 1,
             "count": 1,
             "skipped": 0,
             "before": 2**62,
