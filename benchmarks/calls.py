@@ -41,6 +41,7 @@ from webhook.store.environment_history import HistoryFilter
 from webhook.store.environments import EnvironmentKey
 from webhook.store.file_checks import FileCheck, NewFileCheck
 from webhook.store.gates import Prospective
+from webhook.store.insights import Scope
 from webhook.store.locks import NewLock
 from webhook.store.outbox import Entry
 from webhook.store.overrides import NewOverride
@@ -70,6 +71,8 @@ GROWS: Mapping[str, str] = {
     "deliveries.count_since": "with what came since then",
     "delivery_search.candidates": "up to the 50,000 that are searched",
     "delivery_search.page": "up to the 20,000 that are searched",
+    "insights.read": "with what ended in the period, up to 5,000",
+    "insights.facts": "with what was repaired in the period",
     "deployments.unscheduled": "with the open deployments, each of which it finds by an index",
     "outbox.lately_failed": "with the channels in which a message ever failed",
     "repository_names.rename": "up to the 200 deployments that it renames",
@@ -366,6 +369,16 @@ class Case:
                 repo=row.repo, environment=row.environment, since=now - timedelta(days=1)
             ),
             "ages.first_since.table": "deployments",
+            "Scope": Scope(
+                repo_ids=(row.repo_id,),
+                environment=row.environment,
+                before=now - timedelta(days=2),
+                since=now - timedelta(days=1),
+                until=now,
+            ),
+            "insights.read.environments": 50,
+            "insights.facts.kind": "bad",
+            "insights.facts.after": (now, 1),
             "deliveries.newest.before": 2**62,
             "deliveries.count_since.since": now - timedelta(minutes=5),
             "most": 100,
@@ -401,6 +414,7 @@ class Case:
             "repository_names.rename.repository": Repository(row.repo_id, "acme/new", row.repo_url),
             "tool_events.knows_run.run_id": row.id * 10,
             "deployments.save_changelog.since": "",
+            "committed_at": [now],
             "deployments.change.columns": {"phase": Phase.IN_PROGRESS, "status_description": "x"},
         }
 
