@@ -14,7 +14,7 @@ from webhook.errors import HttpError
 from webhook.github.events import EVENTS
 from webhook.store import deliveries, delivery_requests, delivery_search, recovery
 from webhook.store.database import Sync
-from webhook.store.delivery_search import SEARCHED, DeliveryPage
+from webhook.store.delivery_search import SEARCHED, TEXT_SEARCHED, DeliveryPage
 from webhook.store.recovery import Summary
 from webhook.web.auth.viewer import Viewer, not_found
 from webhook.web.pages.delivery import read_delivery, read_missed, stored_delivery
@@ -135,7 +135,7 @@ def read_page(services: PageServices, viewer: Viewer, args: Any) -> ListPage:
             compared=_compared(compared) if compared else "",
             replays=_replays(connection, viewer),
             searched_to=moment(found.searched_to) if found.searched_to else None,
-            searched=SEARCHED,
+            searched=TEXT_SEARCHED if chosen.selection.text else SEARCHED,
             clear_url=chosen.cleared if chosen.narrows else "",
             next_url=chosen.path(before=str(found.next_before)) if found.next_before else "",
             newest_url=chosen.path() if before is not None else "",

@@ -17,7 +17,7 @@ from webhook.store import audit, delivery_requests, delivery_search, recovery
 from webhook.store.audit import NewAct
 from webhook.store.database import Sync
 from webhook.store.delivery_requests import DeliveryRequest, NewRequest
-from webhook.store.delivery_search import PLANNED_OF, Candidate, Candidates
+from webhook.store.delivery_search import PLANNED_OF, TEXT_SEARCHED, Candidate, Candidates
 from webhook.web import paths
 from webhook.web.acts import request_key
 from webhook.web.auth.forms import require_own_form
@@ -221,7 +221,7 @@ def _plan_page(services: PageServices, viewer: Viewer) -> PlanPage:
         left_out=[(number, why) for why, number in plan.left_out.items()],
         warning=may_deploy(plan.chosen),
         searched_to=moment(found.searched_to) if found.searched_to else None,
-        searched=PLANNED_OF,
+        searched=TEXT_SEARCHED if chosen.selection.text else PLANNED_OF,
         rows=[row_of(one, services.redactor, services.clock()) for one in rows],
     )
 
