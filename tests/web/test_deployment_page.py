@@ -213,7 +213,7 @@ async def test_what_runs_is_cancelled_and_what_failed_retried_or_rolled_back(
     assert "Stop deploying" in page.text
     page = await act(ada, running, "cancel")
     await world.github.wait_for(running.id, "error")
-    assert "Cancel, requested on its page" in (await ada.open(address(running.id))).text
+    assert "Cancel, requested on the relay's page" in (await ada.open(address(running.id))).text
 
     failed = await world.deployed("broken")
     assert offered(await ada.open(address(failed.id))) == {"retry"}

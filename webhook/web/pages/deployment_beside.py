@@ -20,7 +20,7 @@ from webhook.web.pages.deployment import PageData, changelog_since
 from webhook.web.pages.deployment_acts import ActsView, Doer, build_acts
 from webhook.web.pages.deployment_phases import PhasesView, build_phases
 from webhook.web.pages.deployment_record import RecordView, build_record
-from webhook.web.pages.elements import Link
+from webhook.web.pages.elements import Link, line
 from webhook.web.requests import RequestView, requests_of
 from webhook.web.services import PageServices
 
@@ -43,7 +43,8 @@ class Reader:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Beside:
     """`key`: of the forms; the same while the same is offered, so that what is sent twice counts
-    once, on whichever copy of the page. `back_to`: where a form returns."""
+    once, on whichever copy of the page. `back_to`: where a form returns. `delivery`: that has the
+    whole payload, for who may see it."""
 
     reader: Reader
     phases: PhasesView | None
@@ -52,6 +53,8 @@ class Beside:
     record: RecordView
     key: str
     back_to: str
+    crumbs: tuple[Link, ...]
+    delivery: Link | None
     sign_in: Link | None
 
 
@@ -82,6 +85,8 @@ def read_beside(connection: Sync, services: PageServices, data: PageData, reader
         record=_record(connection, data, reader),
         key=_key(connection, row, reader),
         back_to=paths.deployment(row.repo, row.id),
+        crumbs=() if reader.by_link else _crumbs(row),
+        delivery=_delivery(row) if reader.may_administer else None,
         sign_in=_sign_in(services, row, reader),
     )
 
@@ -145,6 +150,15 @@ def _key(connection: Sync, row: DeploymentRow, reader: Reader) -> str:
         return ""
     last = deployment_record.last_request(connection, row.id, reader.session.person.id)
     return f"{row.id}.{row.phase}.{last}"
+
+
+def _crumbs(row: DeploymentRow) -> tuple[Link, ...]:
+    there = paths.environment(row.repo, row.environment)
+    return Link(paths.BOARD, "Board"), Link(there, f"{line(row.repo)}: {line(row.environment)}")
+
+
+def _delivery(row: DeploymentRow) -> Link | None:
+    return Link(paths.delivery(row.delivery), "Its delivery") if row.delivery else None
 
 
 def _sign_in(services: PageServices, row: DeploymentRow, reader: Reader) -> Link | None:
