@@ -31,7 +31,7 @@ from webhook.web.pages.terminal_text import harmless
 # How long after the end the page still waits for what is on its way to GitHub and the notifiers.
 LINGER = timedelta(seconds=10)
 # Characters of a payload that are shown: a page is light.
-LONGEST_PAYLOAD = 20_000
+LONGEST_PAYLOAD = 10_000
 
 # Of a message that was sent, by its purpose.
 _SENT = {

@@ -78,7 +78,11 @@ def read_beside(connection: Sync, services: PageServices, data: PageData, reader
     return Beside(
         reader=reader,
         phases=build_phases(
-            row, data.timeline, services.clock(), {}, durations.usual_of(connection, row)
+            row,
+            data.timeline,
+            services.clock(),
+            durations.waits_of(connection, row.id),
+            durations.usual_of(connection, row),
         ),
         acts=_acts(connection, services, data, reader),
         requests=tuple(_requests(connection, services, row, reader)),

@@ -17,7 +17,7 @@ from webhook.web import paths
 from webhook.web.pages.elements import Link, Moment, line, moment
 
 # Of each kind, the newest: a page is light.
-MOST = 50
+MOST = 30
 _ENTRY_STATES = {
     "waiting": ("waiting", "waits to be sent"),
     "claimed": ("waiting", "is being sent"),
