@@ -154,6 +154,9 @@ async def test_a_writer_approves_on_the_page_and_it_runs(
     after = await ada.open(here)
     assert "Approve : done" in after.text
     assert "Approved by octocat" in after.text
+    message = after.text.partition("How it reads now")[2]
+    assert "succeeded" in message
+    assert "octocat" in message
     assert "<b>fine" not in after.html
     assert "Succeeded" in after.text
     assert acts_on(world, deployment.id) == [
