@@ -34,11 +34,14 @@ from webhook.store.approvals import NewApproval
 from webhook.store.audit import NewAct
 from webhook.store.automatic import AutomaticDeployment, Proposal
 from webhook.store.deliveries import Received, Selection
+from webhook.store.delivery_requests import NewRequest
 from webhook.store.deployment_search import DeploymentSelection
 from webhook.store.deployments import DeploymentRow
+from webhook.store.environment_history import HistoryFilter
 from webhook.store.environments import EnvironmentKey
 from webhook.store.file_checks import FileCheck, NewFileCheck
 from webhook.store.gates import Prospective
+from webhook.store.insights import Scope
 from webhook.store.locks import NewLock
 from webhook.store.outbox import Entry
 from webhook.store.overrides import NewOverride
@@ -54,6 +57,7 @@ from webhook.store.workers import WorkerProcess
 # Functions that are not measured, each with its reason.
 EXCEPTIONS: Mapping[str, str] = {
     "deployments.read_with": "a part of notices.read",
+    "deployments.read_with_sync": "a part of notices.read_sync",
     "deployments.read_where_sync": "a part of deployment_search.find",
     "deployments.read_where": "a part of protection_rules.siblings",
     "outbox.keep": "it is entry_of, or nothing",
@@ -65,6 +69,10 @@ KINDS: list[Kind] = [(task, urgent) for task in get_args(Task) for urgent in (Tr
 # What grows with something else than the deployments.
 GROWS: Mapping[str, str] = {
     "deliveries.count_since": "with what came since then",
+    "delivery_search.candidates": "up to the 50,000 that are searched",
+    "delivery_search.page": "up to the 20,000 that are searched",
+    "insights.read": "with what ended in the period, up to 5,000",
+    "insights.facts": "with what was repaired in the period",
     "deployments.unscheduled": "with the open deployments, each of which it finds by an index",
     "outbox.lately_failed": "with the channels in which a message ever failed",
     "repository_names.rename": "up to the 200 deployments that it renames",
@@ -309,6 +317,20 @@ class Case:
                 expires_at=None,
             ),
             "lock_id": 1,
+            "NewRequest": NewRequest(
+                key="new form",
+                kind="replay",
+                login="octocat",
+                user_id=1,
+                deliveries=[row.id - filling.FIRST_ID],
+            ),
+            "request_id": 1,
+            "count": 1,
+            "skipped": 0,
+            "before": 2**62,
+            "least": 0,
+            "longest": 100_000,
+            "delivery_requests.end.state": "done",
             "restore_id": 1,
             "how": "unlocked",
             "by": "octocat",
@@ -324,6 +346,21 @@ class Case:
             "repository_files.is_recent.ref": HEAD,
             "repository_files.is_recent.since": now,
             "deployments.waiting_in.environment": row.environment,
+            "HistoryFilter": HistoryFilter(phases=(Phase.FAILURE,), who="octocat"),
+            **{
+                f"{function}.environment": row.environment
+                for function in (
+                    "environment_history.history",
+                    "environment_history.newest_begun",
+                    "environment_history.newest_success",
+                    "environment_history.refs",
+                    "environment_history.spelling",
+                    "locks.active_in_sync",
+                    "queue.of_environment",
+                )
+            },
+            "environment_history.history.before": row.id,
+            "environment_history.repositories_named.name": row.repo,
             "deployments.requested_after.environment": row.environment,
             "approvals.newest_waiting.environment": row.environment,
             "audit.newest.since": None,
@@ -332,6 +369,16 @@ class Case:
                 repo=row.repo, environment=row.environment, since=now - timedelta(days=1)
             ),
             "ages.first_since.table": "deployments",
+            "Scope": Scope(
+                repo_ids=(row.repo_id,),
+                environment=row.environment,
+                before=now - timedelta(days=2),
+                since=now - timedelta(days=1),
+                until=now,
+            ),
+            "insights.read.environments": 50,
+            "insights.facts.kind": "bad",
+            "insights.facts.after": (now, 1),
             "deliveries.newest.before": 2**62,
             "deliveries.count_since.since": now - timedelta(minutes=5),
             "most": 100,
@@ -367,6 +414,7 @@ class Case:
             "repository_names.rename.repository": Repository(row.repo_id, "acme/new", row.repo_url),
             "tool_events.knows_run.run_id": row.id * 10,
             "deployments.save_changelog.since": "",
+            "committed_at": [now],
             "deployments.change.columns": {"phase": Phase.IN_PROGRESS, "status_description": "x"},
         }
 

@@ -5,6 +5,7 @@ environment in which none ever succeeded. 200 deployments are in flight. What is
 (two repositories to which no status can be written, a channel that is gone) is as much at any size.
 """
 
+from importlib import import_module
 from typing import Any
 
 import psycopg
@@ -166,15 +167,27 @@ from actions where kind <> 'cancel' order by id
 # The event itself, what GitHub sends back of its statuses, and two that are ignored. The oldest
 # hours are about to be deleted.
 _DELIVERIES = """
-insert into deliveries (hook_id, guid, event, body, received_at, outcome, reason, deployment_id)
+insert into deliveries (hook_id, guid, event, body, received_at, outcome, reason, deployment_id,
+    action, repo_id)
 select 1, case when k = 0 then md5('delivery' || i) else md5(i || '/' || k) end::uuid::text,
     (array['deployment', 'deployment_status', 'deployment_status', 'push', 'workflow_run'])[k + 1],
     convert_to('{"repository": {"full_name": "acme/app-' || repo_id || '"}}', 'UTF8'),
     at + k * interval '40 seconds' - interval '4 hours',
     case when in_flight and i % 25 = 0 and k < 2 then null when k < 3 then 'done' else 'ignored'
         end,
-    case when k < 3 then '' else 'not about a deployment' end, case when k < 3 then id end
+    case when k < 3 then '' else 'not about a deployment' end, case when k < 3 then id end,
+    case when k < 3 then 'created' else '' end, repo_id
 from plan, generate_series(0, 4) k order by i, k
+"""
+
+# Of one delivery each, or of a hundred.
+_DELIVERY_REQUESTS = """
+insert into delivery_requests (key, kind, login, user_id, guid, repo_id, deliveries, position,
+    state, ended_at)
+select i::text, 'replay', 'octocat', i % 10,
+    case when i % 2 = 0 then md5('delivery' || i)::uuid::text else '' end, 1,
+    array(select id from deliveries order by id limit 100), 100, 'done', now()
+from generate_series(1, 2000) i
 """
 
 _OUTPUT = """
@@ -270,6 +283,21 @@ select repo_id, lower(environment), 'octocat', 'x', 'slack', created_at,
 from deployments where id % 3 = 0 on conflict do nothing
 """
 
+# Of a fifth it is known when their commits were committed.
+_COMMIT_TIMES = """
+update deployments set committed_at = array[created_at - interval '5 days',
+    created_at - interval '26 hours', created_at - interval '40 minutes']
+where id % 5 = 0 and ended_at is not null
+"""
+# As the migration does for what is there.
+_FACTS = import_module("webhook.store.migrations.versions.0003_pages").FACTS_FILLED
+_MORE_FACTS = """
+update deployment_facts set commits_since = since_sha where committed_at is not null;
+update deployment_facts set rework = true where deployment_id % 50 = 4;
+update deployment_facts set waits = '{"serialization": 30, "approval": 600}'
+where deployment_id % 10 = 7;
+"""
+
 _STEPS = (
     _DEPLOYMENTS,
     _NEWEST_SUCCESS,
@@ -282,6 +310,7 @@ _STEPS = (
     _ACTIONS,
     _CREATED,
     _DELIVERIES,
+    _DELIVERY_REQUESTS,
     _OUTPUT,
     _TOOL_EVENTS,
     _REPOSITORY_FILES,
@@ -289,6 +318,9 @@ _STEPS = (
     _AUTOMATIC,
     _LOCKS,
     _REST,
+    _COMMIT_TIMES,
+    _FACTS,
+    _MORE_FACTS,
 )
 
 

@@ -117,6 +117,7 @@ def _page_services(
         github=github,
         permissions=PermissionCache(pool, github, clock),
         sessions=Sessions(pool, settings.server_url, keys, clock),
+        redactor=current.redactor,
     )
 
 

@@ -26,6 +26,7 @@ from webhook.engine import automatic
 from webhook.engine.advance import advance
 from webhook.engine.announcements import announce
 from webhook.engine.configs import Configs, Hiding
+from webhook.engine.delivery_requests import redeliver_requested, replay
 from webhook.engine.doubts import Doubts
 from webhook.engine.ends import check_ended
 from webhook.engine.file_checks import check_file
@@ -265,6 +266,8 @@ def _jobs(services: ActionServices) -> Mapping[Task, Job]:
         "check_file": lambda due: check_file(services, due.subject),
         "recover": lambda _: recover(services),
         "list_deployments": lambda _: list_deployments(services),
+        "replay": lambda due: replay(services, due.subject),
+        "redeliver": lambda due: redeliver_requested(services, due.subject),
     }
 
 

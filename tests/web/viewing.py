@@ -22,6 +22,7 @@ from tests.web_server import serving
 from webhook.config.environments import Config, CurrentConfig
 from webhook.deployments.models import GitHubDeployment, Repository
 from webhook.http import serve
+from webhook.logs import Redactor
 from webhook.notifiers.contract import Purpose
 from webhook.security.signing import Links
 from webhook.settings import Settings
@@ -181,6 +182,7 @@ def page_services(pool: SyncPool, **variables: str) -> PageServices:
         github=github,
         permissions=PermissionCache(pool, github, utc_now),
         sessions=Sessions(pool, settings.server_url, keys, utc_now),
+        redactor=Redactor(()),
     )
 
 

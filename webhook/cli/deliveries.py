@@ -1,31 +1,19 @@
 """The deliveries that arrived, and what became of each."""
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import click
 
-from handlers import durations
 from webhook.cli.listing import ListingGroup, print_rows
-from webhook.cli.selection import Chosen, filters, matching, repository_of
-from webhook.deployments.blockers import in_full
+from webhook.cli.selection import Chosen, filters, matching
+from webhook.engine.deliveries import RESULTS, lateness_of, reason_of, repository_of
 from webhook.startup import set_up_command
 from webhook.store.deliveries import DeliverySummary, Selection, State
 from webhook.store.schema import migrated_store
 from webhook.timing import utc_now
 
-# `processed` says nothing of the deployment, whose state stands beside it.
-RESULTS: dict[str | None, State] = {
-    None: "waiting",
-    "done": "processed",
-    "ignored": "ignored",
-    "failed": "failed",
-}
-# Phases of which the description says why.
-_EXPLAINED = ("failure", "error", "superseded")
-# GitHub's own way takes as long; its times are of whole seconds.
-_LATE = timedelta(minutes=1)
 _COLUMNS = {
     "received": "received (UTC)",
     "delivery": "delivery",
@@ -101,20 +89,5 @@ def row_of(one: DeliverySummary) -> dict[str, Any]:
         "state": one.phase,
         "way": one.way,
         "late": lateness_of(one),
-        "reason": reason_of(one),
+        "reason": reason_of(one, utc_now()),
     }
-
-
-def lateness_of(one: DeliverySummary) -> str | None:
-    """How long after GitHub had sent it first it arrived; None where that is as usual."""
-    late = one.received_at - (one.delivered_at or one.received_at)
-    return durations.write(late.total_seconds()) if late >= _LATE else None
-
-
-def reason_of(one: DeliverySummary) -> str:
-    """Why it was not processed, else why its deployment is as it is."""
-    description = one.status_description if one.phase in _EXPLAINED else ""
-    if one.blockers:
-        description = in_full(one.blockers, utc_now())
-    unsent = f"GitHub does not show this: {one.unsent}" if one.unsent else ""
-    return one.reason or "; ".join(filter(None, (description, unsent)))

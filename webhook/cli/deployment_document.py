@@ -4,10 +4,10 @@ numbers are not exact."""
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from webhook.cli.deliveries import RESULTS, reason_of
 from webhook.cli.documents import Document, print_facts, print_table
 from webhook.deployments.automatic import cause_of, requested
 from webhook.deployments.blockers import end_of
+from webhook.engine.deliveries import RESULTS, reason_of
 from webhook.notifiers import title_of
 from webhook.store import actions, lineage, outbox, timeline
 from webhook.store.database import Sync
@@ -127,7 +127,7 @@ def _deliveries(connection: Sync, deployment_id: int) -> Iterator[dict[str, Any]
             "delivery": one.guid,
             "event": one.event,
             "result": RESULTS[one.outcome],
-            "reason": one.reason or (reason_of(one) if one.outcome is None else ""),
+            "reason": one.reason or (reason_of(one, utc_now()) if one.outcome is None else ""),
         }
 
 

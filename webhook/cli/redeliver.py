@@ -11,10 +11,10 @@ from typing import TypeVar
 import click
 
 from handlers import durations
-from webhook.cli.deliveries import RESULTS, reason_of
 from webhook.cli.listing import WITHIN, json_text
 from webhook.cli.operator import operator
 from webhook.cli.selection import known_delivery
+from webhook.engine.deliveries import RESULTS, reason_of
 from webhook.engine.redelivery import find_delivery, redeliver
 from webhook.engine.services import Services
 from webhook.errors import UserError
@@ -26,6 +26,7 @@ from webhook.store.audit import NewAct
 from webhook.store.database import Sync
 from webhook.store.deliveries import DeliverySummary, summaries, with_guid
 from webhook.store.schema import migrated_store
+from webhook.timing import utc_now
 
 _POLL_SECONDS = 0.1
 T = TypeVar("T")
@@ -134,7 +135,7 @@ def _processed(now: DeliverySummary, before: DeliverySummary | None) -> str:
     if before is not None and before.outcome is not None:
         replay = f"{COMMAND} deliveries replay {now.guid[:8]} processes it once more"
         return f"It has arrived. It was {result} before, so that nothing was done; {replay}"
-    reason = reason_of(now)
+    reason = reason_of(now, utc_now())
     return f"It has arrived, and was {result}{f': {reason}' if reason else ''}"
 
 

@@ -12,13 +12,20 @@ from typing import Any
 
 import click
 
-from webhook.cli.deliveries import RESULTS, reason_of
 from webhook.cli.listing import WITHIN, print_rows
 from webhook.cli.operator import operator
-from webhook.cli.selection import Chosen, delivery_id, filters, matching, repository_of
+from webhook.cli.selection import Chosen, delivery_id, filters, matching
+from webhook.engine.deliveries import (
+    MOST_REPLAYED,
+    RESULTS,
+    may_deploy,
+    reason_of,
+    repository_of,
+    why_not_replayed,
+)
 from webhook.errors import UserError
 from webhook.invocation import COMMAND
-from webhook.settings import Retention, Settings
+from webhook.settings import Settings
 from webhook.startup import set_up_command
 from webhook.store import audit
 from webhook.store.audit import NewAct
@@ -26,10 +33,8 @@ from webhook.store.database import Sync
 from webhook.store.deliveries import DeliverySummary, Selection, State, count_since, summaries
 from webhook.store.replays import BATCH, not_processed, process_again
 from webhook.store.schema import migrated_store
-from webhook.text import and_more
 from webhook.timing import utc_now
 
-MOST = 10_000
 _MOST_SHOWN = 10
 _POLL_SECONDS = 0.1
 _COLUMNS = {
@@ -133,22 +138,22 @@ def _of_guids(connection: Sync, settings: Settings, guids: Sequence[str]) -> Pla
     ids = {delivery_id(connection, settings, guid) for guid in guids}
     found = summaries(connection, ids)[::-1]
     for one in found:
-        if why := _why_not(one, settings.keep):
+        if why := why_not_replayed(one, settings.keep, utc_now()):
             raise UserError(f"Delivery {one.guid} {why}; nothing was done")
     return Plan(chosen=found, left_out={}, what={"deliveries": [one.guid for one in found]})
 
 
 def _of_filter(connection: Sync, settings: Settings, chosen: Chosen) -> Plan:
-    found = list(matching(connection, chosen, MOST + 1))[::-1]
-    if len(found) > MOST:
+    found = list(matching(connection, chosen, MOST_REPLAYED + 1))[::-1]
+    if len(found) > MOST_REPLAYED:
         raise UserError(
-            f"More than {MOST:,} deliveries match, which is the most at once; nothing was done."
-            " Choose fewer by --since, --event, --repo or --outcome"
+            f"More than {MOST_REPLAYED:,} deliveries match, which is the most at once; nothing was"
+            " done. Choose fewer by --since, --event, --repo or --outcome"
         )
     left_out: dict[str, int] = {}
     can_be: list[DeliverySummary] = []
     for one in found:
-        if why := _why_not(one, settings.keep):
+        if why := why_not_replayed(one, settings.keep, utc_now()):
             left_out[why] = left_out.get(why, 0) + 1
         else:
             can_be.append(one)
@@ -168,19 +173,6 @@ def _of_filter(connection: Sync, settings: Settings, chosen: Chosen) -> Plan:
     )
 
 
-def _why_not(one: DeliverySummary, keep: Retention) -> str:
-    """What it did must still be known, or it would be done again."""
-    if one.outcome is None:
-        return "waits to be processed, or is being processed"
-    kept = keep.deployments
-    if one.outcome != "failed" and kept is not None and one.received_at < utc_now() - kept:
-        return (
-            f"is older than {kept.days} days (GITPLOY_KEEP_DEPLOYMENTS): what it did may be"
-            " forgotten, and would be done again"
-        )
-    return ""
-
-
 def _print_plan(plan: Plan, *, as_json: bool, begins: bool) -> None:
     """To people, wherever the output goes."""
     count = len(plan.chosen)
@@ -188,25 +180,12 @@ def _print_plan(plan: Plan, *, as_json: bool, begins: bool) -> None:
     click.echo(f"{verb} {count:,}{plan.of_all} deliveries.", err=as_json)
     for why, number in plan.left_out.items():
         click.echo(f"Left out: {number:,}, each of which {why}.", err=True)
-    if may := _may_deploy(plan.chosen):
+    if may := may_deploy(plan.chosen):
         click.echo(may, err=as_json)
     if not as_json and count:
         _print_chosen(plan.chosen[:_MOST_SHOWN], as_json=False)
         if count > _MOST_SHOWN:
             click.echo(f"and {count - _MOST_SHOWN:,} more")
-
-
-def _may_deploy(chosen: Sequence[DeliverySummary]) -> str:
-    """What somebody must know who did not think of it."""
-    undone = [one for one in chosen if one.outcome != "done"]
-    asked = [one for one in undone if one.event == "deployment"]
-    pushes = sum(one.event == "push" for one in undone)
-    names = list(dict.fromkeys(one.environment for one in asked if one.environment))
-    where = f" to {and_more(names, most=5)}" if names else ""
-    counts = f"{len(asked):,} ask for a deployment{where}" if asked else ""
-    pushed = f"{pushes:,} push{'' if pushes == 1 else 'es'}" if pushes else ""
-    both = ", ".join(filter(None, (counts, pushed)))
-    return f"{both}: one that never began may begin now." if both else ""
 
 
 def _print_chosen(chosen: Sequence[DeliverySummary], *, as_json: bool) -> None:
@@ -217,7 +196,7 @@ def _print_chosen(chosen: Sequence[DeliverySummary], *, as_json: bool) -> None:
             "event": one.event,
             "repository": repository_of(one),
             "result": RESULTS[one.outcome],
-            "reason": reason_of(one),
+            "reason": reason_of(one, utc_now()),
         }
         for one in chosen
     ]
@@ -291,7 +270,7 @@ def _rows(connection: Sync, before: Sequence[DeliverySummary]) -> Iterator[dict[
             "deployment": now.deployment_id,
             "environment": now.environment,
             "state": now.phase,
-            "reason": reason_of(now),
+            "reason": reason_of(now, utc_now()),
         }
 
 

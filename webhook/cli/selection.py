@@ -1,6 +1,5 @@
 """Which deliveries a command is about: by GUID, or by what they are and how old."""
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -10,6 +9,7 @@ import click
 
 from handlers import durations
 from webhook.config.routing import matches_any
+from webhook.engine.deliveries import repository_of
 from webhook.errors import UserError
 from webhook.invocation import COMMAND
 from webhook.settings import Settings
@@ -97,19 +97,6 @@ def matching(connection: Sync, chosen: Chosen, limit: int) -> Iterator[DeliveryS
         if len(page) < size:
             return
         before = {"before": page[-1].id}
-
-
-def repository_of(found: DeliverySummary) -> str | None:
-    """Of its deployment, else as its body says."""
-    return found.repo or _repository_in(found.body)
-
-
-def _repository_in(body: bytes) -> str | None:
-    try:
-        name = json.loads(body)["repository"]["full_name"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return None
-    return name if isinstance(name, str) else None
 
 
 def delivery_id(connection: Sync, settings: Settings, guid: str) -> int:

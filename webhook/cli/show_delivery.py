@@ -6,25 +6,21 @@ from typing import Any, Literal
 
 import click
 
-from webhook.cli.deliveries import RESULTS, lateness_of, reason_of
 from webhook.cli.deployment_document import deployment_document, print_deployment
 from webhook.cli.documents import Document, print_facts
 from webhook.cli.listing import json_text
-from webhook.cli.selection import delivery_id, repository_of
+from webhook.cli.selection import delivery_id
+from webhook.engine.deliveries import RESULTS, WAYS, lateness_of, reason_of, repository_of
 from webhook.logs import Redactor, hidden
 from webhook.startup import set_up_command
 from webhook.store import deployments
 from webhook.store.database import Sync
 from webhook.store.deliveries import Delivery, DeliverySummary, read_sync, summaries
 from webhook.store.schema import migrated_store
+from webhook.timing import utc_now
 from webhook.web.pages.terminal_text import harmless
 
 Body = Literal["pretty", "raw", "none"]
-_WAYS = {
-    "webhook": "GitHub sent it",
-    "pulled": "the relay fetched it from GitHub's list of deliveries",
-    "listed": "nobody sent it: the relay found the deployment among GitHub's",
-}
 
 
 @click.command("show")
@@ -86,7 +82,7 @@ def _document(connection: Sync, delivery: Delivery, summary: DeliverySummary) ->
         "reason": summary.reason,
         "deployment_id": str(summary.deployment_id) if summary.deployment_id else None,
         "deployment": deployment_document(connection, row) if row else None,
-        "says": reason_of(summary),
+        "says": reason_of(summary, utc_now()),
     }
 
 
@@ -120,7 +116,7 @@ def _print(document: Document) -> None:
             "GitHub sent it first": document["delivered_at"],
             "that is": late,
             "arrived": f"{arrivals} times" if arrivals > 1 else None,
-            "how": _WAYS[document["way"]],
+            "how": WAYS[document["way"]],
             "errors so far": document["failures"] or None,
             "deployment": document["deployment_id"],
         },

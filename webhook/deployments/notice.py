@@ -57,9 +57,23 @@ class Confirmation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What a person may say with an action, in a form: its input of that `name`, of at most
+    `longest` characters."""
+
+    name: str
+    label: str
+    hint: str
+    longest: int
+    required: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Button:
     """`action` is the name of the action that a press on it requests; `target` and `environment`:
-    another deployment and another environment that its confirmation speaks of."""
+    another deployment and another environment that its confirmation speaks of. On a page, it is
+    requested by a form with these `questions`, and with these `inputs` besides; `fills`: the
+    action that it requests, where that is another one than opens a form in Slack."""
 
     action: str
     label: str
@@ -67,6 +81,9 @@ class Button:
     confirmation: Confirmation | None = None
     target: int = 0
     environment: str = ""
+    questions: tuple[Question, ...] = ()
+    inputs: tuple[tuple[str, str], ...] = ()
+    fills: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,21 +10,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import pairwise
-from typing import TypedDict
 
 import structlog
 
-from handlers import TITLES
 from webhook.config.destinations import Target
-from webhook.config.routing import route
-from webhook.deployments.actions import Snapshot, offered_buttons, origin_label
 from webhook.deployments.approvals import Approval
-from webhook.deployments.automatic import ORIGINS, cause_of
-from webhook.deployments.lateness import Lateness, late_by
 from webhook.deployments.notice import DeploymentNotice, NoticeApproval, NoticeEntry
-from webhook.deployments.phases import FAILED, Phase, entry_phase, phase_of
+from webhook.deployments.phases import FAILED, entry_phase, phase_of
 from webhook.engine.changelogs import changelog_of
 from webhook.engine.messages import Form, MessageWrite, Rejections, message_policy
+from webhook.engine.offers import Offers, notice_of
 from webhook.engine.outages import Destination
 from webhook.engine.outbox import Outbox
 from webhook.engine.policy import kept_policy
@@ -32,11 +27,9 @@ from webhook.engine.promotions import promotion_of
 from webhook.engine.services import Services, log_about
 from webhook.errors import Gone, Rejected, RetryAt, UnknownOutcome
 from webhook.gates.approval import answers, review_of
-from webhook.gates.decision import can_skip
 from webhook.notifiers.contract import Message, Notifier, Purpose, Ref
 from webhook.rejections import rejected_since
 from webhook.store import notices, outbox, schedule
-from webhook.store.approvals import waits_for_approval
 from webhook.store.deployments import DeploymentRow
 from webhook.store.notices import Context, News
 from webhook.store.outbox import Entry
@@ -344,69 +337,23 @@ def _asks(entry: News) -> bool:
     return entry.held and not entry.asked_before
 
 
-class _Origin(TypedDict):
-    origin: str
-    origin_url: str
-    origin_label: str
-
-
 async def build_notice(
     services: Services, row: DeploymentRow, context: Context
 ) -> DeploymentNotice:
-    end = row.ended_at
-    start = row.started_at or row.requested_at
-    notice = DeploymentNotice(
-        deployment_id=row.id,
-        repo=row.repo,
-        repo_url=row.repo_url,
-        environment=row.environment,
-        production=row.production,
-        ref=row.shown_ref,
-        sha=row.sha,
-        task=row.task,
-        requested_by=context.login if context.action else row.creator,
-        phase=row.phase,
-        changed_at=row.phase_at,
-        description=row.status_description,
-        held=context.held,
-        started=row.run is not None,
-        recovered=row.phase is Phase.SUCCESS and context.before in FAILED,
-        seconds=(end - start).total_seconds() if start and end else None,
-        page_url=services.links.page(row.repo, row.id),
-        run_url=row.run.url if row.run else "",
-        tool="GitHub Actions" if row.watched else TITLES.get(row.handler, row.handler),
-        environment_url=row.environment_url,
+    notice = notice_of(
+        row,
+        context,
+        actions=services.actions,
+        page_of=services.links.page,
         changelog=await changelog_of(services, row, context.previous_sha),
-        previous_sha=context.previous_sha,
-        **_origin(services, row, context),
-        actions=(),
-        cause=cause_of(context.action),
-        rollback_to=f"{context.back_ref} @ {context.back_sha[:7]}" if context.back_id else "",
-        rollback_id=context.back_id,
         approvals=await _approvals(services, row, context),
-        overrides=context.overrides,
-        blockers=row.blockers if row.ended_at is None else (),
-        superseded_by=row.superseded_by,
-        superseded_by_url=services.links.page(row.repo, row.superseded_by)
-        if row.superseded_by
-        else "",
-        late=_late(row),
     )
     if not services.actions_enabled or row.requested_at is None:
         return notice
     if context.newest:
         notice = replace(notice, promotion=await promotion_of(services, row))
-    buttons = offered_buttons(
-        services.actions.values(), _snapshot(services, row, context, notice), notice
-    )
-    return replace(notice, actions=buttons)
-
-
-def _late(row: DeploymentRow) -> str:
-    """Of one that was run all the same."""
-    if row.lateness is not Lateness.LATE or row.requested_at is None:
-        return ""
-    return f"arrived {late_by(row.requested_at - row.created_at)} late"
+    offers = Offers(services.actions, services.config, services.gates)
+    return offers.added_to(notice, row, context)
 
 
 def notice_entry(entry: News) -> NoticeEntry:
@@ -420,19 +367,6 @@ def notice_entry(entry: News) -> NoticeEntry:
         asks=_asks(entry),
         for_all=entry.state == OVERRIDDEN,
     )
-
-
-def _origin(services: Services, row: DeploymentRow, context: Context) -> _Origin:
-    if not context.origin_id:
-        return {"origin": "", "origin_url": "", "origin_label": ""}
-    action = services.actions.get(context.action)
-    origin = action.origin if action else ORIGINS.get(context.action, "")
-    label = origin_label(origin, context.origin_environment)
-    return {
-        "origin": context.action,
-        "origin_url": services.links.page(context.origin_repo or row.repo, context.origin_id),
-        "origin_label": label,
-    }
 
 
 async def _approvals(
@@ -453,27 +387,3 @@ async def _approvals(
         for one in given
         if one.deployment_id == row.id or one in counted
     )
-
-
-def _snapshot(
-    services: Services, row: DeploymentRow, context: Context, notice: DeploymentNotice
-) -> Snapshot:
-    return Snapshot(
-        phase=row.phase,
-        ended=row.ended_at is not None,
-        watched=row.watched and not row.waits_for_rule,
-        cancel_requested=bool(row.cancel_requested_by),
-        newest=context.newest,
-        rollback_target=context.back_id != 0,
-        waits_for_approval=waits_for_approval(row),
-        overridable=row.ended_at is None and _is_overridable(services, row),
-        promotable=notice.promotion is not None,
-        missed=context.missed,
-    )
-
-
-def _is_overridable(services: Services, row: DeploymentRow) -> bool:
-    if not any(can_skip(services.gates, blocker) for blocker in row.blockers):
-        return False
-    environment = route(services.config, row.repo, row.environment)
-    return environment is not None and bool(environment.break_glass)

@@ -2,13 +2,12 @@
 
 from datetime import datetime
 
-from webhook.config.environments import Environment
 from webhook.config.routing import route
-from webhook.deployments.models import is_production
 from webhook.deployments.notice import Promotion
 from webhook.deployments.phases import Phase
 from webhook.engine import automatic
 from webhook.engine.changelogs import other_changelog
+from webhook.engine.offers import first_without, next_environments, promotion_to
 from webhook.engine.services import Services
 from webhook.gates.chains import PromotionKeys, comes_before, promoted_to
 from webhook.gates.chains import promotion_of as promotion_keys
@@ -17,7 +16,6 @@ from webhook.store import gates, promotions
 from webhook.store.automatic import Proposal
 from webhook.store.database import Async
 from webhook.store.deployments import DeploymentRow
-from webhook.store.promotions import Next
 
 
 async def promote_next(services: Services, connection: Async, row: DeploymentRow) -> None:
@@ -70,30 +68,16 @@ def chained_in(services: Services, row: DeploymentRow) -> int:
 async def promotion_of(services: Services, row: DeploymentRow) -> Promotion | None:
     """Of the newest deployment of its environment: the first environment after it that does not
     have its commit, and does not get it by itself."""
-    behind = promoted_to(services.config, row.repo, row.environment)
-    by_name = {one.name: one for one in behind}
-    if row.phase is not Phase.SUCCESS or not by_name:
+    behind = next_environments(services.config, row)
+    if not behind:
         return None
     async with services.pool.connection() as connection:
-        every = await promotions.next_in(connection, row.repo_id, list(by_name), row.sha)
-    for there in every:
-        if row.sha not in (there.newest_sha, there.live_sha) and not there.promised:
-            return await _promotion(services, row, there, by_name[there.environment])
-    return None
-
-
-async def _promotion(
-    services: Services, row: DeploymentRow, there: Next, environment: Environment
-) -> Promotion:
+        every = await promotions.next_in(connection, row.repo_id, list(behind), row.sha)
+    there = first_without(row.sha, every)
+    if there is None:
+        return None
     changelog = await other_changelog(services, row, there.live_sha)
-    ref = "" if there.live_ref == there.live_sha else f"{there.live_ref} @ "
-    return Promotion(
-        environment=there.environment,
-        production=is_production(there.environment, environment.production_environment),
-        newest_id=there.newest_id,
-        live=f"{ref}{there.live_sha[:7]}" if there.live_sha else "",
-        changes=changelog.summary if changelog else "",
-    )
+    return promotion_to(there, behind[there.environment], changelog.summary if changelog else "")
 
 
 async def promoted_from(services: Services, connection: Async, row: DeploymentRow) -> list[int]:

@@ -36,7 +36,9 @@ from webhook.engine.transitions import Transition
 from webhook.errors import Conflict, RetryAt, UnknownOutcome, UserError
 from webhook.github import events
 from webhook.github.commit_events import CommitReported, Pushed
+from webhook.github.event_names import about
 from webhook.github.events import (
+    AuthorizationRevoked,
     CheckRerequested,
     DeploymentCreated,
     Event,
@@ -47,7 +49,7 @@ from webhook.github.events import (
     WorkflowJobUpdated,
     WorkflowRunUpdated,
 )
-from webhook.store import deliveries, deployments, schedule, timeline, tool_events
+from webhook.store import deliveries, deployments, schedule, sign_outs, timeline, tool_events
 from webhook.store.database import Async
 from webhook.store.deliveries import Delivery, Outcome
 from webhook.store.deployments import DeploymentRow
@@ -66,9 +68,9 @@ _NOT_OF_THE_DELIVERY = (
     *(psycopg.OperationalError, psycopg.InterfaceError, ReadOnlySqlTransaction, OSError),
 )
 _LONGEST_ERROR = 300
-# Each is acted on once more whenever it is processed: GitHub gets another answer, or
-# an installation counts that another has replaced since.
-_ONCE = (ProtectionRuleRequested, CheckRerequested, InstallationChanged)
+# Each is acted on once more whenever it is processed: GitHub gets another answer, an installation
+# counts that another has replaced since, or who has signed in since is signed out.
+_ONCE = (ProtectionRuleRequested, CheckRerequested, InstallationChanged, AuthorizationRevoked)
 
 
 async def receive(services: Services, delivery_id: int) -> None:
@@ -141,7 +143,7 @@ async def _process(
     else:
         known = _already_answered(delivery, event) or without_effect(services, event)
     if known is not None:
-        await deliveries.finish(connection, delivery.id, *known)
+        await _finish(connection, delivery, *known)
         return known
     assert not isinstance(event, UserError)
     assert not isinstance(verdict, Unknown)
@@ -149,8 +151,24 @@ async def _process(
         outcome, reason, deployment_id = await _act(services, connection, event, delivery, verdict)
         if delivery.done_before and outcome == "ignored":
             outcome = "done"  # what it had to do was done then
-        await deliveries.finish(connection, delivery.id, outcome, reason, deployment_id)
+        await _finish(connection, delivery, outcome, reason, deployment_id)
     return outcome, reason, deployment_id
+
+
+async def _finish(
+    connection: Async, delivery: Delivery, outcome: Outcome, reason: str, deployment_id: int | None
+) -> None:
+    """With what the payload says, by which it is found."""
+    said = about(delivery.body)
+    await deliveries.finish(
+        connection,
+        delivery.id,
+        outcome,
+        reason,
+        deployment_id,
+        action=said.action,
+        repo_id=said.repo_id,
+    )
 
 
 def _already_answered(delivery: Delivery, event: Event) -> Result | None:
@@ -159,7 +177,7 @@ def _already_answered(delivery: Delivery, event: Event) -> Result | None:
     return None
 
 
-async def _act(  # noqa: PLR0911 - one for each event
+async def _act(  # noqa: C901, PLR0911 - one for each event
     services: Services,
     connection: Async,
     event: Event,
@@ -182,6 +200,10 @@ async def _act(  # noqa: PLR0911 - one for each event
             return await pushes.reported(services, connection, event)
         case InstallationChanged():
             return await _installation_changed(services, connection, event)
+        case AuthorizationRevoked():
+            at = delivery.delivered_at or delivery.received_at
+            await sign_outs.revoke_sessions(connection, event.user_id, at)
+            return "done", f"{event.login} is signed out", None
         case PullRequestChanged():
             return await file_checks.received(services, connection, event)
         case CheckRerequested():

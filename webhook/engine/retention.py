@@ -75,6 +75,7 @@ class Retention:
             "announcements": (retention.announcements, keep.deployments),
             "checks of files": (retention.file_checks, keep.deployments),
             "deliveries": (retention.deliveries, keep.deliveries),
+            "requests of deliveries": (retention.delivery_requests, keep.deliveries),
             "missed deliveries": (retention.missed_deliveries, KEEP_MISSED),
             "tool events": (retention.tool_events, KEEP_TOOL_EVENTS),
             "rate limits": (retention.rate_limits, KEEP_UNUSED),

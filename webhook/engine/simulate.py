@@ -40,6 +40,7 @@ from webhook.errors import UserError
 from webhook.github import events
 from webhook.github.commit_events import CommitReported, Pushed
 from webhook.github.events import (
+    AuthorizationRevoked,
     CheckRerequested,
     DeploymentCreated,
     Event,
@@ -132,6 +133,8 @@ class _Event(Simulated):
                 return self.ended(outcome, reason)
             case InstallationChanged():
                 return self.ended("done", f"installation {event.installation_id}: {event.action}")
+            case AuthorizationRevoked():
+                return self.ended("done", f"{event.login} is signed out")
             case PullRequestChanged():
                 reason = file_checks.left_out(self.services, event)
                 about = f"pull request {event.number}: its deploy.yml is checked"

@@ -22,11 +22,18 @@ import structlog
 from webhook import __version__
 from webhook.errors import RATE_LIMITED, Rejected, RetryAt, UnknownOutcome
 from webhook.github.addresses import web_url_of
+from webhook.github.transport import API_VERSION
 from webhook.timing import Clock
 
 log = structlog.get_logger()
 
-_JSON = {"Accept": "application/json", "User-Agent": f"gitploy-relay/{__version__}"}
+_AGENT = {"User-Agent": f"gitploy-relay/{__version__}"}
+_JSON = {**_AGENT, "Accept": "application/json"}
+_API = {
+    **_AGENT,
+    "Accept": "application/vnd.github+json",
+    "X-GitHub-Api-Version": API_VERSION,
+}
 _WAIT = 60
 _UNCLEAR = (aiohttp.ClientError, TimeoutError, ValueError, LookupError, TypeError)
 
@@ -80,7 +87,7 @@ class UserAuthorization:
             "redirect_uri": self.redirect_uri,
             "code_verifier": verifier,
         }
-        document = await self._call(session, "POST", url, data=form)
+        document = await self._call(session, "POST", url, _JSON, data=form)
         if "error" in document:
             raise _rejected(str(document["error"]))
         token = document.get("access_token")
@@ -89,8 +96,8 @@ class UserAuthorization:
         return token
 
     async def _read_person(self, session: aiohttp.ClientSession, token: str) -> Person:
-        headers = {"Authorization": f"Bearer {token}"}
-        document = await self._call(session, "GET", f"{self.api_url}/user", headers=headers)
+        headers = {**_API, "Authorization": f"Bearer {token}"}
+        document = await self._call(session, "GET", f"{self.api_url}/user", headers)
         try:
             return Person(int(document["id"]), str(document["login"]))
         except (LookupError, TypeError, ValueError):
@@ -99,10 +106,11 @@ class UserAuthorization:
     async def _revoke(self, session: aiohttp.ClientSession, token: str) -> None:
         """A token that stays is valid for eight hours, and nobody has it."""
         url = f"{self.api_url}/applications/{self.client_id}/token"
-        auth = aiohttp.BasicAuth(self.client_id, self.client_secret)
+        basic = aiohttp.encode_basic_auth(self.client_id, self.client_secret)
+        headers = {**_API, "Authorization": basic}
         try:
             async with session.delete(
-                url, json={"access_token": token}, auth=auth, headers=_JSON
+                url, json={"access_token": token}, headers=headers
             ) as response:
                 if response.status != HTTPStatus.NO_CONTENT:
                     log.info("a person's token was not revoked", status=response.status)
@@ -114,13 +122,12 @@ class UserAuthorization:
         session: aiohttp.ClientSession,
         method: str,
         url: str,
-        *,
-        headers: Mapping[str, str] | None = None,
+        headers: Mapping[str, str],
         data: Mapping[str, str] | None = None,
     ) -> dict[str, Any]:
         try:
             async with session.request(
-                method, url, headers={**_JSON, **(headers or {})}, data=data, allow_redirects=False
+                method, url, headers=headers, data=data, allow_redirects=False
             ) as response:
                 if response.status == HTTPStatus.TOO_MANY_REQUESTS:
                     raise _limited(response.headers, self.clock())

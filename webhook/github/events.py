@@ -249,6 +249,14 @@ class InstallationChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class AuthorizationRevoked:
+    """A person has taken back that the App may say who they are."""
+
+    user_id: Annotated[GitHubId, Field(validation_alias=AliasPath("sender", "id"))]
+    login: Annotated[Login, Field(validation_alias=AliasPath("sender", "login"))]
+
+
+@dataclass(frozen=True, slots=True)
 class PullRequestChanged:
     """It was opened, pushed to, or is for another branch now, perhaps: `base`. `sha`: its head."""
 
@@ -290,6 +298,7 @@ Event = (
     | ProtectionRuleRequested
     | WorkflowRunUpdated
     | InstallationChanged
+    | AuthorizationRevoked
     | PullRequestChanged
     | CheckRerequested
     | Pushed
@@ -303,6 +312,7 @@ _ACTIONS: dict[str, tuple[str, ...]] = {
     "deployment": ("created",),
     "deployment_protection_rule": ("requested",),
     "deployment_status": ("created",),
+    "github_app_authorization": ("revoked",),
     "installation": ("created", "deleted", "suspend", "unsuspend", "new_permissions_accepted"),
     "installation_repositories": ("added", "removed"),
     "ping": (),
@@ -314,11 +324,14 @@ _ACTIONS: dict[str, tuple[str, ...]] = {
     "workflow_run": ("requested", "in_progress", "completed"),
     "workflow_job": ("queued", "waiting", "in_progress", "completed"),
 }
+# Of which the relay acts on some.
+EVENTS = tuple(_ACTIONS)
 # By an event, or an action of it.
 SHAPES: dict[str, TypeAdapter[Event]] = {
     "deployment": TypeAdapter(DeploymentCreated),
     "deployment_protection_rule": TypeAdapter(ProtectionRuleRequested),
     "deployment_status": TypeAdapter(StatusCreated),
+    "github_app_authorization": TypeAdapter(AuthorizationRevoked),
     "installation": TypeAdapter(InstallationChanged),
     "installation_repositories": TypeAdapter(InstallationChanged),
     "ping": TypeAdapter(Ping),

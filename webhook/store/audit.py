@@ -66,7 +66,7 @@ OF_ACTION = f"""
         jsonb_strip_nulls(jsonb_build_object(
             {_SLACK_USER},
             'sha', coalesce((select sha from deployments where id = ended.deployment_id),
-                case when slack_user = '' then ref end),
+                case when slack_user = '' and source = '' then ref end),
             'ref', nullif(coalesce(nullif(ref_name, ''), ref), ''),
             'created', created_deployment_id,
             'message', nullif(message, ''),

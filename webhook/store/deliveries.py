@@ -37,7 +37,8 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """`done_before`: it was processed, and is processed once more, because somebody replays it."""
+    """`done_before`: it was processed, and is processed once more, because somebody replays it.
+    `action` and `repo_id`: of the payload, None where nobody has read that, or it has none."""
 
     id: int
     hook_id: int
@@ -49,14 +50,17 @@ class Delivery:
     way: Way
     delivered_at: datetime | None
     done_before: bool = False
+    action: str | None = None
+    repo_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class DeliverySummary:
     """`arrivals` counts how often GitHub sent it; `delivered_at` is when it did first, None where
-    that is `received_at`. `failures`: unexpected errors so far. `repo` and what follows are the
-    deployment's, as it is now; `blockers` keep it from starting; `unsent` is why GitHub lacks its
-    newest state. `body`: of one about no deployment, unless it is long."""
+    that is `received_at`. `failures`: unexpected errors so far. `action`, `repo_id`: of the
+    payload, None where nobody has read it. `repo` and what follows are the deployment's, as it is
+    now; `blockers` keep it from starting; `unsent` is why GitHub lacks its newest state. `body`: of
+    one of which the store does not know the repository's name, unless it is long."""
 
     id: int
     guid: str
@@ -78,18 +82,26 @@ class DeliverySummary:
     way: Way
     delivered_at: datetime | None
     failures: int
+    action: str | None
+    repo_id: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
     """Which deliveries; what is None or empty selects all. `ignored`: also what the relay ignored,
-    besides deployments, for which somebody may wait."""
+    besides deployments, for which somebody may wait. `failing`: what could not be processed the
+    last time, whether it is tried again or not. `repo_ids`: of these repositories. `text`: in the
+    reason, or in the deployment's environment, ref or commit."""
 
     since: datetime | None = None
+    until: datetime | None = None
     event: str = ""
     outcome: State | None = None
     deployment_id: int | None = None
     ignored: bool = True
+    failing: bool = False
+    repo_ids: Collection[int] | None = None
+    text: str = ""
 
 
 # A body is stored as a frame of zstd (RFC 8878, which begins with these bytes), or as it came where
@@ -158,8 +170,8 @@ def _columns(batch: Sequence[Received]) -> dict[str, Any]:
 
 
 _READ = (
-    "select id, hook_id, guid, event, body, received_at, outcome, way, delivered_at, done_before"
-    " from deliveries where id = %s"
+    "select id, hook_id, guid, event, body, received_at, outcome, way, delivered_at, done_before,"
+    " action, repo_id from deliveries where id = %s"
 )
 
 
@@ -182,12 +194,17 @@ async def finish(
     outcome: Outcome,
     reason: str,
     deployment_id: int | None = None,
+    *,
+    action: str | None = None,
+    repo_id: int | None = None,
 ) -> None:
-    """Raises `Conflict` where another process was quicker."""
+    """`action`, `repo_id`: of its payload, None where nobody has read it. Raises `Conflict` where
+    another process was quicker."""
     cursor = await connection.execute(
-        "update deliveries set outcome = %s, reason = %s, deployment_id = %s"
+        "update deliveries set outcome = %s, reason = %s, deployment_id = %s,"
+        " action = coalesce(%s, action), repo_id = coalesce(%s, repo_id)"
         " where id = %s and outcome is null",
-        [outcome, reason, deployment_id, delivery_id],
+        [outcome, reason, deployment_id, action, repo_id, delivery_id],
     )
     if not cursor.rowcount:
         raise Conflict(f"delivery {delivery_id} was processed by another process")
@@ -213,7 +230,7 @@ def dead_letters(connection: Sync, most: int) -> int:
 
 
 EVERYTHING = Selection()
-_LONGEST_READ = 1_000_000
+LONGEST_READ = 1_000_000
 _LAST = 2**63 - 1
 _OUTCOMES: Mapping[State | None, str] = {
     None: "true",
@@ -222,24 +239,44 @@ _OUTCOMES: Mapping[State | None, str] = {
     "ignored": "outcome = 'ignored'",
     "failed": "outcome = 'failed' and id in (select delivery_id from dead_letters)",
 }
+_FAILING = """
+    (outcome = 'failed' or outcome is null and failures > 0)
+    and id in (select delivery_id from dead_letters
+        union all select subject from schedule where task = 'receive')
+"""
+# Its repository, where nobody has read its payload for that: the deployment's.
 _SELECTED = """
     id >= %(first)s and id < %(before)s
     and (%(since)s::timestamptz is null or received_at >= %(since)s)
+    and (%(until)s::timestamptz is null or received_at < %(until)s)
     and (%(event)s = '' or event = %(event)s)
     and (%(id)s::bigint is null or deployment_id = %(id)s)
     and (%(ignored)s or outcome is distinct from 'ignored' or event = 'deployment')
+    and (%(repo_ids)s::bigint[] is null or repo_id = any(%(repo_ids)s) or repo_id is null
+        and exists (select from deployments
+            where deployments.id = deployment_id and deployments.repo_id = any(%(repo_ids)s)))
+    and (%(text)s = '' or strpos(lower(reason), %(text)s) > 0
+        or exists (select from deployments where deployments.id = deployment_id
+            and (strpos(lower(environment), %(text)s) > 0 or strpos(lower(ref), %(text)s) > 0
+                or starts_with(sha, %(text)s))))
 """
 _NEWEST = """
-select found.id, guid, event, received_at, arrivals, outcome, reason, deployment_id, repo,
-    environment, ref, sha, phase, status_description,
+select found.id, guid, event, received_at, arrivals, outcome, reason, deployment_id,
+    coalesce(repo, named.full_name) as repo, environment, ref, sha, phase, status_description,
     case when waiting then blockers else '[]' end as blockers,
     unsent.error as unsent,
-    case when repo is null and length(body) < {longest} then body else '' end as body,
-    way, delivered_at, failures
+    case when repo is null and named.full_name is null and length(body) < {longest} then body
+        else '' end as body,
+    way, delivered_at, failures, action,
+    coalesce(found.repo_id, deployments.repo_id) as repo_id
 from (
     select * from deliveries where {selected} order by id desc limit %(limit)s
 ) found
 left join deployments on deployments.id = deployment_id
+left join lateral (
+    select full_name from repository_names where repository_names.repo_id = found.repo_id
+    order by seen_at desc, recorded_at desc limit 1
+) named on true
 left join lateral (
     -- A status waits behind an earlier one that failed: the newest need not have an error itself.
     select error from outbox where kind in ('status', 'protection_rule') and error <> ''
@@ -254,20 +291,33 @@ order by found.id desc
 
 
 def newest(
-    connection: Sync, limit: int, selection: Selection = EVERYTHING, *, before: int = _LAST
+    connection: Sync,
+    limit: int,
+    selection: Selection = EVERYTHING,
+    *,
+    before: int = _LAST,
+    least: int = 0,
+    longest: int = LONGEST_READ,
 ) -> list[DeliverySummary]:
-    """The newest first, of those that were stored before that one."""
+    """The newest first, of those that were stored before that one, and not before the `least`.
+    `longest`: of a body that is read, in bytes."""
     cursor = connection.cursor(row_factory=class_row(DeliverySummary), binary=True)
-    selected = f"{_SELECTED} and {_OUTCOMES[selection.outcome]}"
-    values = {**_values(connection, selection), "before": before, "limit": limit}
-    cursor.execute(_NEWEST.format(longest=_LONGEST_READ, selected=selected), values)
-    return [_typed(found) for found in cursor]
+    values = values_of(connection, selection)
+    values |= {"before": before, "first": max(values["first"], least), "limit": limit}
+    cursor.execute(_NEWEST.format(longest=longest, selected=selected_by(selection)), values)
+    return [_typed(found, longest) for found in cursor]
+
+
+def selected_by(selection: Selection) -> str:
+    """A condition, for `values_of` it, and `first` and `before`: ids."""
+    failing = f" and {_FAILING}" if selection.failing else ""
+    return f"{_SELECTED} and {_OUTCOMES[selection.outcome]}{failing}"
 
 
 def summaries(connection: Sync, delivery_ids: Collection[int]) -> list[DeliverySummary]:
     """The newest first."""
     cursor = connection.cursor(row_factory=class_row(DeliverySummary), binary=True)
-    query = _NEWEST.format(longest=_LONGEST_READ, selected="id = any(%(ids)s)")
+    query = _NEWEST.format(longest=LONGEST_READ, selected="id = any(%(ids)s)")
     cursor.execute(query, {"ids": list(delivery_ids), "limit": len(delivery_ids)})
     return [_typed(found) for found in cursor]
 
@@ -280,13 +330,16 @@ def count_since(connection: Sync, since: datetime) -> int:
     return row["found"] if row else 0
 
 
-def _values(connection: Sync, selection: Selection) -> dict[str, Any]:
+def values_of(connection: Sync, selection: Selection) -> dict[str, Any]:
     return {
         "first": first_since(connection, "deliveries", selection.since) if selection.since else 0,
         "since": selection.since,
+        "until": selection.until,
         "event": selection.event,
         "id": selection.deployment_id,
         "ignored": selection.ignored,
+        "repo_ids": None if selection.repo_ids is None else list(selection.repo_ids),
+        "text": selection.text.lower(),
     }
 
 
@@ -314,13 +367,13 @@ def with_guid(connection: Sync, prefix: str, limit: int) -> dict[str, int]:
     return {row["guid"]: row["id"] for row in reversed(cursor.fetchall())}
 
 
-def _typed(found: DeliverySummary) -> DeliverySummary:
+def _typed(found: DeliverySummary, longest: int = LONGEST_READ) -> DeliverySummary:
     blockers = tuple(Blocker.from_json(one) for one in cast("list[Any]", found.blockers))
-    return replace(found, blockers=blockers, body=_unless_long(found.body))
+    return replace(found, blockers=blockers, body=_unless_long(found.body, longest))
 
 
-def _unless_long(stored: bytes) -> bytes:
+def _unless_long(stored: bytes, longest: int) -> bytes:
     length = len(stored)
     if stored.startswith(_FRAME):
         length = zstd.get_frame_info(stored).decompressed_size or 0
-    return decompressed(stored) if length < _LONGEST_READ else b""
+    return decompressed(stored) if length < longest else b""

@@ -10,7 +10,7 @@ from webhook.deployments.approvals import Approval
 from webhook.deployments.overrides import Override
 from webhook.deployments.phases import Phase
 from webhook.store import approvals, deployments, outbox, overrides
-from webhook.store.database import Async
+from webhook.store.database import Async, Sync
 from webhook.store.deployments import DeploymentRow
 from webhook.store.outbox import Entry
 from webhook.store.timeline import BY_PEOPLE
@@ -130,6 +130,13 @@ async def read(
         return None
     row, other = found
     return row, _context(other)
+
+
+def read_sync(connection: Sync, deployment_id: int) -> tuple[DeploymentRow, Context] | None:
+    """What a page needs: no message that was sent, and no news."""
+    values = {"id": deployment_id, "destination": "", "purpose": ""}
+    found = deployments.read_with_sync(connection, _COLUMNS, _JOINS, values)
+    return (found[0], _context(found[1])) if found else None
 
 
 async def imagine(connection: Async, row: DeploymentRow) -> Context:

@@ -13,7 +13,7 @@ from psycopg.rows import class_row
 
 from webhook.deployments.phases import Phase
 from webhook.gates.contract import Upstream
-from webhook.store.database import Async
+from webhook.store.database import Async, Sync
 from webhook.store.deployments import DeploymentRow
 
 
@@ -76,6 +76,15 @@ async def newest_in(
     )
 
 
+def newest_in_sync(
+    connection: Sync, repo_id: int, environments: Collection[str]
+) -> tuple[Upstream, ...]:
+    """As `newest_in`."""
+    values = {"repo_id": repo_id, "upstreams": list(environments)}
+    rows = connection.execute(_NEWEST.format(repo_id="%(repo_id)s"), values).fetchall()
+    return tuple(Upstream(**{**one, "phase": Phase(one["phase"])}) for one in rows)
+
+
 async def succeeded_before(connection: Async, row: DeploymentRow) -> bool:
     """Whether its commit had succeeded in its environment before, by whatever tool."""
     cursor = await connection.execute(
@@ -117,3 +126,12 @@ async def next_in(
     cursor = connection.cursor(row_factory=class_row(Next))
     values = {"repo_id": repo_id, "environments": list(environments), "sha": sha}
     return await (await cursor.execute(_NEXT, values)).fetchall()
+
+
+def next_in_sync(
+    connection: Sync, repo_id: int, environments: Sequence[str], sha: str
+) -> list[Next]:
+    """As `next_in`."""
+    cursor = connection.cursor(row_factory=class_row(Next))
+    values = {"repo_id": repo_id, "environments": list(environments), "sha": sha}
+    return cursor.execute(_NEXT, values).fetchall()

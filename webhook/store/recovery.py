@@ -7,6 +7,7 @@ the first has to have read it: a second worker gets a `Conflict`.
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Literal
 
 from psycopg.rows import class_row
 
@@ -321,6 +322,33 @@ def summary(connection: Sync) -> Summary:
     found = cursor.fetchone()
     assert found is not None
     return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MissedDelivery(Missed):
+    """`next_try`: of one that is still missing."""
+
+    state: Literal["missing", "recovered", "given_up"]
+    found_at: datetime
+    next_try: datetime
+    reason: str
+
+
+_MISSED = (
+    "select guid, event, github_id, attempted_at, delivered_at, tries, state, found_at, next_try,"
+    " reason from missed_deliveries"
+)
+
+
+def newest_missed(connection: Sync, limit: int) -> list[MissedDelivery]:
+    """By when it was found."""
+    cursor = connection.cursor(row_factory=class_row(MissedDelivery))
+    return cursor.execute(f"{_MISSED} order by found_at desc limit %s", [limit]).fetchall()
+
+
+def missed(connection: Sync, guid: str) -> MissedDelivery | None:
+    cursor = connection.cursor(row_factory=class_row(MissedDelivery))
+    return cursor.execute(f"{_MISSED} where guid = %s", [guid]).fetchone()
 
 
 def given_up(connection: Sync, limit: int) -> list[GivenUp]:

@@ -5,7 +5,7 @@ Not urgent: what arrives meanwhile goes first.
 
 from collections.abc import Collection
 
-from webhook.store.database import Sync
+from webhook.store.database import Async, Sync
 from webhook.store.schedule import CHANNEL
 
 # So many at once: whoever stores a delivery does not wait for more.
@@ -32,6 +32,12 @@ select id, pg_notify('{CHANNEL}', '') from again
 def process_again(connection: Sync, delivery_ids: Collection[int]) -> set[int]:
     """Those that are; not those that are about to be processed in any case."""
     return {row["id"] for row in connection.execute(_AGAIN, [list(delivery_ids)])}
+
+
+async def process_again_async(connection: Async, delivery_ids: Collection[int]) -> set[int]:
+    """The same, of a worker."""
+    cursor = await connection.execute(_AGAIN, [list(delivery_ids)])
+    return {row["id"] async for row in cursor}
 
 
 def not_processed(connection: Sync, delivery_ids: Collection[int]) -> set[int]:

@@ -63,6 +63,19 @@ async def deliveries(connection: Async, after: int, before: datetime) -> Batch:
     )
 
 
+async def delivery_requests(connection: Async, after: int, before: datetime) -> Batch:
+    """Those that are over."""
+    return await _by_id(
+        connection,
+        "with oldest as (select id, at, ended_at from delivery_requests where id > %(after)s"
+        " order by id limit %(limit)s),"
+        " deleted as (delete from delivery_requests where id = any(array("
+        "select id from oldest where at < %(before)s and ended_at is not null)) returning 1)",
+        after,
+        before,
+    )
+
+
 async def commands(connection: Async, after: int, before: datetime) -> Batch:
     """Actions of no deployment, unless they created one that is still there, whose requester they
     name."""

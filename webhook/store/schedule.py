@@ -18,7 +18,7 @@ from webhook.store.environments import EnvironmentKey
 from webhook.timing import Timing
 
 # The subject is a delivery, a deployment, an action, an installation, an announcement, a lock, an
-# automatic deployment or a check of a file; 0 where there is one thing only.
+# automatic deployment, a check of a file or a request of a page; 0 where there is one thing only.
 # The detail is a destination, or the account of an installation.
 Task = Literal[
     "receive",
@@ -34,6 +34,8 @@ Task = Literal[
     "check_file",
     "recover",
     "list_deployments",
+    "replay",
+    "redeliver",
 ]
 CHANNEL = "schedule"
 # A task, and whether it is urgent: requested, while other things are only waited for.

@@ -9,6 +9,7 @@ from flask import abort, g, redirect, request
 from webhook.config.environments import CurrentConfig
 from webhook.deployments.actions import OfferedAction
 from webhook.errors import HttpError
+from webhook.logs import Redactor
 from webhook.security.signing import Links
 from webhook.settings import Retention, Settings
 from webhook.store.database import SyncPool
@@ -23,7 +24,8 @@ from webhook.web.github_calls import GitHubCalls
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageServices:
     """`origins`: how the deployment is called that an action of that name has created. `actions`:
-    what people can request. `github`: for what a view asks GitHub itself."""
+    what people can request. `github`: for what a view asks GitHub itself. `redactor`: hides known
+    secrets in what came from outside."""
 
     pool: SyncPool
     links: Links
@@ -36,6 +38,7 @@ class PageServices:
     github: GitHubCalls
     permissions: PermissionCache
     sessions: Sessions
+    redactor: Redactor
 
     @property
     def keep(self) -> Retention:

@@ -35,8 +35,8 @@ PAGE_OUTPUT = 1024 * 1024
 _COME_BACK = "retry: 3000\n\n"
 _HEARTBEAT = ": still here\n\n"
 
-# What a page has to change, as JSON.
-Render = Callable[[PageData], dict[str, Any]]
+# What a page has to change, as JSON; None: its viewer may not see it any more.
+Render = Callable[[PageData], dict[str, Any] | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +129,11 @@ class _Viewer:
     def _changed(self, data: PageData) -> Iterator[str]:
         if data != self._shown:
             self._shown = data
-            yield _event("state", self._render(data))
+            news = self._render(data)
+            if news is None:
+                self.done = True
+            else:
+                yield _event("state", news)
 
     def _ended(self, data: PageData) -> Iterator[str]:
         if not self.behind and data.settled(self._clock()):

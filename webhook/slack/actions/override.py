@@ -6,6 +6,7 @@ action, what a gate has refused stays refused, and the commit stays the one that
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -15,6 +16,7 @@ from slack_sdk.models.views import View
 from webhook.config.environments import Config, Environment
 from webhook.deployments.actions import ActionRequest, Reply, Snapshot
 from webhook.deployments.blockers import Blocker, end_of
+from webhook.deployments.notice import Button, DeploymentNotice, Question
 from webhook.engine.policy import as_asked_last, kept_policy
 from webhook.gates.decision import can_skip, decide
 from webhook.slack.actions.contract import Action, StoreAction
@@ -49,6 +51,9 @@ from webhook.text import and_more, length_error
 
 FORM, REASON = "override_form", "reason"
 LONGEST_REASON = 500
+# An input: names of the gates that its person has seen.
+GATES = "gates"
+_QUESTION = Question(name=REASON, label="Reason", hint="Why it cannot wait", longest=LONGEST_REASON)
 _USAGE = "override owner/repo environment reason…"
 
 
@@ -71,6 +76,7 @@ class Override(StoreAction):
         return Typed(self.name, repo, where, inputs=((REASON, reason),))
 
     async def authorize(self, services: ActionServices, action: ActionRow) -> Authorized:
+        _require_reason(action)
         by = await super().authorize(services, action)
         repo, where = by.repository.repo, action.environment
         listed = routed(services, repo, where).break_glass
@@ -92,13 +98,13 @@ class Override(StoreAction):
         environment = routed(services, row.repo, row.environment)
         blockers = await _blockers(services, connection, row, environment)
         chosen = _chosen(services, row, blockers, action)
-        now, reason = services.clock(), action.inputs[REASON]
+        now, reason = services.clock(), _reason_of(action)
         override = NewOverride(
             deployment_id=row.id,
             gates=chosen,
             login=by.login,
             reason=reason,
-            source="slack",
+            source=action.audit_source,
             at=now,
             expires_at=now + services.timing.override_lasts,
         )
@@ -144,7 +150,7 @@ def _chosen(
     services: ActionServices, row: DeploymentRow, blockers: Sequence[Blocker], action: ActionRow
 ) -> tuple[str, ...]:
     """Names of gates. Of the form those that its person has seen, or none has consented."""
-    shown = action.inputs.get("gates")
+    shown = action.inputs.get(GATES)
     can = [one.gate for one in blockers if can_skip(services.gates, one)]
     chosen = tuple(one for one in can if shown is None or one in shown.split())
     if chosen:
@@ -162,7 +168,7 @@ def _chosen(
 def _act(action: ActionRow, row: DeploymentRow, override: NewOverride) -> NewAct:
     return NewAct(
         actor=override.login,
-        source="slack",
+        source=action.audit_source,
         action=Override.name,
         repo_id=row.repo_id,
         repo=row.repo,
@@ -191,6 +197,15 @@ class OpenOverrideForm(Action):
 
     def offered(self, deployment: Snapshot) -> bool:
         return deployment.overridable
+
+    def button(self, notice: DeploymentNotice) -> Button:
+        waits = (one.gate for one in notice.blockers if not one.denies)
+        return replace(
+            super().button(notice),
+            questions=(_QUESTION,),
+            inputs=((GATES, " ".join(dict.fromkeys(waits))),),
+            fills=Override.name,
+        )
 
     async def run(self, services: ActionServices, action: ActionRow) -> None:
         row = await services.read(action.deployment_id) if action.deployment_id else None
@@ -231,7 +246,9 @@ def _form(row: DeploymentRow, shown: Sequence[Blocker], action: ActionRow, now: 
         blocks=[
             section(f"Deploy {commit} of {where}, although:\n" + "\n".join(lines)),
             section("Everybody in the channel sees it, and the audit keeps it."),
-            text_field(REASON, "Reason", "Why it cannot wait", LONGEST_REASON, lines=True),
+            text_field(
+                _QUESTION.name, _QUESTION.label, _QUESTION.hint, _QUESTION.longest, lines=True
+            ),
         ],
     )
 
@@ -244,7 +261,7 @@ def parse_override(payload: Mapping[str, Any], config: Config, now: datetime) ->
     """The form, filled in."""
     submission = read(ViewSubmission, payload)
     view = submission.view
-    reason = " ".join(visible(view.field(REASON)).split())
+    reason = _on_one_line(view.field(REASON))
     if error := _reason_error(reason):
         return wrong_fields({REASON: error})
     opened = _Metadata.of(view.private_metadata)
@@ -257,7 +274,7 @@ def parse_override(payload: Mapping[str, Any], config: Config, now: datetime) ->
         requester=who,
         reply=Reply(opened.url),
         deployment_id=opened.deployment,
-        inputs={REASON: reason, "gates": opened.gates},
+        inputs={REASON: reason, GATES: opened.gates},
     )
 
 
@@ -265,3 +282,21 @@ def _reason_error(reason: str) -> str:
     if not reason:
         return f"Say why it cannot wait: /deploy {_USAGE}"
     return length_error("reason", reason, LONGEST_REASON)
+
+
+def _on_one_line(reason: str) -> str:
+    return " ".join(visible(reason).split())
+
+
+def _reason_of(action: ActionRow) -> str:
+    return _on_one_line(action.inputs.get(REASON, ""))
+
+
+def _require_reason(action: ActionRow) -> None:
+    """A page has not checked it."""
+    reason = _reason_of(action)
+    if not reason:
+        message = "Nothing was overridden: say why it cannot wait, which the audit keeps"
+        raise Declined("not_possible", message)
+    if error := length_error("reason", reason, LONGEST_REASON):
+        raise Declined("not_possible", error)

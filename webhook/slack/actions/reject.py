@@ -12,6 +12,7 @@ from slack_sdk.models.views import View
 
 from webhook.config.environments import Config
 from webhook.deployments.actions import ActionRequest, Reply
+from webhook.deployments.notice import Question
 from webhook.gates.approval import Review
 from webhook.slack.actions.forms import (
     AboutDeployment,
@@ -21,12 +22,13 @@ from webhook.slack.actions.forms import (
     wrong_fields,
 )
 from webhook.slack.actions.payloads import Parsed, ViewSubmission, key_of, read
-from webhook.slack.actions.permissions import Authorized
+from webhook.slack.actions.permissions import Authorized, Declined
 from webhook.slack.actions.review import (
     COMMENT,
     LONGEST_COMMENT,
     Answer,
     comment_error,
+    comment_of,
     named,
     waiting_deployment,
 )
@@ -52,13 +54,19 @@ class Reject(Answer):
     )
     approves = False
     past = "rejected"
+    question = Question(
+        name=COMMENT, label="Why", hint="Everybody sees it", longest=LONGEST_COMMENT
+    )
 
     def missing(self, command: str, comment: str) -> str:
         return "" if comment else f"Say why: `{command} {self.usage[0]}`"
 
     async def run(self, services: ActionServices, action: ActionRow) -> None:
-        if action.inputs.get(COMMENT):
+        if comment_of(action):
             return await super().run(services, action)
+        if action.source:
+            message = "Nothing was rejected: say why in the comment, which everybody sees"
+            raise Declined("not_possible", message)
         return await _ask_for_comment(services, action)
 
     async def reply(self, services: ActionServices, action: ActionRow) -> BlockMessage | None:
@@ -109,6 +117,7 @@ def parse_rejection(payload: Mapping[str, Any], config: Config, now: datetime) -
 
 
 def _form(row: DeploymentRow, about: str) -> View:
+    ask = Reject.question
     ref = "" if row.shown_ref == row.sha else f"{plain(row.shown_ref, 100)} @ "
     what = f"{ref}{row.sha[:7]} of {plain(row.repo, 200)} to {plain(row.environment, 200)}"
     return View(
@@ -120,6 +129,6 @@ def _form(row: DeploymentRow, about: str) -> View:
         private_metadata=about,
         blocks=[
             SectionBlock(text=PlainTextObject(text=what)),
-            text_field(COMMENT, "Why", "Everybody sees it", LONGEST_COMMENT, lines=True),
+            text_field(ask.name, ask.label, ask.hint, ask.longest, lines=True),
         ],
     )

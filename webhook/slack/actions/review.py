@@ -6,11 +6,12 @@ waits for it, under the lock under which its gates are asked, and its gates are 
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 from webhook.config.environments import Config
 from webhook.deployments.actions import Snapshot
-from webhook.deployments.notice import Confirmation, DeploymentNotice
+from webhook.deployments.notice import Button, Confirmation, DeploymentNotice, Question
 from webhook.engine.policy import kept_policy
 from webhook.gates.approval import Review, described, is_own, review_of
 from webhook.slack.actions.contract import StoreAction, commit_of, target_of
@@ -24,6 +25,7 @@ from webhook.slack.actions.typed import (
     repo_error,
     require,
     spelling,
+    visible,
 )
 from webhook.slack.blocks.mrkdwn import escape, plain
 from webhook.store import actions, approvals, deployments, gates, schedule
@@ -41,9 +43,13 @@ class Answer(StoreAction):
     approves: ClassVar[bool]
     # "approved" or "rejected".
     past: ClassVar[str]
+    question: ClassVar[Question]
 
     def offered(self, deployment: Snapshot) -> bool:
         return deployment.waits_for_approval
+
+    def button(self, notice: DeploymentNotice) -> Button:
+        return replace(super().button(notice), questions=(self.question,))
 
     def typed(self, command: str, arguments: Sequence[str], config: Config) -> Typed:
         if len(arguments) < 2:
@@ -64,6 +70,8 @@ class Answer(StoreAction):
         return ""
 
     async def authorize(self, services: ActionServices, action: ActionRow) -> Authorized:
+        if error := comment_error(comment_of(action)):
+            raise Declined("not_possible", error)
         by = await super().authorize(services, action)
         async with services.pool.connection() as connection:
             row = await _waiting(connection, action, by)
@@ -92,14 +100,14 @@ class Answer(StoreAction):
         review = await _review(services, connection, row)
         _require_named(review, by)
         await self._require_counts(services, connection, row, review, by)
-        comment = action.inputs.get(COMMENT, "")
+        comment = comment_of(action)
         answer = NewApproval(
             policy=review.digest,
             user_id=by.login_id,
             login=by.login,
             approved=self.approves,
             comment=comment,
-            source="slack",
+            source=action.audit_source,
             at=services.clock(),
             lasts=review.expires,
         )
@@ -132,6 +140,13 @@ class Approve(Answer):
     )
     approves = True
     past = "approved"
+    question = Question(
+        name=COMMENT,
+        label="Comment",
+        hint="Everybody sees it",
+        longest=LONGEST_COMMENT,
+        required=False,
+    )
 
     def confirmation(self, notice: DeploymentNotice) -> Confirmation:
         changes = f" {plain(notice.changes, 100)}." if notice.changes else ""
@@ -172,6 +187,10 @@ class Approve(Answer):
 def named(action: ActionRow) -> str:
     """What a command was about, which names none."""
     return f"deployment {action.deployment_id} to {escape(action.environment, 140)}"
+
+
+def comment_of(action: ActionRow) -> str:
+    return visible(action.inputs.get(COMMENT, "")).strip()
 
 
 def comment_error(comment: str) -> str:

@@ -13,7 +13,9 @@ from webhook.errors import HttpError
 from webhook.http import PAGE_HEADERS, PAGE_POLICY, ErrorHandling, as_page
 from webhook.web import acts
 from webhook.web.auth import views as auth
+from webhook.web.navigation import navigation
 from webhook.web.pages import home, views
+from webhook.web.pages.elements import moment
 from webhook.web.requests import form_fields
 from webhook.web.services import PageServices
 from webhook.web.stream import StreamTiming
@@ -47,7 +49,9 @@ def blueprint(services: PageServices, timing: StreamTiming | None = None) -> Blu
             "viewer": viewer,
             "sign_in": services.settings.sign_in,
             "form": form_fields(services.sessions, session),
+            "nav": navigation(request.path) if session else (),
             "version": __version__,
+            "now": moment(services.clock()),
         }
 
     @bp.after_request

@@ -309,16 +309,21 @@ def _changes(data: PageData) -> ChangesView | None:
 
 def _difference(data: PageData) -> Difference:
     row, since = data.row, data.lineage.previous_sha
-    known = row.changelog or {}
-    compared = known.get("since") == since and "total" in known
     return Difference(
         repo_url=web_url(row.repo_url),
         sha=row.sha,
         previous_sha=since,
-        changelog=Changelog.from_json(known) if compared else None,
+        changelog=changelog_since(row, since),
         ran=ran(row.phase, started=row.run is not None),
         rolls_back=data.lineage.origin == "rollback",
     )
+
+
+def changelog_since(row: DeploymentRow, since: str) -> Changelog | None:
+    """As far as GitHub has been asked for it."""
+    known = row.changelog or {}
+    compared = known.get("since") == since and "total" in known
+    return Changelog.from_json(known) if compared else None
 
 
 def _commit(commit: Commit) -> CommitView:

@@ -5,7 +5,8 @@ says what to do.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NoReturn
 
@@ -16,105 +17,116 @@ from webhook.config.environments import CurrentConfig
 from webhook.config.routing import route
 from webhook.deployments.actions import origin_label
 from webhook.errors import BadCredentials, HttpError
-from webhook.security.signing import LINK_DAYS, Links
+from webhook.security.signing import LINK_DAYS
 from webhook.settings import Retention
 from webhook.store import deployments
-from webhook.store.database import Sync
 from webhook.store.deployments import DeploymentRow
 from webhook.store.lineage import Lineage
-from webhook.web import stream
+from webhook.web import paths, stream
+from webhook.web.auth.viewer import Viewer, not_found
 from webhook.web.pages.deployment import Page, PageData, build_page
+from webhook.web.pages.deployment_beside import Reader, read_beside, reader_of
 from webhook.web.pages.elements import Link
+from webhook.web.pages.gates import PageOf
 from webhook.web.services import PageServices
 from webhook.web.stream import Render, Streams, StreamTiming
 
 # The parts of the page that change while it is open: macros of parts.html, ids in the page.
 PARTS = ("state", "timing", "gates", "facts", "changes", "timeline", "messages", "no_output")
+# And those of deployment_parts.html, which depend on who looks.
+PARTS_BESIDE = ("requests", "acts", "phases", "record")
 
 _OFFSET = re.compile(r"[0-9]{1,15}", re.ASCII)
 
 
 def add_to(bp: Blueprint, services: PageServices, timing: StreamTiming | None = None) -> None:
-    pool, clock, keep = services.pool, services.clock, services.keep
-    streams = Streams(pool, timing or StreamTiming(), clock)
-    page_of = _builder(services)
+    pool = services.pool
+    streams = Streams(pool, timing or StreamTiming(), services.clock)
 
     @bp.get("/deployments/<owner>/<name>/<int:deployment_id>")
     def deployment(owner: str, name: str, deployment_id: int) -> str:
-        by_link = _by_link(services, deployment_id)
+        opened = _open(services, f"{owner}/{name}", deployment_id)
         with pool.connection() as connection:
-            data = _read(connection, keep, f"{owner}/{name}", deployment_id, clock())
-        if not by_link:
-            services.viewer().require_visible(data.row.repo_id)
-        with pool.connection() as connection:
-            output = stream.output_so_far(connection, data)
+            beside = read_beside(connection, services, opened.data, opened.reader)
+            output = stream.output_so_far(connection, opened.data)
         return render_template(
-            "deployment.html", page=page_of(data), output=output, link_days=LINK_DAYS
+            "deployment.html",
+            page=_page(services, opened.data, opened.reader),
+            beside=beside,
+            output=output,
+            link_days=LINK_DAYS,
         )
 
     @bp.get("/deployments/<owner>/<name>/<int:deployment_id>/events")
     def live(owner: str, name: str, deployment_id: int) -> Response:
-        by_link = _by_link(services, deployment_id)
-        with pool.connection() as connection:
-            data = _read(connection, keep, f"{owner}/{name}", deployment_id, clock())
-        if not by_link:
-            services.viewer().require_visible(data.row.repo_id)
-        events = streams.events(deployment_id, _offset(), _render(current_app.jinja_env, page_of))
+        opened = _open(services, f"{owner}/{name}", deployment_id)
+        render = _render(current_app.jinja_env, services, opened)
+        events = streams.events(deployment_id, _offset(), render)
         # Proxies must not collect what is to be seen at once. Source: nginx, X-Accel-Buffering.
         headers = {"X-Accel-Buffering": "no"}
         return Response(events, mimetype="text/event-stream", headers=headers)
 
 
-def _builder(services: PageServices) -> Callable[[PageData], Page]:
-    links = services.links
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """`by_link`: its link opens it, whoever has signed in."""
 
-    def build(data: PageData) -> Page:
-        return build_page(
-            data,
-            services.clock(),
-            links.page,
-            origin=_origin(links, services.origins, data.lineage),
-            output_kept=services.keep.output,
-            gives_up=_gives_up(services.config, data.row),
-        )
-
-    return build
+    data: PageData
+    viewer: Viewer
+    by_link: bool
+    reader: Reader
 
 
-def _by_link(services: PageServices, deployment_id: int) -> bool:
-    """Whether its link opens it. Otherwise somebody has signed in; raises `HttpError` if not."""
-    key = request.args.get("key", "")
-    if services.links.opens(key, deployment_id):
-        return True
-    if not key and services.settings.sign_in:
+def _open(services: PageServices, repo: str, deployment_id: int) -> _Opened:
+    """Raises `HttpError` where neither its link nor a session opens the page."""
+    by_link = services.links.opens(request.args.get("key", ""), deployment_id)
+    viewer = services.viewer()
+    if not by_link and viewer.session is None:
+        _reject(services)
+    with services.pool.connection() as connection:
+        data = stream.read(connection, deployment_id, services.clock())
+        known = data is not None and deployments.is_in(connection, data.row, repo)
+    if data is None or not known:
+        raise _unknown(services.keep, repo, deployment_id) if by_link else not_found()
+    reader = reader_of(services, viewer, data.row, by_link=by_link)
+    if reader is None:
+        raise not_found()
+    return _Opened(data, viewer, by_link, reader)
+
+
+def _reject(services: PageServices) -> NoReturn:
+    if services.settings.sign_in and "key" not in request.args:
         services.require_viewer()
-    elif services.viewer().session is None:
-        _reject_key()
-    return False
-
-
-def _reject_key() -> NoReturn:
+    sign_in = services.settings.sign_in
+    besides = " Or sign in with GitHub, if you may read the repository there." if sign_in else ""
     raise BadCredentials(
         403,
         "This link does not open the page",
         detail="It is incomplete, belongs to another deployment, or has expired: a link opens"
         f" its page for {LINK_DAYS} days at least.",
+        remedy="Open the newest link from GitHub's deployment status or from Slack." + besides,
+    )
+
+
+def _unknown(keep: Retention, repo: str, deployment_id: int) -> HttpError:
+    return HttpError(
+        404,
+        "There is no such deployment",
+        detail=f"This relay knows no deployment {deployment_id} of {repo}.{_deleted(keep)}",
         remedy="Open the newest link from GitHub's deployment status or from Slack.",
     )
 
 
-def _read(
-    connection: Sync, keep: Retention, repo: str, deployment_id: int, now: datetime
-) -> PageData:
-    data = stream.read(connection, deployment_id, now)
-    if data is None or not deployments.is_in(connection, data.row, repo):
-        raise HttpError(
-            404,
-            "There is no such deployment",
-            detail=f"This relay knows no deployment {deployment_id} of {repo}.{_deleted(keep)}",
-            remedy="Open the newest link from GitHub's deployment status or from Slack.",
-        )
-    return data
+def _page(services: PageServices, data: PageData, reader: Reader) -> Page:
+    page_of = services.links.page if reader.by_link else paths.deployment
+    return build_page(
+        data,
+        services.clock(),
+        page_of,
+        origin=_origin(page_of, services.origins, data.lineage),
+        output_kept=services.keep.output,
+        gives_up=_gives_up(services.config, data.row),
+    )
 
 
 def _gives_up(current: CurrentConfig, row: DeploymentRow) -> datetime | None:
@@ -136,18 +148,26 @@ def _offset() -> int:
     return int(given) if _OFFSET.fullmatch(given) else 0
 
 
-def _origin(links: Links, origins: Mapping[str, str], lineage: Lineage) -> Link | None:
+def _origin(page_of: PageOf, origins: Mapping[str, str], lineage: Lineage) -> Link | None:
     """The deployment from which an action created this one."""
     label = origin_label(origins.get(lineage.origin, ""), lineage.origin_environment)
-    return Link(links.page(lineage.origin_repo, lineage.origin_id), label) if label else None
+    return Link(page_of(lineage.origin_repo, lineage.origin_id), label) if label else None
 
 
-def _render(templates: Environment, page_of: Callable[[PageData], Page]) -> Render:
+def _render(templates: Environment, services: PageServices, opened: _Opened) -> Render:
     parts = templates.get_template("parts.html").module
+    more = templates.get_template("deployment_parts.html").module
 
-    def render(data: PageData) -> dict[str, Any]:
-        page = page_of(data)
+    def render(data: PageData) -> dict[str, Any] | None:
+        """None: its viewer may not see it any more."""
+        reader = reader_of(services, opened.viewer, data.row, by_link=opened.by_link)
+        if reader is None:
+            return None
+        page = _page(services, data, reader)
+        with services.pool.connection() as connection:
+            beside = read_beside(connection, services, data, reader)
         changed = {name: str(getattr(parts, name)(page)) for name in PARTS}
+        changed |= {name: str(getattr(more, name)(beside)) for name in PARTS_BESIDE}
         return {"title": page.title, "tone": page.label.kind, "parts": changed}
 
     return render

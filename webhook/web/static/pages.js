@@ -55,7 +55,7 @@ function show(news) {
     (id === "timeline" ? fillTimeline : fill)(byId(id), template.content);
   }
   byId("verdict").dataset.tone = news.tone;
-  document.title = `${news.title} · Gitploy Relay`;
+  document.dispatchEvent(new CustomEvent("relay:state", { detail: news }));
   startClock();
 }
 

@@ -1,0 +1,89 @@
+"""People sign in with GitHub, see what GitHub lets them see, and are out when it does not."""
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.web.people import browser
+from tests.world import World, live, until
+from webhook.web.auth.access import KEPT
+from webhook.web.auth.forms import local_path
+from webhook.web.auth.sessions import IDLE, LONGEST
+
+
+@pytest.fixture
+async def world(store_url: str, tmp_path: Path) -> AsyncIterator[World]:
+    async with live(store_url, tmp_path) as started:
+        yield started
+
+
+async def test_who_signs_in_comes_back_to_the_page_and_no_token_is_left(world: World) -> None:
+    deployment = await world.deployed()
+    address = f"/deployments/acme/site/{deployment.id}"
+    async with browser(world) as mona:
+        page = await mona.sign_in("octoreader", then=address)
+        assert page.url == f"{world.url}{address}"
+        assert "acme/site" in page.text
+        cookies = {one.key: one for one in mona.session.cookie_jar}
+        session = cookies["gitploy_session"]
+        assert session["httponly"]
+        assert session["samesite"] == "Lax"
+        assert "ghu_" not in session.value
+    assert not world.github.world.user_tokens, "a token of a person was left at GitHub"
+
+
+async def test_a_session_ends_in_time_and_when_its_person_signs_out(world: World) -> None:
+    deployment = await world.deployed()
+    address = f"/deployments/acme/site/{deployment.id}"
+    async with browser(world, "octoreader") as desk, browser(world, "octoreader") as phone:
+        assert (await desk.open(address)).url.endswith(address)
+        with world.clock.moved(IDLE + timedelta(minutes=1)):
+            assert "login/oauth/authorize" in (await desk.open(address)).url
+        with world.clock.moved(LONGEST + timedelta(minutes=1)):
+            assert "login/oauth/authorize" in (await desk.open(address)).url
+        await desk.press(await desk.open(address), "/signout")
+        assert "login/oauth/authorize" in (await phone.open(address)).url
+        again = await phone.sign_in("octoreader", then=address)
+        assert again.url.endswith(address)
+
+
+async def test_who_takes_the_authorization_back_on_github_is_signed_out(world: World) -> None:
+    deployment = await world.deployed()
+    address = f"/deployments/acme/site/{deployment.id}"
+    async with browser(world, "octoreader") as phone:
+        person = world.github.world.user("octoreader")
+        world.github.revoke_authorization("octoreader")
+        await until(lambda: world.rows("select 1 from sign_outs") or None)
+        assert world.rows("select user_id from sign_outs")[0]["user_id"] == person.account.id
+        assert "login/oauth/authorize" in (await phone.open(address)).url
+
+
+async def test_nobody_sees_what_github_does_not_let_them_read(world: World) -> None:
+    deployment = await world.deployed()
+    address = f"/deployments/acme/site/{deployment.id}"
+    async with browser(world, "octoguest") as guest, browser(world, "octoreader") as reader:
+        hidden, missing = await guest.open(address), await guest.open(address + "9")
+        assert hidden.status == 404
+        assert missing.status == 404
+        assert (await reader.open(address)).status == 200
+        world.github.add_collaborator("acme/site", "octoreader", "none")
+        with world.clock.moved(KEPT + timedelta(seconds=1)):
+            assert (await reader.open(address)).status == 404
+
+
+@pytest.mark.parametrize(
+    ("given", "path"),
+    [
+        ("/deployments/a/b/1?x=2", "/deployments/a/b/1?x=2"),
+        ("//evil.example", "/"),
+        ("/\\evil.example", "/"),
+        ("https://evil.example/", "/"),
+        ("javascript:alert(1)", "/"),
+        ("", "/"),
+        ("/a\nb", "/"),
+    ],
+)
+def test_nobody_is_sent_to_another_site(given: str, path: str) -> None:
+    assert local_path(given) == path
