@@ -341,9 +341,14 @@ async def test_what_waits_for_a_person_is_on_top(world: World, stage: Stage) -> 
         assert approval.startswith("Waits for your approval main @ 2222222 to production of acme")
         assert "asked for by octocat" in approval
         assert f"/deployments/{REPOSITORY}/{ours}" in page.links
-        assert failure.startswith("Your deployment could not run") or "failed" in failure
+        assert failure.startswith("Your deployment failed main @ 3333333 to eu of acme/site")
         assert f"/deployments/{REPOSITORY}/{failed}" in page.links
         assert lock.startswith("Your lock still holds staging of acme/site the disk is full")
+        asked = await writer.press(page, "/acts/approve", deployment=str(ours))
+        done = await writer.press(asked, "/acts/approve")
+        assert done.url == f"{world.url}/"
+        assert "Approve : requested, it is being done" in (await board(writer)).text
+        assert page.form("/acts/unlock").fields["environment"] == "staging"
         [maybe] = waits(await board(admin))
         assert maybe.startswith("Waits for an approval that may be yours")
         assert waits(await board(reader)) == [], "who may only read approves nothing"
