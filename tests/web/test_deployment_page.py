@@ -166,9 +166,9 @@ async def test_a_writer_approves_on_the_page_and_it_runs(
     assert given["source"] == "page"
     for part in ("Where the time went", "Waited for gates", "by approval", "Ran"):
         assert part in after.text
-    assert "Deliveries that it came of" not in after.text
+    assert "Deliveries about it" not in after.text
     everything = await root.open(here)
-    assert "Deliveries that it came of" in everything.text
+    assert "Deliveries about it" in everything.text
     assert any(link.startswith("/deliveries/") for link in everything.links)
     assert "octocat approve, on a page" in everything.text
 
@@ -249,6 +249,7 @@ async def test_who_may_break_the_glass_says_why(world: World, ada: Browser, bob:
     page = await bob.open(address(deployment.id))
     assert offered(page) == {"approve", "reject", "cancel"}
     assert "deploy.yml lets octocat do it" in page.text
+    assert "May be overridden by octocat." in page.text
     assert offered(await ada.open(address(deployment.id))) == {"cancel", "override"}
     page = await act(ada, deployment, "override", reason=" ")
     assert "say why it cannot wait" in page.text
@@ -267,7 +268,7 @@ async def test_a_link_opens_it_to_be_read_only(world: World, ada: Browser) -> No
         page = await anybody.open(link)
         assert not offered(page)
         assert "Sign in with GitHub to act on it" in page.text
-        assert "Deliveries that it came of" not in page.text
+        assert "Deliveries about it" not in page.text
         bad = await anybody.open(f"{address(deployment.id)}?key=wrong")
         assert bad.status == 403
         assert "sign in with GitHub" in bad.text
