@@ -170,6 +170,7 @@ async def test_a_writer_approves_on_the_page_and_it_runs(
     everything = await root.open(here)
     assert "Deliveries about it" in everything.text
     assert any(link.startswith("/deliveries/") for link in everything.links)
+    assert "deployment.created" in everything.text
     assert "octocat approve, on a page" in everything.text
 
 
@@ -272,6 +273,7 @@ async def test_a_link_opens_it_to_be_read_only(world: World, ada: Browser) -> No
         bad = await anybody.open(f"{address(deployment.id)}?key=wrong")
         assert bad.status == 403
         assert "sign in with GitHub" in bad.text
+        assert f"/signin?next={address(deployment.id)}" in bad.links
     async with browser(world, "octoguest") as guest:
         assert not offered(await guest.open(link))
         assert (await guest.open(address(deployment.id))).status == 404
