@@ -195,7 +195,9 @@ async def test_a_rejection_needs_a_reason_and_ends_it(world: World, bob: Browser
     deployment = await asked(world, "gated")
     page = await act(bob, deployment, "reject", comment=" ")
     assert "Nothing was rejected: say why in the comment" in page.text
-    page = await act(bob, deployment, "reject", comment="not on a\nFriday")
+    page = await act(bob, deployment, "reject", comment="x" * 1001)
+    assert "A comment has at most 1000 characters, and this one has 1001" in page.text
+    page = await act(bob, deployment, "reject", comment="not on a\nFriday\x00")
     await world.github.wait_for(deployment.id, "error")
     page = await bob.open(address(deployment.id))
     assert "Rejected by octowriter" in page.text
