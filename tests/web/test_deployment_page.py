@@ -40,6 +40,13 @@ envs:
   - name: production
     handler: command
     with: {run: ["true"]}
+  - name: first
+    handler: command
+    with: {run: ["true"]}
+  - name: second
+    handler: command
+    with: {run: ["true"]}
+    after: [first]
 """
 ACTS = ("approve", "reject", "cancel", "retry", "rollback", "promote", "override")
 
@@ -245,6 +252,20 @@ async def test_what_runs_is_cancelled_and_what_failed_retried_or_rolled_back(
         newer.id,
     )
     assert back["sha"] == good.sha
+
+
+async def test_a_success_goes_on_to_the_next_environment_once(world: World, ada: Browser) -> None:
+    first = await world.deployed("first", ref=new_sha())
+    page = await ada.open(address(first.id))
+    assert offered(page) == {"promote"}
+    assert f"Deploy {first.sha[:7]} of acme/site to second?" in page.text
+    form = page.form("/acts/promote").fields
+    await act(ada, first, "promote")
+    await ada.post("/acts/promote", {**form, "key": "an old copy of the page"})
+    await world.idle()
+    there = world.rows("select sha, phase from deployments where environment = 'second'")
+    assert there == [{"sha": first.sha, "phase": "success"}]
+    assert "You have requested that already" in (await ada.open(address(first.id))).text
 
 
 async def test_who_may_break_the_glass_says_why(world: World, ada: Browser, bob: Browser) -> None:
