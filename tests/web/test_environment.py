@@ -132,7 +132,7 @@ async def test_a_deployment_is_requested_once_its_preview_was_seen(world: World)
         for text in ("Deploys 1 commit", "Sell <b>socks</b> & shoes", "octowriter"):
             assert text in page.text, text
         assert "<b>socks</b>" not in page.html
-        assert "promotion waits" in page.text
+        assert "waits for promotion" in page.text
         assert sha[:7] in page.text
         site.push("Pushed meanwhile", ref="socks")
         back = await mona.press(page, "/acts/deploy")
@@ -153,7 +153,7 @@ async def test_production_is_not_deployed_without_a_commit_that_was_seen(world: 
         page = await mona.open(page_of("production"))
         form = page.form("/acts/lock").fields
         await mona.post("/acts/deploy", {**fields, "csrf": form["csrf"], "key": "k1"})
-        text = "production is production, to which the page deploys a commit"
+        text = "which is production, a page deploys a commit only"
         await reading(mona, page_of("production"), text)
         token = {"pinned": "forged.token", "csrf": form["csrf"], "key": "k2"}
         refused = await mona.post("/acts/deploy", {**fields, **token})
