@@ -8,6 +8,7 @@ from aiohttp import web
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 ASSETS = "/-/assets"
+SHARED = Path(__file__).with_name("assets")
 # What the pages may do in a browser: nothing inline, and nothing from elsewhere.
 POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'"
@@ -16,7 +17,8 @@ TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
 
 class Pages:
-    """`folder` has the templates and the assets. What a page shows is escaped."""
+    """`folder` has the templates and the assets; all stand-ins share the script that keeps a page
+    fresh. What a page shows is escaped."""
 
     def __init__(self, folder: Path, **globals_: Any) -> None:
         self._folder = folder
@@ -44,8 +46,9 @@ class Pages:
         return web.Response(text=text, content_type="text/html", status=status, headers=headers)
 
     async def _asset(self, request: web.Request) -> web.Response:
-        path = self._folder / request.match_info["name"]
-        if not path.is_file():
+        name = request.match_info["name"]
+        path = next((f / name for f in (self._folder, SHARED) if (f / name).is_file()), None)
+        if path is None:
             raise web.HTTPNotFound
         headers = {"Cache-Control": "no-cache", "Content-Security-Policy": POLICY}
         text = path.read_text(encoding="utf-8")

@@ -17,7 +17,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hmac import compare_digest
-from pathlib import Path
 from typing import NoReturn
 from urllib.parse import urlencode, urlsplit
 
@@ -28,6 +27,8 @@ from sandbox.github.model import ErrorResponse, Json, User, UserToken, World
 from sandbox.github.request import body_of, required
 from sandbox.pages import Pages
 
+# Which of the people a browser is; the name differs from what other servers of this host set.
+COOKIE = "sandbox_github_login"
 AUTHORIZE = "/login/oauth/authorize"
 DECIDE = f"{AUTHORIZE}/decide"
 ACCESS_TOKEN = "/login/oauth/access_token"
@@ -67,11 +68,11 @@ class Code:
 
 
 class Authorization:
-    def __init__(self, world: World, documents: Documents) -> None:
+    def __init__(self, world: World, documents: Documents, pages: Pages) -> None:
         self.codes: dict[str, Code] = {}
         self._world = world
         self._documents = documents
-        self._pages = Pages(Path(__file__).with_name("pages"), app=world.app)
+        self._pages = pages
 
     def routes(self) -> list[web.RouteDef]:
         one = "/applications/{client_id}"
@@ -86,7 +87,6 @@ class Authorization:
             web.get(AUTHORIZE, self._show),
             web.post(DECIDE, self._decide),
             web.post(ACCESS_TOKEN, self._access_token),
-            *self._pages.routes(),
         ]
 
     def revoke(self, user_id: int) -> None:
@@ -126,10 +126,16 @@ class Authorization:
             user = self._person(form.get("login", ""))
         except AuthorizationError as error:
             return self._error_page(request, error)
+        # What the browser shows of GitHub from now on is what this person sees.
+        response = web.HTTPFound(_redirect(target, form, code=self._new_code(user, target, form)))
+        response.set_cookie(COOKIE, user.account.login, httponly=True, samesite="Lax")
+        raise response
+
+    def _new_code(self, user: User, target: str, form: Mapping[str, str]) -> str:
         code = secrets.token_hex(10)
         challenge, at = form.get("code_challenge", ""), self._world.now()
         self.codes[code] = Code(user.account.id, target, challenge, at)
-        raise web.HTTPFound(_redirect(target, form, code=code))
+        return code
 
     def _person(self, login: str) -> User:
         user = self._world.user(login)

@@ -78,10 +78,10 @@ class Repositories:
         user = self._world.user(login)
         if user is None:
             raise ErrorResponse(404, f"{login} is not a user")
-        role = self._role(repository, user)
+        role = self.role(repository, user)
         return conditional(request, self._documents.permission(user, role), {})
 
-    def _role(self, repository: Repository, user: User) -> Role:
+    def role(self, repository: Repository, user: User) -> Role:
         login = user.account.login.lower()
         if login == repository.owner.login.lower():
             return Role("admin", "admin")

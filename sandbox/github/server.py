@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from email.utils import format_datetime
 from functools import cache
+from pathlib import Path
 from typing import Any, Literal
 
 import aiohttp
@@ -54,7 +55,9 @@ from sandbox.github.request import check_headers
 from sandbox.github.teams import Teams
 from sandbox.github.users import Users
 from sandbox.github.webhooks import HOOK_ID, Webhooks, delivery_headers
+from sandbox.github.website import Website
 from sandbox.github_actions.server import Actions, ActionsDeployments
+from sandbox.pages import Pages
 from sandbox.server import Server
 
 PERMISSIONS = {"deployments": "write", "metadata": "read", "contents": "read", "actions": "write"}
@@ -117,7 +120,9 @@ class GitHub(Server):
         self.contents = Contents(self.world, self.documents, self.auth)
         self.users = Users(self.world, self.documents, self.auth)
         self.teams = Teams(self.world, self.documents, self.auth)
-        self.authorization = Authorization(self.world, self.documents)
+        pages = Pages(Path(__file__).with_name("pages"), app=self.app)
+        self.authorization = Authorization(self.world, self.documents, pages)
+        self._website = Website(self.world, self.repositories, self._deployments, pages)
         self._pages: set[object] = set()
         self._status_created = asyncio.Event()
         self.on_status.append(self._wake_waiters)
@@ -138,11 +143,12 @@ class GitHub(Server):
             self.pull_requests,
             self.actions,
             self.webhooks,
+            self.rate_limits,
         )
         routes = [route for part in parts for route in part.routes()]
         routes += [_by_id(route) for route in routes if route.path.startswith(_BY_NAME)]
         ghes = [web.route(r.method, "/api/v3" + r.path, r.handler, **r.kwargs) for r in routes]
-        pages = self.authorization.pages()
+        pages = [*self.authorization.pages(), *self._website.routes()]
         self._pages = {page.handler for page in pages}
         return [*routes, *ghes, *pages]
 

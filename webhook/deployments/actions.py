@@ -41,7 +41,8 @@ class ActionRequest:
     Of one deployment, one action of an `exclusive_group` is done. For a form, `repo` is what it
     begins with. `source`: where it is requested, "" for Slack. `target`: the other deployment of
     which the press's confirmation spoke. `inputs`: of the environment's dynamic payload, as they
-    were typed. `login_id`: the number of the requester's account on GitHub, 0 if nobody knows."""
+    were typed. `ref_name`: the branch or tag, where `ref` is a commit. `login_id`: the number of
+    the requester's account on GitHub, 0 if nobody knows."""
 
     key: str
     kind: str
@@ -53,6 +54,7 @@ class ActionRequest:
     repo: str = ""
     environment: str = ""
     ref: str = ""
+    ref_name: str = ""
     inputs: Mapping[str, str] = field(default_factory=dict)
     source: str = ""
     login_id: int = 0

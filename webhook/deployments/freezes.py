@@ -24,6 +24,8 @@ _MOST_IN_A_ROW = 2000
 
 
 class Window(Protocol):
+    def __hash__(self) -> int: ...
+
     def end_at(self, now: datetime) -> datetime | None:
         """When it ends, if it holds then."""
         ...
@@ -143,6 +145,31 @@ def _last_end(windows: tuple[Window, ...], at: datetime) -> datetime | None:
                 return at
             at = max(ends)
     return None
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    """From `begins` on, until before `ends`."""
+
+    begins: datetime
+    ends: datetime
+
+
+@lru_cache(maxsize=1024)  # pages ask for the same days again and again
+def frozen_between(
+    window: Window, begins: datetime, ends: datetime, most: int
+) -> tuple[Frozen, ...]:
+    """When it holds then, in order, without gaps between two that touch; the first `most`."""
+    found: list[Frozen] = []
+    at: datetime | None = begins
+    while at is not None and at < ends and len(found) < most:
+        if window.end_at(at) is None:
+            at = next(window.starts_between(at, ends), None)
+            continue
+        until = frozen_until((window,), at)
+        found.append(Frozen(at, min(until or ends, ends)))
+        at = found[-1].ends
+    return tuple(found)
 
 
 def _ends(windows: Sequence[Window], at: datetime) -> list[datetime]:

@@ -17,7 +17,7 @@ from webhook.engine.gates import has_gates, would_meet, would_roll_back
 from webhook.engine.policy import FilePolicy, policy_at
 from webhook.engine.policy_lines import policy_lines
 from webhook.engine.repository_files import parse
-from webhook.engine.services import Services
+from webhook.engine.services import PolicyServices
 from webhook.errors import INVALID, LACKS_PERMISSION, Rejected, RetryAt, UnknownOutcome, UserError
 from webhook.gates.repository_file import tightens
 from webhook.github.checks import ContextState, contexts_of
@@ -49,14 +49,17 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class _Commit:
-    """`unknown`: what could not be found out, in sentences."""
+class Commit:
+    """`sha`: "" where it could not be found out; `unknown`: why, in sentences."""
 
     sha: str
     unknown: tuple[str, ...] = ()
 
 
-async def explain(services: Services, question: Question) -> Explanation:
+async def explain(
+    services: PolicyServices, question: Question, commit: Commit | None = None
+) -> Explanation:
+    """`commit`: what the ref stands for, where that was asked before."""
     if is_pattern(question.environment):
         name = one_line(question.environment, 60)
         raise UserError(f"'{name}' is a pattern; write a name that matches it")
@@ -66,7 +69,7 @@ async def explain(services: Services, question: Question) -> Explanation:
         raise UserError(message)
     if environment.name.lower() == question.environment.lower():
         question = replace(question, environment=environment.name)
-    commit = await _commit(services, question)
+    commit = commit or await find_commit(services, question)
     prospective = Prospective(
         repo=question.scope.repo,
         repo_id=question.scope.repo_id,
@@ -107,10 +110,10 @@ def _heading(question: Question, sha: str) -> str:
     return one_line(f"{where}: what holds, and what {question.ref}{at} would meet now{by}", 400)
 
 
-async def _commit(services: Services, question: Question) -> _Commit:
+async def find_commit(services: PolicyServices, question: Question) -> Commit:
     """Errors: `UserError` if there is no such ref."""
     try:
-        return _Commit(await commit_of(services.github, question.scope, question.ref))
+        return Commit(await commit_of(services.github, question.scope, question.ref))
     except Rejected as error:
         if error.code == INVALID:
             message = f"{question.scope.repo} has no branch, tag or commit '{question.ref}'"
@@ -124,11 +127,11 @@ async def _commit(services: Services, question: Question) -> _Commit:
         reason = str(error)
     unknown = f"The commit of {question.ref} is not known: {reason}"
     effect = "So it counts as no rollback, and as approved by nobody"
-    return _Commit("", (one_line(unknown, _LONGEST), effect))
+    return Commit("", (one_line(unknown, _LONGEST), effect))
 
 
 async def _policy(
-    services: Services, question: Question, sha: str, *, rollback: bool
+    services: PolicyServices, question: Question, sha: str, *, rollback: bool
 ) -> FilePolicy:
     where, environment = question.scope, question.environment
     try:
@@ -139,7 +142,9 @@ async def _policy(
     return found
 
 
-def _policy_section(services: Services, environment: Environment, policy: FilePolicy) -> Section:
+def _policy_section(
+    services: PolicyServices, environment: Environment, policy: FilePolicy
+) -> Section:
     return Section(
         name="policy",
         title="Policy",
@@ -149,13 +154,13 @@ def _policy_section(services: Services, environment: Environment, policy: FilePo
                 {"key": one.key, "from": one.origin, "value": _value(services, one)},
                 minor=one.origin == DEFAULT and not one.ignored,
             )
-            for one in policy_lines(services, environment, policy)
+            for one in policy_lines(services.config, services.gates, environment, policy)
         ),
         left_out="everything else is as by default",
     )
 
 
-def _value(services: Services, line: Line) -> str:
+def _value(services: PolicyServices, line: Line) -> str:
     """The operator's file may have variables in it."""
     ignored = f"ignored: {line.ignored}" if line.ignored else ""
     text = "; ".join(part for part in (line.value, ignored) if part)
@@ -196,7 +201,7 @@ async def _file_rows(
                 yield {**where, "line": str(one.line), "kind": kind, "message": message}
 
 
-def _gates_section(services: Services, blockers: tuple[Blocker, ...]) -> Section:
+def _gates_section(services: PolicyServices, blockers: tuple[Blocker, ...]) -> Section:
     found = {name: [one for one in blockers if one.gate == name] for name in services.gates}
     found |= {one.gate: [one] for one in blockers if one.gate not in found}
     allowed = {"verdict": "allows", "until": "", "reason": ""}
@@ -219,7 +224,7 @@ def _gates_section(services: Services, blockers: tuple[Blocker, ...]) -> Section
     )
 
 
-def _verdict(services: Services, one: Blocker, now: datetime) -> dict[str, str]:
+def _verdict(services: PolicyServices, one: Blocker, now: datetime) -> dict[str, str]:
     reason = f"{one.reason}. {one.way_out}" if one.way_out else one.reason
     return {
         "gate": one.gate,
@@ -230,7 +235,7 @@ def _verdict(services: Services, one: Blocker, now: datetime) -> dict[str, str]:
 
 
 async def _contexts(
-    services: Services, question: Question, environment: Environment, sha: str
+    services: PolicyServices, question: Question, environment: Environment, sha: str
 ) -> tuple[Section, tuple[str, ...]]:
     """Those that must have succeeded. GitHub itself demands them when a deployment is created."""
     known: dict[str, ContextState] = {}
@@ -253,7 +258,7 @@ async def _contexts(
     return section, unknown
 
 
-async def _automatic_section(services: Services, question: Question) -> Section:
+async def _automatic_section(services: PolicyServices, question: Question) -> Section:
     async with services.pool.connection() as connection:
         found = await automatic.waiting_of_repository(connection, question.scope.repo_id)
     rows = [
@@ -279,7 +284,7 @@ def _caveats(question: Question, environment: Environment) -> Iterator[str]:
     yield f"Whether its tool, {environment.handler}, would take it is not asked before"
 
 
-async def worker_caveats(services: Services) -> Iterator[str]:
+async def worker_caveats(services: PolicyServices) -> Iterator[str]:
     async with services.pool.connection() as connection:
         digests = await workers.config_digests(connection)
     if not digests:

@@ -21,7 +21,7 @@ from webhook.deployments.blockers import Blocker, describe, in_full, next_end
 from webhook.deployments.phases import Phase
 from webhook.engine import run_attempts, transitions
 from webhook.engine.policy import fetch_policy, is_current, kept_policy, recent_policy
-from webhook.engine.services import Services, scope
+from webhook.engine.services import PolicyServices, Services, scope
 from webhook.engine.transitions import Transition
 from webhook.errors import Conflict, Rejected
 from webhook.gates.contract import Candidate, Neighbour, Policy, Snapshot, keys_of
@@ -183,7 +183,7 @@ def asked_again_at(
 
 
 async def would_roll_back(
-    services: Services, prospective: Prospective, environment: Environment
+    services: PolicyServices, prospective: Prospective, environment: Environment
 ) -> bool:
     """Whether a deployment that was asked for now would count as a rollback."""
     policy = Policy(environment)
@@ -192,7 +192,9 @@ async def would_roll_back(
     return snapshot.candidate.rolls_back
 
 
-async def would_meet(services: Services, prospective: Prospective, policy: Policy) -> Decision:
+async def would_meet(
+    services: PolicyServices, prospective: Prospective, policy: Policy
+) -> Decision:
     """What a deployment would meet that was asked for now."""
     async with services.pool.connection() as connection:
         snapshot = await gates.foresee(connection, prospective, policy, services.clock())
@@ -215,13 +217,13 @@ def _decide(services: Services, situation: Situation) -> Decision:
     return _decide_on(services, situation.snapshot, situation.skipped)
 
 
-def _decide_on(services: Services, snapshot: Snapshot, skipped: frozenset[str]) -> Decision:
+def _decide_on(services: PolicyServices, snapshot: Snapshot, skipped: frozenset[str]) -> Decision:
     decision = decide(snapshot, services.gates, skipped=skipped)
     renamed = _renamed(services, snapshot.candidate)
     return Decision((*decision.blockers, renamed)) if renamed else decision
 
 
-def _renamed(services: Services, candidate: Candidate) -> Blocker | None:
+def _renamed(services: PolicyServices, candidate: Candidate) -> Blocker | None:
     """Whoever may rename or transfer a repository must not leave the gates of its old name behind:
     where deploy.yml gives it others by a mere pattern, somebody has to say that they are meant."""
     here = route(services.config, candidate.repo, candidate.environment)
@@ -242,11 +244,11 @@ def _renamed(services: Services, candidate: Candidate) -> Blocker | None:
     return None
 
 
-def _in_use(services: Services, environment: Environment) -> bool:
+def _in_use(services: PolicyServices, environment: Environment) -> bool:
     return any(gate.key_in_use(environment) for gate in services.gates.values())
 
 
-def _gates_of(services: Services, environment: Environment) -> list[Any]:
+def _gates_of(services: PolicyServices, environment: Environment) -> list[Any]:
     fields = (name for gate in services.gates.values() for name in gate.Keys.model_fields)
     return [getattr(environment, name, None) for name in fields]
 

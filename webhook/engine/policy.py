@@ -15,13 +15,13 @@ from webhook.config.environments import Environment
 from webhook.config.routing import route
 from webhook.engine import repository_files
 from webhook.engine.repository_files import PATH, Fetched, Kept, Unreadable, counts_at
-from webhook.engine.services import Services, scope
+from webhook.engine.services import PolicyServices, Services, scope
 from webhook.errors import LACKS_PERMISSION, Rejected, RetryAt
 from webhook.gates.contract import ALLOW, Deny, Policy, Verdict, Wait
 from webhook.gates.repository_file import REPOSITORY_FILE, tightens
 from webhook.github.tokens import Scope
 from webhook.repository_file.model import RepositoryFile
-from webhook.repository_file.tighten import Line, tighten
+from webhook.repository_file.tighten import Line, Tightened, tighten
 from webhook.repository_file.tighten import asks_for as file_asks_for
 from webhook.store import gates
 from webhook.store import repository_files as store
@@ -29,6 +29,7 @@ from webhook.store.database import Async
 from webhook.store.deployments import DeploymentRow
 from webhook.store.repository_files import HEAD
 from webhook.text import one_line
+from webhook.timing import Timing
 
 _GIVE = "Give it that, and accept it where it is installed"
 
@@ -116,7 +117,7 @@ def as_asked_last(policy: FilePolicy, row: DeploymentRow) -> FilePolicy:
 
 
 async def policy_at(
-    services: Services,
+    services: PolicyServices,
     where: Scope,
     environment_name: str,
     *,
@@ -129,7 +130,7 @@ async def policy_at(
 
 
 async def policies_at(
-    services: Services,
+    services: PolicyServices,
     where: Scope,
     environment_names: Sequence[str],
     *,
@@ -179,22 +180,46 @@ async def _subject(connection: Async, row: DeploymentRow) -> _Subject:
 
 
 async def _policy(
-    services: Services, subject: _Subject, environment: Environment, fetched: Fetched
+    services: PolicyServices, subject: _Subject, environment: Environment, fetched: Fetched
+) -> FilePolicy:
+    own, here = [await _parsed(fetched.kept, ref, subject) for ref in (HEAD, subject.sha)]
+    tightened = tighten(environment, own, here, subject.environment)
+    return _with_file(services.timing, services.clock(), environment, fetched, tightened)
+
+
+def policy_from(
+    timing: Timing, now: datetime, environment: Environment, environment_name: str, kept: Kept
+) -> FilePolicy:
+    """Of what is not there yet, by the file at the head of the default branch as it is in `kept`.
+    For a thread: it may take a second."""
+    if not tightens(environment):
+        return FilePolicy(environment)
+    head = kept.get(HEAD)
+    present = head is not None and head.state == "present"
+    own = repository_files.parse_now(head.content) if head and present else None
+    tightened = tighten(environment, own, None, environment_name)
+    return _with_file(timing, now, environment, Fetched(kept), tightened)
+
+
+def _with_file(
+    timing: Timing,
+    now: datetime,
+    environment: Environment,
+    fetched: Fetched,
+    tightened: Tightened,
 ) -> FilePolicy:
     head = fetched.kept.get(HEAD)
-    own, here = [await _parsed(fetched.kept, ref, subject) for ref in (HEAD, subject.sha)]
-    found = tighten(environment, own, here, subject.environment)
     verdict: Verdict = ALLOW
     if head is not None and head.state == "unusable":
         way_out = "Commit a plain file there, or remove it"
         verdict = Deny(reason=f"The repository's {PATH} {head.reason}", way_out=way_out)
-    elif found.denial:
-        verdict = Deny(reason=found.denial, way_out=found.way_out)
+    elif tightened.denial:
+        verdict = Deny(reason=tightened.denial, way_out=tightened.way_out)
     if fetched.error is not None:
-        verdict = _unreadable(services, environment, fetched.error)
+        verdict = _unreadable(timing, now, environment, fetched.error)
     elif head is not None and head.missing_since is not None and verdict is not ALLOW:
-        verdict = _gone(counts_at(head.missing_since, services.timing))
-    return FilePolicy(found.environment, verdict, found.lines, fetched.kept, fetched.error)
+        verdict = _gone(counts_at(head.missing_since, timing))
+    return FilePolicy(tightened.environment, verdict, tightened.lines, fetched.kept, fetched.error)
 
 
 async def _parsed(kept: Kept, ref: str, subject: _Subject) -> RepositoryFile | None:
@@ -209,13 +234,13 @@ def _gone(counts: datetime) -> Wait:
     return Wait(reason=f"The repository's {PATH} seems to be gone", until=counts)
 
 
-def _unreadable(services: Services, environment: Environment, error: Unreadable) -> Wait:
+def _unreadable(timing: Timing, now: datetime, environment: Environment, error: Unreadable) -> Wait:
     """In words that stay the same, however often it is asked."""
     until, way_out = None, "It goes on by itself"
     match error:
         case RetryAt():
             reason = "GitHub limits the relay's calls"
-            far = services.clock() + services.timing.gates_asked_again_after
+            far = now + timing.gates_asked_again_after
             until = error.at if error.at > far else None
         case Rejected(code=code) if code == LACKS_PERMISSION:
             reason, way_out = "the App lacks contents: read", _GIVE

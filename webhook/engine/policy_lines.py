@@ -4,9 +4,9 @@ and of the operator's file with their line."""
 from collections.abc import Iterator
 from dataclasses import replace
 
-from webhook.config.environments import Environment
+from webhook.config.environments import Config, Environment
 from webhook.engine.policy import FilePolicy
-from webhook.engine.services import Services
+from webhook.gates.contract import Gates
 from webhook.repository_file.lines import DEFAULT, OPERATOR, Line, operators_lines
 
 # What only names the environment, in the operator's file.
@@ -14,11 +14,11 @@ _LEFT_OUT = ("repos", "description")
 
 
 def policy_lines(
-    services: Services, environment: Environment, policy: FilePolicy
+    config: Config, gates: Gates, environment: Environment, policy: FilePolicy
 ) -> Iterator[Line]:
     """`environment`: as the operator's file has it."""
-    of_gates = [key for gate in services.gates.values() for key in gate.Keys.model_fields]
-    positions = services.config.lines_of(environment)
+    of_gates = [key for gate in gates.values() for key in gate.Keys.model_fields]
+    positions = config.lines_of(environment)
     lines = policy.lines or operators_lines(policy.environment)
     for line in sorted(lines, key=lambda one: one.key not in of_gates):
         is_own = line.origin in (OPERATOR, DEFAULT) and not line.ignored

@@ -8,11 +8,12 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import lru_cache
 
 import structlog
 from cachetools import LRUCache
 
-from webhook.engine.services import Services
+from webhook.engine.services import PolicyServices, Services
 from webhook.errors import BUSY, Rejected, RetryAt, UnknownOutcome
 from webhook.github.contents import Unchanged, read_file
 from webhook.github.tokens import Scope
@@ -43,7 +44,9 @@ class Fetched:
     error: Unreadable | None = None
 
 
-async def fetch(services: Services, where: Scope, sha: str, *, deployed: bool = True) -> Fetched:
+async def fetch(
+    services: PolicyServices, where: Scope, sha: str, *, deployed: bool = True
+) -> Fetched:
     """At the head, and at the commit `sha` if there is one. `deployed`: that of a deployment, with
     which its copy is kept. Errors: `RetryAt`, if GitHub can be asked in a moment."""
     shas = (sha,) if sha else ()
@@ -96,8 +99,14 @@ async def parse(content: bytes, *, rollback: bool = False) -> model.RepositoryFi
     return _parsed[key]
 
 
+@lru_cache(maxsize=200)
+def parse_now(content: bytes) -> model.RepositoryFile:
+    """The same, for a thread that may take a second."""
+    return read(content[: MOST_BYTES + 1])
+
+
 async def _read_once(
-    services: Services, where: Scope, ref: str, known: RepositoryFile | None
+    services: PolicyServices, where: Scope, ref: str, known: RepositoryFile | None
 ) -> RepositoryFile:
     """Of a commit; the head changes."""
     if ref == HEAD:
@@ -111,7 +120,7 @@ async def _read_once(
 
 
 async def _read(
-    services: Services, where: Scope, ref: str, known: RepositoryFile | None
+    services: PolicyServices, where: Scope, ref: str, known: RepositoryFile | None
 ) -> RepositoryFile:
     now = services.clock()
     at, etag = "" if ref == HEAD else ref, known.etag if known else ""
@@ -136,7 +145,7 @@ async def _read(
 
 
 def _missing(
-    services: Services, repo_id: int, ref: str, known: RepositoryFile | None, now: datetime
+    services: PolicyServices, repo_id: int, ref: str, known: RepositoryFile | None, now: datetime
 ) -> RepositoryFile:
     """Answers in between would have ended it, so that it lasts however seldom it is asked."""
     if known is not None and known.state != "missing":

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Self
+from typing import Protocol, Self
 
 import structlog
 from cachetools import LRUCache, TTLCache
@@ -65,6 +65,35 @@ class Comparisons:
     def none_failed(cls, timing: Timing, clock: Clock) -> Self:
         cached = timing.changelog_error_cached
         return cls(TTLCache(MOST_CACHED, cached, clock), TTLCache(MOST_CACHED, cached, clock))
+
+
+class PolicyServices(Protocol):
+    """What it takes to say what holds for an environment, and what a deployment would meet there.
+    `Services` has it, and who only asks for that needs no more."""
+
+    @property
+    def config(self) -> Config: ...
+
+    @property
+    def pool(self) -> AsyncPool: ...
+
+    @property
+    def github(self) -> GitHub: ...
+
+    @property
+    def gates(self) -> Gates: ...
+
+    @property
+    def redactor(self) -> Redactor: ...
+
+    @property
+    def timing(self) -> Timing: ...
+
+    @property
+    def clock(self) -> Clock: ...
+
+    @property
+    def commit_files(self) -> "LRUCache[tuple[int, str], RepositoryFile]": ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -83,7 +83,7 @@ class ActionRow:
         return self.outcome == "waiting"
 
 
-_WHERE = {"": "in Slack", PAGE: "on its page"}
+_WHERE = {"": "in Slack", PAGE: "on the relay's page"}
 # Not `exists`: PostgreSQL would read the whole outbox once rather than search it for each action.
 _CLAIMED = "coalesce((select state = 'claimed' from outbox where action_id = actions.id), false)"
 _SELECT = (
@@ -114,10 +114,11 @@ def keep(connection: Sync, request: ActionRequest) -> int | None:
     know is left out."""
     row = connection.execute(
         "insert into actions (key, kind, exclusive_group, team, slack_user, slack_name, source,"
-        " login, login_id, deployment_id, target, repo, repo_id, environment, ref, inputs, reply)"
+        " login, login_id, deployment_id, target, repo, repo_id, environment, ref, ref_name,"
+        " inputs, reply)"
         " select %s, %s, %s, %s, %s, %s, %s, %s, %s, deployments.id, %s,"
         " coalesce(deployments.repo, %s), coalesce(repo_id, 0),"
-        " coalesce(deployments.environment, %s), %s, %s, %s"
+        " coalesce(deployments.environment, %s), %s, %s, %s, %s"
         " from (select %s::bigint as id) pressed left join deployments using (id)"
         " on conflict (key) do nothing returning id",
         [
@@ -134,6 +135,7 @@ def keep(connection: Sync, request: ActionRequest) -> int | None:
             request.repo,
             request.environment,
             request.ref,
+            request.ref_name,
             Jsonb(dict(request.inputs)),
             Jsonb(request.reply.to_json()),
             request.deployment_id,

@@ -13,7 +13,7 @@ from psycopg.rows import DictRow
 
 from webhook.deployments.locks import Lets, Lock, covers
 from webhook.store.audit import Source
-from webhook.store.database import Async
+from webhook.store.database import Async, Sync
 
 Ending = Literal["unlocked", "taken over", "replaced", "expired"]
 
@@ -123,6 +123,15 @@ async def active_in(
 ) -> list[LockRow]:
     """Those that hold a deployment to that environment."""
     found = await active_of(connection, repo_id, now)
+    return [lock for lock in found if covers(lock, repo_id, environment)]
+
+
+def active_in_sync(
+    connection: Sync, repo_id: int, environment: str, now: datetime
+) -> list[LockRow]:
+    """As `active_in`."""
+    query = f"{_SELECT} where repo_id in (0, %s) and {_HOLDS} order by id"
+    found = map(_row, connection.execute(query, [repo_id, now]))
     return [lock for lock in found if covers(lock, repo_id, environment)]
 
 

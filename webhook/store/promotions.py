@@ -76,6 +76,15 @@ async def newest_in(
     )
 
 
+def newest_in_sync(
+    connection: Sync, repo_id: int, environments: Collection[str]
+) -> tuple[Upstream, ...]:
+    """As `newest_in`."""
+    values = {"repo_id": repo_id, "upstreams": list(environments)}
+    rows = connection.execute(_NEWEST.format(repo_id="%(repo_id)s"), values).fetchall()
+    return tuple(Upstream(**{**one, "phase": Phase(one["phase"])}) for one in rows)
+
+
 async def succeeded_before(connection: Async, row: DeploymentRow) -> bool:
     """Whether its commit had succeeded in its environment before, by whatever tool."""
     cursor = await connection.execute(
@@ -122,6 +131,7 @@ async def next_in(
 def next_in_sync(
     connection: Sync, repo_id: int, environments: Sequence[str], sha: str
 ) -> list[Next]:
+    """As `next_in`."""
     cursor = connection.cursor(row_factory=class_row(Next))
     values = {"repo_id": repo_id, "environments": list(environments), "sha": sha}
     return cursor.execute(_NEXT, values).fetchall()

@@ -35,6 +35,12 @@ def of_deployment(connection: Sync, row: DeploymentRow) -> tuple[Queued, ...]:
     return tuple(cursor.execute(_IN_ENVIRONMENT, values).fetchall())
 
 
+def of_environment(connection: Sync, repo_id: int, environment: str) -> tuple[Queued, ...]:
+    values = {"repo": repo_id, "environment": environment, "id": 0}
+    cursor = connection.cursor(row_factory=class_row(Queued))
+    return tuple(cursor.execute(_IN_ENVIRONMENT, values).fetchall())
+
+
 async def of_repository(connection: Async, repo_id: int) -> list[Queued]:
     """In all its environments."""
     cursor = connection.cursor(row_factory=class_row(Queued))

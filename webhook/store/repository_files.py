@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Literal
 
-from webhook.store.database import Async
+from webhook.store.database import Async, Sync
 from webhook.store.gates import names
 
 HEAD = "HEAD"
@@ -43,6 +43,13 @@ async def read(
         [repo_id, [HEAD, *shas]],
     )
     return {row["ref"]: RepositoryFile(**row) async for row in cursor}
+
+
+def read_sync(connection: Sync, repo_id: int) -> Mapping[str, RepositoryFile]:
+    """That of the head, if it is known."""
+    query = f"select {_NAMES} from repository_files where repo_id = %s and ref = %s"
+    rows = connection.execute(query, [repo_id, HEAD]).fetchall()
+    return {row["ref"]: RepositoryFile(**row) for row in rows}
 
 
 async def is_recent(connection: Async, repo_id: int, ref: str, since: datetime) -> bool:

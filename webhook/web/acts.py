@@ -23,13 +23,14 @@ from webhook.store.actions import PAGE
 from webhook.store.database import Sync
 from webhook.web.auth.forms import local_path, require_own_form
 from webhook.web.auth.viewer import Viewer, not_found
+from webhook.web.pinned import Pinned, Pins
 from webhook.web.services import PageServices
 
 log = structlog.get_logger()
 
 LARGEST_FORM = 64 * 1024
 BODY_RULE = BodyRule(
-    re.compile(r"/(signout|acts/[a-z_]{1,40}|deliveries/.{1,200}|deliveries)"),
+    re.compile(r"/(signout|health/check|acts/[a-z_]{1,40}|deliveries/.{1,200}|deliveries)"),
     LARGEST_FORM,
     {"Cookie": re.compile(r".*gitploy_session=.*", re.DOTALL)},
 )
@@ -72,7 +73,7 @@ def add_to(bp: Blueprint, services: PageServices) -> None:
         require_own_form(services.sessions, viewer.session, services.settings.server_url)
         action = _action(services, kind)
         target = _target(services, viewer, action, request.form)
-        wanted = _request(viewer, action, target)
+        wanted = _request(viewer, action, target, _pinned(services, target))
         with services.pool.connection() as connection, connection.transaction():
             _keep(connection, wanted)
         return make_response(redirect(local_path(request.form.get("next", "/")), 303))
@@ -124,7 +125,26 @@ def _fields(fields: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def _request(viewer: Viewer, action: OfferedAction, target: Target) -> ActionRequest:
+def _pinned(services: PageServices, target: Target) -> Pinned | None:
+    """What the form of a preview confirms."""
+    given = request.form.get("pinned", "")
+    if not given:
+        return None
+    pins = Pins(services.secret_keys, services.clock)
+    pinned = pins.read(given, target.repo_id, target.environment)
+    if pinned is None:
+        raise HttpError(
+            400,
+            "This preview is too old",
+            detail="Nothing was done: what it has shown may have changed since.",
+            remedy="See again what would be deployed, and press the button there.",
+        )
+    return pinned
+
+
+def _request(
+    viewer: Viewer, action: OfferedAction, target: Target, pinned: Pinned | None
+) -> ActionRequest:
     session, form = viewer.session, request.form
     assert session is not None
     inputs = _inputs(form)
@@ -140,7 +160,8 @@ def _request(viewer: Viewer, action: OfferedAction, target: Target) -> ActionReq
         target=other,
         repo=target.repo if target.deployment_id is None else "",
         environment=target.environment if target.deployment_id is None else "",
-        ref=form.get("ref", "")[:_LONGEST_FIELD],
+        ref=pinned.sha if pinned else form.get("ref", "")[:_LONGEST_FIELD],
+        ref_name=pinned.name if pinned else "",
         inputs=inputs,
         source=PAGE,
         login_id=session.person.id,

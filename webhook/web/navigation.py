@@ -28,7 +28,8 @@ _ENTRIES: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
 
 
 def navigation(path: str) -> tuple[NavEntry, ...]:
-    """For who is signed in. `path`: of the page that is shown."""
+    """For who is signed in, whatever they may see there: an entry that comes and goes is not found
+    again."""
     return tuple(_entries(path))
 
 

@@ -31,7 +31,7 @@ from webhook.slack.actions.services import ActionServices
 from webhook.slack.blocks.mrkdwn import BlockMessage, bold, escape
 from webhook.slack.response_url import question
 from webhook.store import actions
-from webhook.store.actions import ActionRow, Subject
+from webhook.store.actions import PAGE, ActionRow, Subject
 
 log = structlog.get_logger()
 
@@ -47,6 +47,8 @@ class Deploy(CreateDeployment):
         confirms = action.reply.confirms if action.reply else 0
         if confirms and not action.repo:
             action = await confirmed(services, action, confirms)
+        elif action.source == PAGE:  # there, people see what they confirm before they request it
+            return await super().run(services, action)
         elif not action.claimed and not confirms and await _needs_confirmation(services, action):
             return await self._hold(services, action)
         return await super().run(services, action)
@@ -55,6 +57,7 @@ class Deploy(CreateDeployment):
         listed = routed(services, by.repository.repo, action.environment)
         environment = await tightened(services, by.repository, action.environment)
         ref = await _ref(services, action, by)
+        requested = f"Requested {action.where} by {by.login}"
         request = NewDeployment(
             ref=ref,
             environment=action.environment,
@@ -62,11 +65,11 @@ class Deploy(CreateDeployment):
             payload=_payload(environment, action),
             auto_merge=environment.auto_merge and not _SHA.fullmatch(ref),
             required_contexts=environment.required_contexts,
-            description=description_of(listed, environment, f"Requested in Slack by {by.login}"),
+            description=description_of(listed, environment, requested),
             production=is_production(action.environment, environment.production_environment),
             marker=marker(action),
         )
-        if request.production and not (action.reply and action.reply.confirms):
+        if request.production and not _is_confirmed(action):
             raise _unconfirmed(action, by)
         return Plan(by.repository, request, ref_name=action.ref_name)
 
@@ -116,8 +119,18 @@ async def _needs_confirmation(services: ActionServices, action: ActionRow) -> bo
     return is_production(action.environment, environment.production_environment)
 
 
+def _is_confirmed(action: ActionRow) -> bool:
+    """By its requester: with a press on the button of the question; on a page, by a commit."""
+    if action.source == PAGE:
+        return bool(_SHA.fullmatch(action.ref))
+    return bool(action.reply and action.reply.confirms)
+
+
 def _unconfirmed(action: ActionRow, by: Authorized) -> Declined:
     """It was not production a moment ago."""
+    if action.source == PAGE:
+        message = f"{action.environment} is production, to which the page deploys a commit"
+        return Declined("not_possible", f"{message}; see there first what would be deployed")
     if by.repository.repo.lower() == action.repo.lower():
         message = f"{action.environment} of {action.repo} has just become production"
         return Declined("not_possible", f"{message}; please type it once more")

@@ -39,12 +39,15 @@ class LockOptions:
 
     @classmethod
     def from_inputs(cls, inputs: Mapping[str, str]) -> "LockOptions":
-        given = inputs["lets"].split()
-        return cls(
-            inputs["reason"],
-            timedelta(seconds=int(inputs["seconds"])),
-            tuple(one for one in LETS if one in given),
-        )
+        """Of an action's row; what a page's form has given is checked here. `for`: as it is typed,
+        instead of `seconds`. Errors: `ValueError`, for that person."""
+        given = inputs.get("lets", "").split()
+        lets = tuple(one for one in LETS if one in given)
+        reason = reason_of(inputs.get("reason", ""))
+        if "seconds" in inputs:
+            return cls(reason, timedelta(seconds=int(inputs["seconds"])), lets)
+        typed = inputs.get("for", "").strip()
+        return cls(reason, duration_of(typed) if typed else DEFAULT_DURATION, lets)
 
 
 def scope_arguments(

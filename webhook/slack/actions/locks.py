@@ -1,4 +1,5 @@
-"""Locks from Slack: of an environment or a pattern, by a command or by a button."""
+"""Locks from Slack and from pages: of an environment or a pattern, by a command, a button or a
+form."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -41,7 +42,8 @@ from webhook.slack.actions.services import ActionServices
 from webhook.slack.actions.typed import Mistyped, Typed
 from webhook.slack.blocks.announcement import UNLOCK
 from webhook.store import locks
-from webhook.store.actions import ActionRow
+from webhook.store.actions import PAGE, ActionRow
+from webhook.store.audit import Source
 from webhook.store.database import Async
 from webhook.store.locks import LockRow, NewLock
 
@@ -55,12 +57,12 @@ async def lock_for(
     options: LockOptions,
     scope: tuple[int, str, str],
     *,
-    action_id: int,
+    action: ActionRow,
     command: str,
     take_over: bool = False,
 ) -> str:
     """What is said then. `scope`: a repository's ID and name, and an environment. `command`: by
-    which another's lock is taken over."""
+    which another's lock is taken over in Slack."""
     repo_id, repo, environment = scope
     now = services.clock()
     new = NewLock(
@@ -70,17 +72,17 @@ async def lock_for(
         owner=by.login,
         reason=options.reason,
         lets=options.lets,
-        source="slack",
+        source=_source(action),
         created_at=now,
         expires_at=now + options.duration,
     )
     try:
-        done = await lock_scope(services, connection, new, take_over=take_over, action_id=action_id)
+        done = await lock_scope(services, connection, new, take_over=take_over, action_id=action.id)
     except ScopeLocked as error:
-        raise Declined(
-            "not_possible", _refusal(services, error.lock, "take it over", command)
-        ) from error
-    way_out = unlock_command(done.lock)
+        way = "Take over, on this page" if action.source == PAGE else command
+        message = _refusal(services, error.lock, "take it over", way)
+        raise Declined("not_possible", message) from error
+    way_out = "Unlock, on this page" if action.source == PAGE else unlock_command(done.lock)
     return locked_message(services, done, way_out)
 
 
@@ -90,15 +92,17 @@ async def unlock_for(
     by: Authorized,
     scope: tuple[int, str],
     *,
-    action_id: int,
+    action: ActionRow,
     take_over: bool = False,
 ) -> str:
     try:
-        who = By(person=by.login, source="slack", action_id=action_id)
+        who = By(person=by.login, source=_source(action), action_id=action.id)
         ended = await unlock_scope(services, connection, scope, who, take_over=take_over)
     except ScopeLocked as error:
-        command = unlock_command(error.lock, explicit=True)
-        raise Declined("not_possible", _refusal(services, error.lock, "end it", command)) from error
+        way = unlock_command(error.lock, explicit=True)
+        if action.source == PAGE:
+            way = "End this lock, on this page"
+        raise Declined("not_possible", _refusal(services, error.lock, "end it", way)) from error
     return unlocked_message(ended, by.login)
 
 
@@ -127,9 +131,9 @@ class Lock(StoreAction):
             services,
             connection,
             by,
-            LockOptions.from_inputs(action.inputs),
+            options_of(action),
             (by.repository.repo_id, repo, environment),
-            action_id=action.id,
+            action=action,
             command=_take_over_command(repo, environment),
             take_over=self.take_over,
         )
@@ -161,7 +165,7 @@ class Unlock(StoreAction):
         scope = (by.repository.repo_id, action.environment)
         try:
             return await unlock_for(
-                services, connection, by, scope, action_id=action.id, take_over=self.take_over
+                services, connection, by, scope, action=action, take_over=self.take_over
             )
         except NothingLocked as error:
             message = await _not_locked(services, connection, action, by)
@@ -181,6 +185,7 @@ class UnlockButton(StoreAction):
     name = UNLOCK
     label = "Unlock"
     names_lock = True
+    on_page = False
 
     async def authorize(self, services: ActionServices, action: ActionRow) -> Authorized:
         async with services.pool.connection() as connection:
@@ -198,9 +203,7 @@ class UnlockButton(StoreAction):
         if current is None or current.id != lock.id or not lock.holds(services.clock()):
             raise Declined("not_possible", f"This lock of {name_of(lock)} has ended{_how(lock)}")
         scope = (lock.repo_id, lock.environment)
-        return await unlock_for(
-            services, connection, by, scope, action_id=action.id, take_over=True
-        )
+        return await unlock_for(services, connection, by, scope, action=action, take_over=True)
 
 
 class LockAfterRollback(StoreAction):
@@ -221,19 +224,31 @@ class LockAfterRollback(StoreAction):
             by,
             LockOptions(reason, _AFTER_ROLLBACK, ("rollbacks",)),
             (row.repo_id, row.repo, row.environment),
-            action_id=action.id,
+            action=action,
             command=_take_over_command(row.repo, row.environment),
         )
+
+
+def options_of(action: ActionRow) -> LockOptions:
+    """Raises `Declined`."""
+    try:
+        return LockOptions.from_inputs(action.inputs)
+    except ValueError as error:
+        raise Declined("not_possible", str(error)) from error
+
+
+def _source(action: ActionRow) -> Source:
+    return "page" if action.source == PAGE else "slack"
 
 
 def _take_over_command(repo: str, environment: str) -> str:
     return f"/deploy lock! {repo} {quoted(environment)} reason…"
 
 
-def _refusal(services: ActionServices, lock: LockRow, what: str, command: str) -> str:
-    """Who, since when, until when, why, and the command that does it anyway."""
+def _refusal(services: ActionServices, lock: LockRow, what: str, way: str) -> str:
+    """Who, since when, until when, why, and what does it anyway: `way`."""
     held = capitalized(describe(lock, services.clock()))
-    return f"{held}. To {what} anyway, which notifies {lock.owner}: {command}"
+    return f"{held}. To {what} anyway, which notifies {lock.owner}: {way}"
 
 
 async def _not_locked(

@@ -34,7 +34,7 @@ from webhook.slack.actions.typed import (
 from webhook.slack.blocks.mrkdwn import BlockMessage, bold, escape, plain
 from webhook.slack.response_url import question
 from webhook.store import actions, promotions
-from webhook.store.actions import ActionRow, Subject
+from webhook.store.actions import PAGE, ActionRow, Subject
 from webhook.store.deployments import DeploymentRow
 from webhook.text import one_line
 
@@ -93,6 +93,7 @@ class PromoteByName(Promote):
 
     name = "promote_to"
     label = ""
+    on_page = False
     verb = "promote"
     usage = (_USAGE, "deploys what staging has to production")
     confirms = True
@@ -162,8 +163,10 @@ async def plan_promotion(
     try:
         payload = payload_of(environment, {})
     except ValueError as error:
-        command = f"/deploy {repo} {to} {row.sha} name=value"
-        raise Declined("not_possible", f"{to} has inputs: {error}. Type {command}") from error
+        way = f"Type /deploy {repo} {to} {row.sha} name=value"
+        if action.source == PAGE:
+            way = f"Deploy {row.sha} on the page of {to}, which asks for them"
+        raise Declined("not_possible", f"{to} has inputs: {error}. {way}") from error
     requested = f"Promoted from {row.environment} by {by.login}"
     request = NewDeployment(
         ref=row.sha,
@@ -175,7 +178,9 @@ async def plan_promotion(
         production=is_production(to, environment.production_environment),
         marker=marker(action),
     )
-    return Plan(by.repository, request, f"Promotion to {to}, requested in Slack", name_of(row))
+    return Plan(
+        by.repository, request, f"Promotion to {to}, requested {action.where}", name_of(row)
+    )
 
 
 def _promotion(notice: DeploymentNotice) -> Promotion:

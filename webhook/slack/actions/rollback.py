@@ -70,7 +70,7 @@ class Rollback(CreateDeployment):
         environment = await tightened(services, by.repository, row.environment, rollback=True)
         task = environment.task or TASK
         request = plan_like(row, old, action, task=task, description=description)
-        return Plan(by.repository, request, f"Rollback to {target}, requested in Slack", name)
+        return Plan(by.repository, request, f"Rollback to {target}, requested {action.where}", name)
 
     async def reply(self, services: ActionServices, action: ActionRow) -> BlockMessage | None:
         """With a button that keeps others from deploying the same again."""

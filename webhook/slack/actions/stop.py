@@ -1,4 +1,5 @@
-"""`/deploy stop` and `/deploy go`: nothing starts any more, until somebody lets it."""
+"""`/deploy stop` and `/deploy go`, and the same on a page: nothing starts any more, until somebody
+lets it."""
 
 from collections.abc import Sequence
 
@@ -6,12 +7,12 @@ from webhook.config.environments import Config
 from webhook.deployments.locks import EVERYTHING
 from webhook.engine.locks import NothingLocked
 from webhook.slack.actions.contract import StoreAction
-from webhook.slack.actions.lock_arguments import OPTIONS, LockOptions, lock_options
-from webhook.slack.actions.locks import lock_for, unlock_for
+from webhook.slack.actions.lock_arguments import OPTIONS, lock_options
+from webhook.slack.actions.locks import lock_for, options_of, unlock_for
 from webhook.slack.actions.permissions import Authorized, Declined, authorize_everywhere
 from webhook.slack.actions.services import ActionServices
 from webhook.slack.actions.typed import Mistyped, Typed
-from webhook.store.actions import ActionRow
+from webhook.store.actions import PAGE, ActionRow
 from webhook.store.database import Async
 
 
@@ -25,7 +26,7 @@ class Stop(StoreAction):
         return Typed(self.name, inputs=lock_options(arguments).to_inputs())
 
     async def authorize(self, services: ActionServices, action: ActionRow) -> Authorized:
-        return await authorize_everywhere(services, action)
+        return await _authorize(services, action)
 
     async def perform(
         self, services: ActionServices, connection: Async, action: ActionRow, by: Authorized
@@ -34,9 +35,9 @@ class Stop(StoreAction):
             services,
             connection,
             by,
-            LockOptions.from_inputs(action.inputs),
+            options_of(action),
             (0, "", EVERYTHING),
-            action_id=action.id,
+            action=action,
             command="/deploy stop! reason…",
             take_over=self.take_over,
         )
@@ -61,7 +62,7 @@ class Go(StoreAction):
         return Typed(self.name)
 
     async def authorize(self, services: ActionServices, action: ActionRow) -> Authorized:
-        return await authorize_everywhere(services, action)
+        return await _authorize(services, action)
 
     async def perform(
         self, services: ActionServices, connection: Async, action: ActionRow, by: Authorized
@@ -72,7 +73,7 @@ class Go(StoreAction):
                 connection,
                 by,
                 (0, EVERYTHING),
-                action_id=action.id,
+                action=action,
                 take_over=self.take_over,
             )
         except NothingLocked as error:
@@ -85,3 +86,11 @@ class TakeOverGo(Go):
     verb = "go!"
     usage = ("go!", "ends somebody else's stop, who is notified")
     take_over = True
+
+
+async def _authorize(services: ActionServices, action: ActionRow) -> Authorized:
+    """On pages it is for those who run the relay; in Slack, everybody sees at once who did it."""
+    if action.source == PAGE and action.login.lower() not in services.admins:
+        message = f"{action.login} may not stop everything on a page, or let it go on"
+        raise Declined("lacks_permission", f"{message}; that is for whom GITPLOY_ADMIN_USERS names")
+    return await authorize_everywhere(services, action)

@@ -14,7 +14,8 @@ from webhook.http import PAGE_HEADERS, PAGE_POLICY, ErrorHandling, as_page
 from webhook.web import acts
 from webhook.web.auth import views as auth
 from webhook.web.navigation import navigation
-from webhook.web.pages import home, views
+from webhook.web.pages import audit, health, home, views
+from webhook.web.pages.elements import moment
 from webhook.web.requests import form_fields
 from webhook.web.services import PageServices
 from webhook.web.stream import StreamTiming
@@ -25,7 +26,7 @@ STATIC_MAX_AGE = 300
 _POLICY = f"{PAGE_POLICY}; script-src 'self'; connect-src 'self'; form-action 'self'"
 
 # Each has a function `add_to(bp, services)`.
-PAGES = (auth, acts, home)
+PAGES = (auth, acts, home, health, audit)
 
 
 def blueprint(services: PageServices, timing: StreamTiming | None = None) -> Blueprint:
@@ -48,8 +49,9 @@ def blueprint(services: PageServices, timing: StreamTiming | None = None) -> Blu
             "viewer": viewer,
             "sign_in": services.settings.sign_in,
             "form": form_fields(services.sessions, session),
-            "version": __version__,
             "nav": navigation(request.path) if session else (),
+            "version": __version__,
+            "now": moment(services.clock()),
         }
 
     @bp.after_request

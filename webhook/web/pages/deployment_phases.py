@@ -74,6 +74,10 @@ class _Span:
     def seconds(self) -> float:
         return max(0.0, (self.until - self.since).total_seconds())
 
+    @property
+    def worth_a_line(self) -> bool:
+        return self.kind == "run" or self.goes_on or self.seconds >= 1
+
 
 def build_phases(
     row: DeploymentRow,
@@ -85,7 +89,7 @@ def build_phases(
     """None: only its statuses are known, or nothing took any time."""
     if row.requested_at is None:
         return None
-    spans = list(_spans(row, timeline, now, waits))
+    spans = [one for one in _spans(row, timeline, now, waits) if one.worth_a_line]
     end = row.ended_at or now
     total = (end - row.created_at).total_seconds()
     if not spans or total < 0:
