@@ -52,6 +52,10 @@ def labels() -> list[Label]:
 def add_gallery(app: RelayFlask) -> None:
     """To an app that serves the pages."""
 
+    @app.get("/broken")
+    def broken() -> str:
+        raise RuntimeError("a bug")
+
     @app.get(URL)
     def gallery() -> Response:
         html = render_template_string(
