@@ -28,7 +28,7 @@ from webhook.deployments.phases import Phase
 from webhook.errors import Conflict
 from webhook.gates.chains import PromotionKeys
 from webhook.gates.contract import Policy
-from webhook.store import actions, deployments, outbox
+from webhook.store import actions, audit, deployments, outbox
 from webhook.store.actions import ActionRow, Subject
 from webhook.store.approvals import NewApproval
 from webhook.store.audit import NewAct
@@ -69,8 +69,10 @@ KINDS: list[Kind] = [(task, urgent) for task in get_args(Task) for urgent in (Tr
 # What grows with something else than the deployments.
 GROWS: Mapping[str, str] = {
     "deliveries.count_since": "with what came since then",
+    "audit.search": "up to the 20,000 that are searched",
     "delivery_search.candidates": "up to the 50,000 that are searched",
     "delivery_search.page": "up to the 20,000 that are searched",
+    "health.queued": "up to the 10,000 that are counted",
     "insights.read": "with what ended in the period, up to 5,000",
     "insights.facts": "with what was repaired in the period",
     "deployments.unscheduled": "with the open deployments, each of which it finds by an index",
@@ -345,7 +347,11 @@ class Case:
             ),
             "repository_files.is_recent.ref": HEAD,
             "repository_files.is_recent.since": now,
+            "board.environments.names": ["production", "unrouted"],
+            "board.successes.keys": [EnvironmentKey(row.repo_id, row.environment)],
+            "board.answered.deployment_ids": [row.id],
             "deployments.waiting_in.environment": row.environment,
+            "audit.search.wanted": audit.Filter(actor="octo", repo_ids=[row.repo_id]),
             "HistoryFilter": HistoryFilter(phases=(Phase.FAILURE,), who="octocat"),
             **{
                 f"{function}.environment": row.environment

@@ -4,11 +4,13 @@ import gc
 import os
 from asyncio import AbstractEventLoop
 from dataclasses import dataclass
+from functools import partial
 from signal import SIGHUP
 from threading import Lock
 from typing import Self
 
 from webhook import http, startup
+from webhook.check.run import findings
 from webhook.config.environments import CurrentConfig
 from webhook.deployments.automatic import ORIGINS
 from webhook.github import webhook
@@ -118,6 +120,7 @@ def _page_services(
         permissions=PermissionCache(pool, github, clock),
         sessions=Sessions(pool, settings.server_url, keys, clock),
         redactor=current.redactor,
+        check=partial(findings, setup.environ),
     )
 
 

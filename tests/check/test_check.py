@@ -299,6 +299,7 @@ async def test_a_malformed_list_of_installations_is_an_error(
 
 async def test_a_wrong_app_id_or_key_is_an_error_with_a_remedy(environ: dict[str, str]) -> None:
     environ |= {"GITPLOY_GITHUB_APP_ID": "999", "GITPLOY_GITHUB_CLIENT_ID": ""}
+    del environ["GITPLOY_GITHUB_CLIENT_SECRET"]
     passed, text = await checked(environ)
     assert not passed
     assert "check GITPLOY_GITHUB_APP_ID" in text

@@ -154,6 +154,9 @@ async def test_a_writer_approves_on_the_page_and_it_runs(
     after = await ada.open(here)
     assert "Approve : done" in after.text
     assert "Approved by octocat" in after.text
+    message = after.text.partition("How it reads now")[2]
+    assert "succeeded" in message
+    assert "octocat" in message
     assert "<b>fine" not in after.html
     assert "Succeeded" in after.text
     assert acts_on(world, deployment.id) == [
@@ -161,7 +164,7 @@ async def test_a_writer_approves_on_the_page_and_it_runs(
     ]
     [given] = world.rows("select source from approvals where deployment_id = %s", deployment.id)
     assert given["source"] == "page"
-    for part in ("Where the time went", "Ran"):
+    for part in ("Where the time went", "Waited for gates", "by approval", "Ran"):
         assert part in after.text
     assert "Deliveries that it came of" not in after.text
     everything = await root.open(here)
@@ -213,7 +216,7 @@ async def test_what_runs_is_cancelled_and_what_failed_retried_or_rolled_back(
     assert "Stop deploying" in page.text
     page = await act(ada, running, "cancel")
     await world.github.wait_for(running.id, "error")
-    assert "Cancel, requested on its page" in (await ada.open(address(running.id))).text
+    assert "Cancel, requested on the relay's page" in (await ada.open(address(running.id))).text
 
     failed = await world.deployed("broken")
     assert offered(await ada.open(address(failed.id))) == {"retry"}

@@ -19,6 +19,7 @@ from psycopg import AsyncConnection
 from psycopg.rows import dict_row
 
 from tests.web_server import serving
+from webhook.check import Finding
 from webhook.config.environments import Config, CurrentConfig
 from webhook.deployments.models import GitHubDeployment, Repository
 from webhook.http import serve
@@ -157,6 +158,10 @@ def private_key_pem() -> str:
     return key.private_bytes(Encoding.PEM, form, NoEncryption()).decode()
 
 
+async def _no_findings() -> list[Finding]:
+    return []
+
+
 def page_services(pool: SyncPool, **variables: str) -> PageServices:
     """Nobody is called outside, and nobody can sign in unless the variables say so."""
     settings = Settings.from_environ(
@@ -183,6 +188,7 @@ def page_services(pool: SyncPool, **variables: str) -> PageServices:
         permissions=PermissionCache(pool, github, utc_now),
         sessions=Sessions(pool, settings.server_url, keys, utc_now),
         redactor=Redactor(()),
+        check=_no_findings,
     )
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from handlers.contract import HandlerContext
 from handlers.http import Http
@@ -23,23 +24,36 @@ from webhook.settings import Settings
 
 async def check(environ: Mapping[str, str], echo: Callable[[str], object]) -> bool:
     """Print the findings; True if none is an error."""
-    settings, config, errors = startup.read(environ)
-    secrets = startup.secret_values(environ)
-    secrets |= {*(settings.secrets if settings else ()), *(config.secrets if config else ())}
-    findings = [Finding("error", "configuration", message) for message in errors]
+    settings, config, _ = startup.read(environ)
     if settings is not None and startup.user_to_be(settings) is None:
-        logs.set_up(secrets)
-        findings += [Finding("note", "settings", message) for message in settings.warnings]
+        logs.set_up(_secrets(environ, settings, config))
+    found = await findings(environ)
+    for finding in found:
+        echo(finding.line())
+    return not any(finding.level == "error" for finding in found)
+
+
+async def findings(environ: Mapping[str, str]) -> list[Finding]:
+    """All of it, as deploy.yml is now, without secrets."""
+    settings, config, errors = startup.read(environ)
+    found = [Finding("error", "configuration", message) for message in errors]
+    if settings is not None and startup.user_to_be(settings) is None:
+        found += [Finding("note", "settings", message) for message in settings.warnings]
         if config is not None:
-            findings.append(_routes(config))
-            findings += check_patterns(config)
+            found.append(_routes(config))
+            found += check_patterns(config)
         stored = Stored()
-        findings += await asyncio.to_thread(lambda: list(check_store(settings, config, stored)))
-        findings += await _check_others(settings, config, environ, stored)
-    redactor = logs.Redactor(secrets)
-    for finding in findings:
-        echo(redactor.text(finding.line()))
-    return not any(finding.level == "error" for finding in findings)
+        found += await asyncio.to_thread(lambda: list(check_store(settings, config, stored)))
+        found += await _check_others(settings, config, environ, stored)
+    redactor = logs.Redactor(_secrets(environ, settings, config))
+    return [replace(one, message=redactor.text(one.message)) for one in found]
+
+
+def _secrets(
+    environ: Mapping[str, str], settings: Settings | None, config: Config | None
+) -> set[str]:
+    secrets = startup.secret_values(environ)
+    return secrets | {*(settings.secrets if settings else ()), *(config.secrets if config else ())}
 
 
 def _routes(config: Config) -> Finding:

@@ -14,7 +14,7 @@ from webhook.http import PAGE_HEADERS, PAGE_POLICY, ErrorHandling, as_page
 from webhook.web import acts
 from webhook.web.auth import views as auth
 from webhook.web.navigation import navigation
-from webhook.web.pages import home, views
+from webhook.web.pages import audit, board, deliveries, delivery_acts, environment, health, views
 from webhook.web.pages.elements import moment
 from webhook.web.requests import form_fields
 from webhook.web.services import PageServices
@@ -26,7 +26,16 @@ STATIC_MAX_AGE = 300
 _POLICY = f"{PAGE_POLICY}; script-src 'self'; connect-src 'self'; form-action 'self'"
 
 # Each has a function `add_to(bp, services)`.
-PAGES = (auth, acts, home)
+PAGES = (
+    auth,
+    acts,
+    board,
+    health,
+    audit,
+    deliveries,
+    delivery_acts,
+    environment,
+)
 
 
 def blueprint(services: PageServices, timing: StreamTiming | None = None) -> Blueprint:
