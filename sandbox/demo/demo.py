@@ -348,9 +348,10 @@ def _result(sandbox: Sandbox) -> dict[str, Any]:
                 "environment": deployment.environment,
                 "ref": deployment.ref,
                 "states": sandbox.github.states(deployment.id),
-                "log_url": sandbox.github.statuses(deployment.id)[-1].log_url,
+                "log_url": statuses[-1].log_url,
             }
             for deployment in sandbox.github.deployments.values()
+            if (statuses := sandbox.github.statuses(deployment.id))
         ],
         "slack": [
             {

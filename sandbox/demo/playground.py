@@ -35,18 +35,18 @@ COMMITS = {
     REPOSITORY: ("Remember the cart", "Show the prices of shipping", "Mend the footer"),
     SHOP: ("Sell things", "Take money for them"),
 }
-# Their names are also those of folders of the site.
+# They take a while, so that it can be seen how they go on.
 ENVIRONMENTS = """\
   - name: staging
     repos: [acme/shop]
     handler: command
     with:
-      run: [sh, {deploy}, {site}/shop-staging, {url}/shop-staging/]
+      run: [sh, {deploy}, {site}/shop-staging, {url}/shop-staging/, "6"]
   - name: production
     repos: [acme/shop]
     handler: command
     with:
-      run: [sh, {deploy}, {site}/shop-production, {url}/shop-production/]
+      run: [sh, {deploy}, {site}/shop-production, {url}/shop-production/, "6"]
     review: {{enabled: true, reviewers: [octowriter, octoadmin]}}
 """
 ENDS_WITHIN = 30
@@ -74,12 +74,12 @@ class Playground:
             for number, title in enumerate(titles):
                 author = list(PEOPLE)[number]
                 repository.refs["v1.3"] = repository.push(title, author)
-        for name in COMMITS:
-            created = await self._deploy(name, "staging")
-            async with expected(f"the end of staging of {name}", ENDS_WITHIN):
-                await github.wait_for(created, "success", "failure", "error", within=ENDS_WITHIN)
+        created = await self._deploy(REPOSITORY, "staging")
+        async with expected("the end of v1.3 to staging", ENDS_WITHIN):
+            await github.wait_for(created, "success", "failure", "error", within=ENDS_WITHIN)
         for name in COMMITS:  # people mistype
             github.repository(name).only_pushed = True
+        await self._deploy(SHOP, "staging")
         await self._deploy(SHOP, "production")
         async with expected("the request for approval in Slack", ENDS_WITHIN):
             while not any("approval" in render(one) for one in self._messages()):
