@@ -4,7 +4,7 @@ import gc
 import os
 from asyncio import AbstractEventLoop
 from dataclasses import dataclass
-from signal import SIGHUP
+from signal import SIGHUP, SIGINT, SIGTERM, raise_signal
 from threading import Lock
 from typing import Self
 
@@ -33,6 +33,7 @@ from webhook.web.auth.sessions import Sessions
 from webhook.web.flask_app import RelayFlask
 from webhook.web.gateway import Gateway
 from webhook.web.github_calls import GitHubCalls
+from webhook.web.live import Live
 from webhook.web.pages import blueprint as pages
 from webhook.web.services import PageServices
 
@@ -43,6 +44,8 @@ SLACK_POOL_SIZE = 2
 GC_THRESHOLD = 20_000
 # In the app's extensions: ends what it has opened but its pools.
 CLOSE = "relay.close"
+# There, too: what keeps pages up to date.
+LIVE = "relay.live"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +84,11 @@ def create_app(
     http.serve(app, deliveries, http.JSON_ERRORS)
     reports = status_api.blueprint(pool, settings.server_url, keys, current.redactor, clock)
     http.serve(app, reports, status_api.ERRORS)
-    services = _page_services(setup, pool, clock, actions, current)
+    live = Live(store_url, timing)
+    services = _page_services(setup, pool, live, clock, actions=actions, current=current)
     http.serve(app, pages.blueprint(services), pages.ERRORS)
     app.extensions[CLOSE] = services.github.close
+    app.extensions[LIVE] = live
     install = slack_install.blueprint(
         pool,
         settings.slack,
@@ -101,7 +106,7 @@ def create_app(
 
 
 def _page_services(
-    setup: Setup, pool: SyncPool, clock: Clock, actions: Actions, current: Current
+    setup: Setup, pool: SyncPool, live: Live, clock: Clock, *, actions: Actions, current: Current
 ) -> PageServices:
     settings, keys = setup.settings, setup.secret_keys
     github = GitHubCalls(settings, clock)
@@ -118,6 +123,7 @@ def _page_services(
         permissions=PermissionCache(pool, github, clock),
         sessions=Sessions(pool, settings.server_url, keys, clock),
         redactor=current.redactor,
+        live=live,
     )
 
 
@@ -160,6 +166,18 @@ class _Rereading:
                 self._reloading.use(setup)
 
 
+def _end_streams_at_stop(loop: AbstractEventLoop, live: Live) -> None:
+    """granian waits for every response under way when it gets SIGTERM, and does the same at SIGINT
+    (granian 2.8, granian/_signals.py)."""
+
+    def stop() -> None:
+        loop.remove_signal_handler(SIGTERM)
+        live.end()
+        raise_signal(SIGINT)
+
+    loop.add_signal_handler(SIGTERM, stop)
+
+
 def from_environ() -> Gateway:
     """What each process of the web server loads; `python -m webhook web` has set the store."""
     # Flask parses source for its routes. Before Python 3.11.8 that fails if a finalizer formats a
@@ -169,7 +187,13 @@ def from_environ() -> Gateway:
     assert setup.settings.store_source
     current = Current.of(setup)
     app = create_app(setup, setup.settings.store_source, current=current)
-    gateway = Gateway(app, BODY_RULES, on_start=_Rereading(setup, current).start)
+    rereading = _Rereading(setup, current)
+
+    def on_start(loop: AbstractEventLoop) -> None:
+        rereading.start(loop)
+        _end_streams_at_stop(loop, app.extensions[LIVE])
+
+    gateway = Gateway(app, BODY_RULES, on_start=on_start)
     # What is loaded stays, and need not be searched again for what is garbage.
     gc.collect()
     gc.freeze()
