@@ -28,7 +28,7 @@ from webhook.deployments.phases import Phase
 from webhook.errors import Conflict
 from webhook.gates.chains import PromotionKeys
 from webhook.gates.contract import Policy
-from webhook.store import actions, deployments, outbox
+from webhook.store import actions, audit, deployments, outbox
 from webhook.store.actions import ActionRow, Subject
 from webhook.store.approvals import NewApproval
 from webhook.store.audit import NewAct
@@ -41,6 +41,7 @@ from webhook.store.environment_history import HistoryFilter
 from webhook.store.environments import EnvironmentKey
 from webhook.store.file_checks import FileCheck, NewFileCheck
 from webhook.store.gates import Prospective
+from webhook.store.insights import Scope
 from webhook.store.locks import NewLock
 from webhook.store.outbox import Entry
 from webhook.store.overrides import NewOverride
@@ -68,8 +69,12 @@ KINDS: list[Kind] = [(task, urgent) for task in get_args(Task) for urgent in (Tr
 # What grows with something else than the deployments.
 GROWS: Mapping[str, str] = {
     "deliveries.count_since": "with what came since then",
+    "audit.search": "up to the 20,000 that are searched",
     "delivery_search.candidates": "up to the 50,000 that are searched",
     "delivery_search.page": "up to the 20,000 that are searched",
+    "health.queued": "up to the 10,000 that are counted",
+    "insights.read": "with what ended in the period, up to 5,000",
+    "insights.facts": "with what was repaired in the period",
     "deployments.unscheduled": "with the open deployments, each of which it finds by an index",
     "outbox.lately_failed": "with the channels in which a message ever failed",
     "repository_names.rename": "up to the 200 deployments that it renames",
@@ -322,7 +327,6 @@ class Case:
                 deliveries=[row.id - filling.FIRST_ID],
             ),
             "request_id": 1,
-            "user_id": 1,
             "count": 1,
             "skipped": 0,
             "before": 2**62,
@@ -343,7 +347,11 @@ class Case:
             ),
             "repository_files.is_recent.ref": HEAD,
             "repository_files.is_recent.since": now,
+            "board.environments.names": ["production", "unrouted"],
+            "board.successes.keys": [EnvironmentKey(row.repo_id, row.environment)],
+            "board.answered.deployment_ids": [row.id],
             "deployments.waiting_in.environment": row.environment,
+            "audit.search.wanted": audit.Filter(actor="octo", repo_ids=[row.repo_id]),
             "HistoryFilter": HistoryFilter(phases=(Phase.FAILURE,), who="octocat"),
             **{
                 f"{function}.environment": row.environment
@@ -367,6 +375,16 @@ class Case:
                 repo=row.repo, environment=row.environment, since=now - timedelta(days=1)
             ),
             "ages.first_since.table": "deployments",
+            "Scope": Scope(
+                repo_ids=(row.repo_id,),
+                environment=row.environment,
+                before=now - timedelta(days=2),
+                since=now - timedelta(days=1),
+                until=now,
+            ),
+            "insights.read.environments": 50,
+            "insights.facts.kind": "bad",
+            "insights.facts.after": (now, 1),
             "deliveries.newest.before": 2**62,
             "deliveries.count_since.since": now - timedelta(minutes=5),
             "most": 100,
@@ -402,6 +420,7 @@ class Case:
             "repository_names.rename.repository": Repository(row.repo_id, "acme/new", row.repo_url),
             "tool_events.knows_run.run_id": row.id * 10,
             "deployments.save_changelog.since": "",
+            "committed_at": [now],
             "deployments.change.columns": {"phase": Phase.IN_PROGRESS, "status_description": "x"},
         }
 

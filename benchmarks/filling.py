@@ -5,6 +5,7 @@ environment in which none ever succeeded. 200 deployments are in flight. What is
 (two repositories to which no status can be written, a channel that is gone) is as much at any size.
 """
 
+from importlib import import_module
 from typing import Any
 
 import psycopg
@@ -282,6 +283,21 @@ select repo_id, lower(environment), 'octocat', 'x', 'slack', created_at,
 from deployments where id % 3 = 0 on conflict do nothing
 """
 
+# Of a fifth it is known when their commits were committed.
+_COMMIT_TIMES = """
+update deployments set committed_at = array[created_at - interval '5 days',
+    created_at - interval '26 hours', created_at - interval '40 minutes']
+where id % 5 = 0 and ended_at is not null
+"""
+# As the migration does for what is there.
+_FACTS = import_module("webhook.store.migrations.versions.0003_pages").FACTS_FILLED
+_MORE_FACTS = """
+update deployment_facts set commits_since = since_sha where committed_at is not null;
+update deployment_facts set rework = true where deployment_id % 50 = 4;
+update deployment_facts set waits = '{"serialization": 30, "approval": 600}'
+where deployment_id % 10 = 7;
+"""
+
 _STEPS = (
     _DEPLOYMENTS,
     _NEWEST_SUCCESS,
@@ -302,6 +318,9 @@ _STEPS = (
     _AUTOMATIC,
     _LOCKS,
     _REST,
+    _COMMIT_TIMES,
+    _FACTS,
+    _MORE_FACTS,
 )
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from aiohttp import web
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Undefined
 
 ASSETS = "/-/assets"
 SHARED = Path(__file__).with_name("assets")
@@ -20,12 +20,14 @@ class Pages:
     """`folder` has the templates and the assets; all stand-ins share the script that keeps a page
     fresh. What a page shows is escaped."""
 
-    def __init__(self, folder: Path, **globals_: Any) -> None:
+    def __init__(
+        self, folder: Path, *, undefined: type[Undefined] = StrictUndefined, **globals_: Any
+    ) -> None:
         self._folder = folder
         self.environment = Environment(
             loader=FileSystemLoader(folder),
             autoescape=True,
-            undefined=StrictUndefined,
+            undefined=undefined,
             trim_blocks=True,
             lstrip_blocks=True,
         )

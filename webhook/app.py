@@ -4,11 +4,13 @@ import gc
 import os
 from asyncio import AbstractEventLoop
 from dataclasses import dataclass
+from functools import partial
 from signal import SIGHUP, SIGINT, SIGTERM, raise_signal
 from threading import Lock
 from typing import Self
 
 from webhook import http, startup
+from webhook.check.run import findings
 from webhook.config.environments import CurrentConfig
 from webhook.deployments.automatic import ORIGINS
 from webhook.github import webhook
@@ -124,6 +126,7 @@ def _page_services(
         sessions=Sessions(pool, settings.server_url, keys, clock),
         redactor=current.redactor,
         live=live,
+        check=partial(findings, setup.environ),
     )
 
 

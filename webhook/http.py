@@ -17,11 +17,9 @@ from webhook.security.attempts import MOST, WITHIN, FailedAttempts
 
 log = structlog.get_logger()
 
-# Of what runs no script: Flask's own errors, and the installation in Slack.
-STRICT_POLICY = (
+PAGE_POLICY = (
     "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-PAGE_POLICY = f"{STRICT_POLICY}; script-src 'self'; connect-src 'self'"
 PAGE_HEADERS = {
     # Keys, codes and states are in the URLs. Without any referrer, browsers would hide where the
     # pages' own forms come from, too.

@@ -27,8 +27,28 @@ class RateLimits:
         self._used: Counter[tuple[str, str]] = Counter()
         self._reset = dict.fromkeys(WINDOWS, 0)
 
+    def routes(self) -> list[web.RouteDef]:
+        return [web.get("/rate_limit", self._show)]
+
+    async def _show(self, request: web.Request) -> web.Response:
+        """Source: https://docs.github.com/rest/rate-limit/rate-limit. It is not counted."""
+        owner = self._owner(request)
+        limits = {"core": self.per_hour, "search": self.searches_per_minute}
+        resources = {
+            name: {
+                "limit": limit,
+                "used": self._used[name, owner],
+                "remaining": max(0, limit - self._used[name, owner]),
+                "reset": self._reset[name],
+            }
+            for name, limit in limits.items()
+        }
+        return web.json_response({"resources": resources, "rate": resources["core"]})
+
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        if without_api_prefix(request.path) == "/rate_limit":
+            return await handler(request)
         resource = "search" if without_api_prefix(request.path).startswith("/search/") else "core"
         limit = self.searches_per_minute if resource == "search" else self.per_hour
         used = self._count(request, resource)

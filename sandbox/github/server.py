@@ -143,6 +143,7 @@ class GitHub(Server):
             self.pull_requests,
             self.actions,
             self.webhooks,
+            self.rate_limits,
         )
         routes = [route for part in parts for route in part.routes()]
         routes += [_by_id(route) for route in routes if route.path.startswith(_BY_NAME)]

@@ -45,12 +45,19 @@ class Interactions:
         return payloads.find_button(pressed.blocks, action_id)
 
     async def press(
-        self, target: Target, action_id: str, user: User, *, times: int = 1
+        self,
+        target: Target,
+        action_id: str,
+        user: User,
+        *,
+        times: int = 1,
+        value: str | None = None,
     ) -> AppResponse:
-        """Press a button, with `times` several times at once. `target` is its message."""
+        """Press a button, with `times` several times at once. `target` is its message; `value`
+        says which one, where several have the same action_id."""
         workspace = self._site.workspace_of(user.team_id)
         channel, pressed = _resolve(workspace, target)
-        button = payloads.find_button(pressed.blocks, action_id)
+        button = payloads.find_button(pressed.blocks, action_id, value)
 
         def press() -> Delivery:
             payload = payloads.block_actions(workspace, user, channel, pressed, button)

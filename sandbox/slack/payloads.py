@@ -16,12 +16,14 @@ from sandbox.slack.workspace import Workspace
 VERIFICATION_TOKEN = "sandbox-verification"
 
 
-def find_button(blocks: list[Json], action_id: str) -> Json:
-    """The button with that action_id, and its block_id."""
+def find_button(blocks: list[Json], action_id: str, value: str | None = None) -> Json:
+    """The button with that action_id, and its block_id; `value` where several have it."""
     for number, block in enumerate(blocks):
         elements = block.get("elements", []) if block["type"] == "actions" else []
         for element in [*elements, block.get("accessory")]:
-            if element and element.get("type") == "button" and _id(element) == action_id:
+            if not element or element.get("type") != "button" or _id(element) != action_id:
+                continue
+            if value in (None, element.get("value")):
                 return {"block_id": block.get("block_id") or f"b{number}", **element}
     raise LookupError(f"there is no button {action_id}")
 

@@ -42,7 +42,7 @@ def mrkdwn(text: str) -> str:
     pieces = CODE.split(text)
     pieces[::2] = [_without_markers(piece) for piece in pieces[::2]]
     pieces[1::2] = [piece.strip("`") for piece in pieces[1::2]]
-    return _unescaped(ANGLED.sub(_angled, "".join(pieces)))
+    return unescaped(ANGLED.sub(_angled, "".join(pieces)))
 
 
 def _without_markers(text: str) -> str:
@@ -60,7 +60,7 @@ def _angled(match: re.Match[str]) -> str:
     return "@" + target[1:].partition("^")[0] if target.startswith("!") else target
 
 
-def _unescaped(text: str) -> str:
+def unescaped(text: str) -> str:
     return text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
 
 
@@ -144,7 +144,7 @@ def page_of(team: str, channels: Iterable[Channel], names: Mapping[str, str] | N
 
 
 def _channel(channel: Channel, names: Mapping[str, str] | None) -> str:
-    parts = [f"<h2>#{html.escape(channel.name)}</h2>"]
+    parts = [f'<h2><a href="/archives/{channel.id}">#{html.escape(channel.name)}</a></h2>']
     for message in channel.messages.values():
         if not message.is_reply:
             parts += [_article(m, names) for m in (message, *channel.replies(message.ts))]

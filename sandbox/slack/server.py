@@ -21,6 +21,7 @@ from sandbox.slack.oauth import PATH as AUTHORIZE
 from sandbox.slack.oauth import Codes, ConsentPage, link_in
 from sandbox.slack.request import arguments_of, authenticate
 from sandbox.slack.screen import page_of
+from sandbox.slack.website import Website
 from sandbox.slack.workspace import Site, Token, Workspace
 
 SCOPES = ("chat:write", "chat:write.public", "channels:history", "groups:history")
@@ -55,6 +56,7 @@ class Slack(Site, Server):
         self._codes = Codes(self)
         self._consent = ConsentPage(self, self._codes)
         self._interactions = Interactions(self)
+        self._website = Website(self, self._interactions)
         self.sockets, self.views = self._interactions.sockets, self._interactions.views
         self.press, self.command = self._interactions.press, self._interactions.command
         self.submit, self.button = self._interactions.submit, self._interactions.button
@@ -137,6 +139,7 @@ class Slack(Site, Server):
         path = "/api/{method}"
         return [
             web.get("/", self._page),
+            *self._website.routes(),
             web.get(AUTHORIZE, self._consent.show),
             web.get(f"{AUTHORIZE}/decide", self._consent.decide),
             web.post("/api/oauth.v2.access", self._access),

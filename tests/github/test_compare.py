@@ -8,7 +8,7 @@ from sandbox.faults import Fault
 from tests.github.github_app import OPEN, REPO, OnGitHub, on_github
 from webhook.deployments.changelog import Changelog, Commit
 from webhook.errors import Forbidden, RetryAt, UnknownOutcome
-from webhook.github.compare import LONGEST_NAME, compare
+from webhook.github.compare import LONGEST_NAME, compare, comparison
 from webhook.github.tokens import Scope
 
 COMPARE = "GET /repos/acme/site/compare/*"
@@ -74,6 +74,16 @@ async def test_an_unknown_commit_has_no_changelog(world: OnGitHub) -> None:
     world.site.git.commit("Another root", "octocat", "orphan", [], None)
     for base, head in (("f" * 40, main), (main, "f" * 40), (main, "orphan"), ("", main)):
         assert await compare(world.github, world.scope, base, head) is None
+
+
+async def test_a_comparison_has_the_committer_date_of_every_commit(world: OnGitHub) -> None:
+    base = world.site.push("Before")
+    shas = [world.site.push(f"Commit {number}") for number in range(7)]
+    found = await comparison(world.github, world.scope, base, shas[-1])
+    assert found is not None
+    assert found.committed_at == tuple(
+        world.site.git.commits[sha].at.replace(microsecond=0) for sha in reversed(shas)
+    )
 
 
 async def test_a_long_title_is_cut(world: OnGitHub) -> None:

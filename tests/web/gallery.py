@@ -55,7 +55,7 @@ def add_gallery(app: RelayFlask) -> None:
     def gallery() -> str:
         return render_template_string(
             _SOURCE.read_text(),
-            nav=navigation(request.path, administers=True),
+            nav=navigation(request.path),
             viewer=Viewer(Person("octocat")),
             form=Form(),
             now=moment(REQUESTED_AT),

@@ -16,12 +16,12 @@ class Browser:
     def __init__(self, session: aiohttp.ClientSession, world: World) -> None:
         self.session = session
         self.host = world.url
-        self._world = world
+        self.world = world
 
     async def sign_in(self, login: str, then: str = "/") -> "Page":
         """As that person on GitHub; the page that comes then."""
         start = f"{self.host}/signin?next={then}"
-        response = await self._world.github.sign_in(self.session, start, login)
+        response = await self.world.github.sign_in(self.session, start, login)
         return await _page(response)
 
     async def open(self, path: str, **headers: str) -> "Page":

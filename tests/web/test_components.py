@@ -95,13 +95,8 @@ def test_the_frame_leads_everywhere_and_says_where_one_is(browser: FlaskClient) 
     ],
 )
 def test_the_navigation_says_where_one_is(path: str, current: str) -> None:
-    found = [one for one in navigation(path, administers=True) if one.current]
+    found = [one for one in navigation(path) if one.current]
     assert " ".join(f"{one.text} {one.current}" for one in found) == current
-
-
-def test_deliveries_and_audit_are_for_those_who_administer() -> None:
-    shown = [one.text for one in navigation("/", administers=False)]
-    assert shown == ["Board", "Insights", "Health"]
 
 
 def test_who_has_only_a_link_gets_no_navigation(store_url: str, browser: FlaskClient) -> None:

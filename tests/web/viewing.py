@@ -20,6 +20,7 @@ from psycopg.rows import dict_row
 
 from tests.web_server import serving
 from webhook.app import LIVE
+from webhook.check import Finding
 from webhook.config.environments import Config, CurrentConfig
 from webhook.deployments.models import GitHubDeployment, Repository
 from webhook.http import serve
@@ -158,6 +159,10 @@ def private_key_pem() -> str:
     return key.private_bytes(Encoding.PEM, form, NoEncryption()).decode()
 
 
+async def _no_findings() -> list[Finding]:
+    return []
+
+
 def page_services(pool: SyncPool, live: Live | None = None, **variables: str) -> PageServices:
     """Nobody is called outside, and nobody can sign in unless the variables say so."""
     settings = Settings.from_environ(
@@ -185,6 +190,7 @@ def page_services(pool: SyncPool, live: Live | None = None, **variables: str) ->
         sessions=Sessions(pool, settings.server_url, keys, utc_now),
         redactor=Redactor(()),
         live=live or Live(str(pool.conninfo)),
+        check=_no_findings,
     )
 
 

@@ -1,5 +1,5 @@
-"""`python -m webhook check`: one line for each finding. Only the command line imports it; it may
-import every room but the web's and the engine's.
+"""`python -m webhook check`, and what the page of the relay's health shows of it: one line for each
+finding. It may import every room but the web's and the engine's.
 """
 
 from dataclasses import dataclass

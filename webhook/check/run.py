@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from handlers.contract import HandlerContext
 from handlers.http import Http
@@ -12,6 +13,7 @@ from webhook.check.github import check_github
 from webhook.check.patterns import check_patterns
 from webhook.check.people import check_people
 from webhook.check.reviews import check_reviews
+from webhook.check.sign_in import check_sign_in
 from webhook.check.slack import check_slack
 from webhook.check.store import Stored, check_store
 from webhook.check.tools import check_tools
@@ -23,23 +25,36 @@ from webhook.settings import Settings
 
 async def check(environ: Mapping[str, str], echo: Callable[[str], object]) -> bool:
     """Print the findings; True if none is an error."""
-    settings, config, errors = startup.read(environ)
-    secrets = startup.secret_values(environ)
-    secrets |= {*(settings.secrets if settings else ()), *(config.secrets if config else ())}
-    findings = [Finding("error", "configuration", message) for message in errors]
+    settings, config, _ = startup.read(environ)
     if settings is not None and startup.user_to_be(settings) is None:
-        logs.set_up(secrets)
-        findings += [Finding("note", "settings", message) for message in settings.warnings]
+        logs.set_up(_secrets(environ, settings, config))
+    found = await findings(environ)
+    for finding in found:
+        echo(finding.line())
+    return not any(finding.level == "error" for finding in found)
+
+
+async def findings(environ: Mapping[str, str]) -> list[Finding]:
+    """All of it, as deploy.yml is now, without secrets."""
+    settings, config, errors = startup.read(environ)
+    found = [Finding("error", "configuration", message) for message in errors]
+    if settings is not None and startup.user_to_be(settings) is None:
+        found += [Finding("note", "settings", message) for message in settings.warnings]
         if config is not None:
-            findings.append(_routes(config))
-            findings += check_patterns(config)
+            found.append(_routes(config))
+            found += check_patterns(config)
         stored = Stored()
-        findings += await asyncio.to_thread(lambda: list(check_store(settings, config, stored)))
-        findings += await _check_others(settings, config, environ, stored)
-    redactor = logs.Redactor(secrets)
-    for finding in findings:
-        echo(redactor.text(finding.line()))
-    return not any(finding.level == "error" for finding in findings)
+        found += await asyncio.to_thread(lambda: list(check_store(settings, config, stored)))
+        found += await _check_others(settings, config, environ, stored)
+    redactor = logs.Redactor(_secrets(environ, settings, config))
+    return [replace(one, message=redactor.text(one.message)) for one in found]
+
+
+def _secrets(
+    environ: Mapping[str, str], settings: Settings | None, config: Config | None
+) -> set[str]:
+    secrets = startup.secret_values(environ)
+    return secrets | {*(settings.secrets if settings else ()), *(config.secrets if config else ())}
 
 
 def _routes(config: Config) -> Finding:
@@ -64,6 +79,7 @@ async def _check_others(
         parts = await asyncio.gather(
             check_github(github, config),
             check_hook(github, settings, stored.silent_for),
+            check_sign_in(settings, session),
             check_slack(settings, config, stored.installed, session),
             check_people(github, config),
             check_reviews(github, config),

@@ -9,7 +9,7 @@ import structlog
 from webhook.deployments.changelog import Changelog
 from webhook.engine.services import Services, scope
 from webhook.errors import Rejected, RetryAt, UnknownOutcome
-from webhook.github.compare import compare
+from webhook.github.compare import Comparison, comparison
 from webhook.jobs import lease
 from webhook.store import deployments
 from webhook.store.deployments import DeploymentRow
@@ -75,27 +75,33 @@ async def _find(services: Services, row: DeploymentRow, since: str) -> Changelog
         services.comparisons.unknown[row.repo_id, since, row.sha] = True
         return None
     async with services.pool.connection() as connection:
-        await deployments.save_changelog(connection, row.id, since, found)
-    return found
+        await deployments.save_changelog(
+            connection,
+            row.id,
+            since,
+            found.changelog if found else None,
+            found.committed_at if found else None,
+        )
+    return found.changelog if found else None
 
 
 async def _find_other(services: Services, row: DeploymentRow, since: str) -> Changelog | None:
     found, answered = await _compared(services, row, since)
     key = row.repo_id, since, row.sha
     if found is not None:
-        services.comparisons.known[key] = found
+        services.comparisons.known[key] = found.changelog
     elif answered:
         services.comparisons.unknown[key] = True
-    return found
+    return found.changelog if found else None
 
 
 async def _compared(
     services: Services, row: DeploymentRow, since: str
-) -> tuple[Changelog | None, bool]:
+) -> tuple[Comparison | None, bool]:
     """And whether GitHub has said so, or does not know one of them."""
     try:
         async with services.comparisons.slots:
-            return await compare(services.github, scope(row), since, row.sha), True
+            return await comparison(services.github, scope(row), since, row.sha), True
     except (RetryAt, UnknownOutcome) as error:
         log.warning("no changelog from GitHub now", error=str(error))
         services.comparisons.failed[row.repo_id] = True

@@ -65,7 +65,7 @@ def notice_of(
         **_origin(row, context, actions, page_of),
         actions=(),
         cause=cause_of(context.action),
-        rollback_to=f"{context.back_ref} @ {context.back_sha[:7]}" if context.back_id else "",
+        rollback_to=_version(context.back_ref, context.back_sha) if context.back_id else "",
         rollback_id=context.back_id,
         approvals=approvals,
         overrides=context.overrides,
@@ -126,12 +126,11 @@ def first_without(sha: str, there: Sequence[Next]) -> Next | None:
 
 
 def promotion_to(there: Next, environment: Environment, changes: str) -> Promotion:
-    ref = "" if there.live_ref == there.live_sha else f"{there.live_ref} @ "
     return Promotion(
         environment=there.environment,
         production=is_production(there.environment, environment.production_environment),
         newest_id=there.newest_id,
-        live=f"{ref}{there.live_sha[:7]}" if there.live_sha else "",
+        live=_version(there.live_ref, there.live_sha),
         changes=changes,
     )
 
@@ -154,6 +153,10 @@ def _origin(
         "origin_url": page_of(context.origin_repo or row.repo, context.origin_id),
         "origin_label": origin_label(origin, context.origin_environment),
     }
+
+
+def _version(ref: str, sha: str) -> str:
+    return sha[:7] if ref == sha else f"{ref} @ {sha[:7]}"
 
 
 def _late(row: DeploymentRow) -> str:

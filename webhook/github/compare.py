@@ -6,7 +6,9 @@ the changed files too, up to GitHub's limit of a megabyte of patches.
 Units: commits. Errors: those of `GitHub`. Needs the permission contents: read.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
@@ -21,19 +23,36 @@ from webhook.text import one_line
 LONGEST_NAME = 200
 
 
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """`committed_at`: of each new commit that GitHub lists, newest first; None: not known."""
+
+    changelog: Changelog
+    committed_at: tuple[datetime, ...] | None
+
+
 async def compare(
     github: GitHub, scope: Scope, base: str, head: str, *, most: int = MOST_COMMITS
 ) -> Changelog | None:
+    """As `comparison`, without times."""
+    found = await comparison(github, scope, base, head, most=most)
+    return found.changelog if found else None
+
+
+async def comparison(
+    github: GitHub, scope: Scope, base: str, head: str, *, most: int = MOST_COMMITS
+) -> Comparison | None:
     """The commits of `head` since `base`, the newest `most` by name; None if GitHub does not know
     one of them (any more), or if they have no common ancestor."""
     if base == head:
-        return Changelog(since=base, total=0, behind=0, commits=())
+        return Comparison(Changelog(since=base, total=0, behind=0, commits=()), ())
 
-    def read(document: Mapping[str, Any]) -> Changelog:
-        newest = document["commits"][::-1][:most]
-        commits = tuple(_commit(commit) for commit in newest)
+    def read(document: Mapping[str, Any]) -> Comparison:
+        newest = document["commits"][::-1]
+        commits = tuple(_commit(commit) for commit in newest[:most])
         total, behind = int(document["total_commits"]), int(document["behind_by"])
-        return Changelog(since=base, total=total, behind=behind, commits=commits)
+        changelog = Changelog(since=base, total=total, behind=behind, commits=commits)
+        return Comparison(changelog, _commit_times(newest))
 
     path = f"/repos/{scope.repo}/compare/{_quoted(base)}...{_quoted(head)}"
     try:
@@ -75,6 +94,16 @@ def _commit(document: Mapping[str, Any]) -> Commit:
         author=one_line(str(name or ""), LONGEST_NAME),
         url=str(document.get("html_url") or ""),
     )
+
+
+def _commit_times(commits: Sequence[Mapping[str, Any]]) -> tuple[datetime, ...] | None:
+    """By the committer: an author's date is as old as before a rebase."""
+    try:
+        texts = [str(commit["commit"]["committer"]["date"]) for commit in commits]
+        times = [datetime.fromisoformat(text) for text in texts]
+    except (KeyError, TypeError, ValueError):
+        return None
+    return tuple(at if at.tzinfo else at.replace(tzinfo=UTC) for at in times)
 
 
 def _quoted(ref: str) -> str:

@@ -133,3 +133,13 @@ class Shows(Protocol):
         """As text for a terminal, of what `send` would send; no secrets, and no address that is
         one. Nobody is asked: whom it would mention is as deploy.yml says it."""
         ...
+
+
+@runtime_checkable
+class Reads(Protocol):
+    """A kind of notifier of whose messages the text can be shown without a destination."""
+
+    @staticmethod
+    def text_of(message: Message) -> str:
+        """As `Shows.shown`, but for whom it would mention."""
+        ...

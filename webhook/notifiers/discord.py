@@ -148,6 +148,10 @@ class Discord:
         await self._call("PATCH", message, path, thread, _document(message))
 
     def shown(self, message: Message) -> str:
+        return self.text_of(message)
+
+    @staticmethod
+    def text_of(message: Message) -> str:
         document = _document(message)
         parts = [document["content"]]
         for embed in document["embeds"]:

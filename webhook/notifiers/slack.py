@@ -110,6 +110,10 @@ class SlackNotifier:
         mention = mentioned(self._destination, message.notice) if mentions else ""
         return plain_text(_content(message, mention).blocks)
 
+    @staticmethod
+    def text_of(message: Message) -> str:
+        return plain_text(_content(message, "").blocks)
+
     async def _mention_for(self, message: Message) -> Mention:
         room, about = self._room, message.about
         args = (room.people, room.workspaces, room.pool, self._destination)

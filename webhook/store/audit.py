@@ -8,8 +8,8 @@ with its `action_id`: then that row is the only one. What is done elsewhere is a
 done.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any, Literal
 
@@ -121,3 +121,75 @@ def newest(connection: Sync, limit: int, *, since: datetime | None = None) -> li
         [since, limit],
     )
     return cursor.fetchall()
+
+
+# Rows that one page searches, from where it begins.
+SEARCHED = 20_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filter:
+    """`repo_ids` None: of everything. "" and None: any. `actor` and `repo`: a part of the name."""
+
+    repo_ids: Collection[int] | None = None
+    actor: str = ""
+    action: str = ""
+    source: str = ""
+    outcome: str = ""
+    repo: str = ""
+    environment: str = ""
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """`older`: rows before this id were not searched, or not returned; None: there are none."""
+
+    acts: list[Act]
+    older: int | None
+
+
+_SEARCH = f"""
+with searched as (
+    select * from audit where id < %(before)s order by id desc limit {SEARCHED}
+)
+select id, at, actor, source, action, outcome, repo_id, repo, environment, deployment_id, action_id,
+    reason, details
+from searched where (%(every)s or repo_id = any(%(repo_ids)s))
+    and (%(actor)s = '' or position(lower(%(actor)s) in lower(actor)) > 0)
+    and (%(action)s = '' or action = %(action)s) and (%(source)s = '' or source = %(source)s)
+    and (%(outcome)s = '' or outcome = %(outcome)s)
+    and (%(repo)s = '' or position(lower(%(repo)s) in lower(repo)) > 0)
+    and (%(environment)s = '' or lower(environment) = lower(%(environment)s))
+    and at >= coalesce(%(since)s, '-infinity'::timestamptz)
+    and at < coalesce(%(until)s, 'infinity'::timestamptz)
+order by id desc limit %(limit)s
+"""
+_OLDEST = f"""
+select min(id) as oldest, count(*) as n
+from (select id from audit where id < %s order by id desc limit {SEARCHED}) searched
+"""
+_NEWEST = 2**63 - 1
+
+
+def search(connection: Sync, wanted: Filter, limit: int, *, before: int | None = None) -> Found:
+    """The newest first, before that id."""
+    start = _NEWEST if before is None else before
+    values = {name: getattr(wanted, name) for name in Filter.__dataclass_fields__}
+    values |= {
+        "every": wanted.repo_ids is None,
+        "repo_ids": list(wanted.repo_ids or ()),
+        "before": start,
+        "limit": limit + 1,
+    }
+    rows = connection.execute(_SEARCH, values).fetchall()
+    acts = [Act(**{name: row[name] for name in _ACT}) for row in rows[:limit]]
+    if len(rows) > limit:
+        return Found(acts, acts[-1].id)
+    searched = connection.execute(_OLDEST, [start]).fetchone()
+    assert searched is not None
+    return Found(acts, searched["oldest"] if searched["n"] == SEARCHED else None)
+
+
+_ACT = tuple(one.name for one in fields(Act))

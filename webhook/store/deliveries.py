@@ -244,7 +244,8 @@ _FAILING = """
     and id in (select delivery_id from dead_letters
         union all select subject from schedule where task = 'receive')
 """
-# Its repository, where nobody has read its payload for that: the deployment's.
+# Its repository, where nobody has read its payload for that: the deployment's. Not `exists`: it
+# would be answered by reading all deployments.
 _SELECTED = """
     id >= %(first)s and id < %(before)s
     and (%(since)s::timestamptz is null or received_at >= %(since)s)
@@ -253,12 +254,11 @@ _SELECTED = """
     and (%(id)s::bigint is null or deployment_id = %(id)s)
     and (%(ignored)s or outcome is distinct from 'ignored' or event = 'deployment')
     and (%(repo_ids)s::bigint[] is null or repo_id = any(%(repo_ids)s) or repo_id is null
-        and exists (select from deployments
-            where deployments.id = deployment_id and deployments.repo_id = any(%(repo_ids)s)))
+        and (select deployments.repo_id = any(%(repo_ids)s) from deployments
+            where deployments.id = deployment_id))
     and (%(text)s = '' or strpos(lower(reason), %(text)s) > 0
-        or exists (select from deployments where deployments.id = deployment_id
-            and (strpos(lower(environment), %(text)s) > 0 or strpos(lower(ref), %(text)s) > 0
-                or starts_with(sha, %(text)s))))
+        or (select strpos(lower(environment), %(text)s) > 0 or strpos(lower(ref), %(text)s) > 0
+            or starts_with(sha, %(text)s) from deployments where deployments.id = deployment_id))
 """
 _NEWEST = """
 select found.id, guid, event, received_at, arrivals, outcome, reason, deployment_id,

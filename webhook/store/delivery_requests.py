@@ -70,6 +70,7 @@ class Failure:
     guid: str
     event: str
     reason: str
+    repo_id: int | None
 
 
 _COLUMNS = (
@@ -148,7 +149,7 @@ def failures(connection: Sync, request_id: int, limit: int) -> list[Failure]:
     """Of what it processed again, what could not be."""
     cursor = connection.cursor(row_factory=class_row(Failure))
     cursor.execute(
-        "select guid, event, reason from deliveries where outcome = 'failed' and id in ("
+        "select guid, event, reason, repo_id from deliveries where outcome = 'failed' and id in ("
         " select unnest(deliveries[1:position]) from delivery_requests where id = %s"
         ") order by id limit %s",
         [request_id, limit],

@@ -12,9 +12,10 @@ from webhook.store.ages import first_since
 from webhook.store.database import Sync
 from webhook.store.deliveries import DeliverySummary, Outcome, Selection
 
-# So many of the newest are searched for a page, and for a plan.
+# So many of the newest are searched for a page, and for a plan; for a text, which takes longer.
 SEARCHED = 20_000
 PLANNED_OF = 50_000
+TEXT_SEARCHED = 8_000
 # Of a body, for its repository's name.
 LONGEST_READ = 100_000
 # What is stored at about the same time may be in another order.
@@ -66,8 +67,7 @@ def page(
     connection: Sync, limit: int, selection: Selection, before: int | None = None
 ) -> DeliveryPage:
     """Of those that were stored before that one."""
-    searched = None if _found_by_index(selection) else SEARCHED
-    ends = _ends(connection, selection, before, searched)
+    ends = _ends(connection, selection, before, _searched(selection, SEARCHED))
     found = deliveries.newest(
         connection,
         limit + 1,
@@ -84,17 +84,18 @@ def page(
     return DeliveryPage(deliveries=found, next_before=ends.least, searched_to=searched_to)
 
 
-def _found_by_index(selection: Selection) -> bool:
-    """Or all match. There are few that failed."""
-    by_state = selection.failing or selection.outcome in ("failed", "waiting")
-    return by_state or not (
-        selection.event
-        or selection.text
-        or selection.outcome
-        or not selection.ignored
-        or selection.repo_ids is not None
+def _searched(selection: Selection, most: int) -> int | None:
+    """None: an index finds them, or all match. There are few that failed, or of a deployment."""
+    if (
+        selection.failing
+        or selection.outcome in ("failed", "waiting")
         or selection.deployment_id is not None
-    )
+    ):
+        return None
+    if selection.text:
+        return TEXT_SEARCHED
+    narrows = selection.event or selection.outcome or not selection.ignored
+    return most if narrows or selection.repo_ids is not None else None
 
 
 _CANDIDATES = """
@@ -108,7 +109,7 @@ order by found.id
 def candidates(
     connection: Sync, limit: int, selection: Selection, before: int | None = None
 ) -> Candidates:
-    ends = _ends(connection, selection, before, PLANNED_OF)
+    ends = _ends(connection, selection, before, _searched(selection, PLANNED_OF))
     values = deliveries.values_of(connection, selection)
     values |= {"before": ends.before, "first": ends.least, "limit": limit}
     cursor = connection.cursor(row_factory=class_row(Candidate), binary=True)

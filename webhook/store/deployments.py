@@ -529,8 +529,9 @@ async def copy_changelog(
     """Save that of another deployment of the repository with the same two commits; None where there
     is none."""
     cursor = await connection.execute(
-        "update deployments set changelog = known.changelog from (select changelog"
-        " from deployments where repo_id = %s and sha = %s and changelog->>'since' = %s"
+        "update deployments set changelog = known.changelog, committed_at = known.committed_at"
+        " from (select changelog, committed_at from deployments"
+        " where repo_id = %s and sha = %s and changelog->>'since' = %s"
         " and changelog ? 'total' limit 1) known where id = %s returning known.changelog",
         [repo_id, sha, since, deployment_id],
     )
@@ -539,13 +540,19 @@ async def copy_changelog(
 
 
 async def save_changelog(
-    connection: Async, deployment_id: int, since: str, changelog: Changelog | None
+    connection: Async,
+    deployment_id: int,
+    since: str,
+    changelog: Changelog | None,
+    committed_at: Sequence[datetime] | None = None,
 ) -> None:
     """None: GitHub does not know the commits since `since`. It is saved whatever else changes the
-    row meanwhile."""
+    row meanwhile. `committed_at`: of each of the commits; None: not known."""
     document = changelog.to_json() if changelog else {"since": since}
+    times = None if committed_at is None else list(committed_at)
     await connection.execute(
-        "update deployments set changelog = %s where id = %s", [Jsonb(document), deployment_id]
+        "update deployments set changelog = %s, committed_at = %s::timestamptz[] where id = %s",
+        [Jsonb(document), times, deployment_id],
     )
 
 

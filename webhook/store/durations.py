@@ -59,11 +59,14 @@ def usual_of(connection: Sync, row: DeploymentRow) -> Usual | None:
     return found if found and found.sample >= _FEWEST else None
 
 
-def gate_waits(document: Mapping[str, Mapping[str, Any]]) -> dict[str, GateWait]:
-    """Of `deployments.waits`."""
-    return {
-        gate: GateWait(
-            float(one["seconds"]), datetime.fromisoformat(one["since"]) if one["since"] else None
-        )
-        for gate, one in document.items()
-    }
+def waits_of(connection: Sync, deployment_id: int) -> dict[str, GateWait]:
+    """By gate."""
+    row = connection.execute(
+        "select waits from deployments where id = %s", [deployment_id]
+    ).fetchone()
+    return {gate: _wait(one) for gate, one in row["waits"].items()} if row else {}
+
+
+def _wait(document: Mapping[str, Any]) -> GateWait:
+    since = document["since"]
+    return GateWait(float(document["seconds"]), datetime.fromisoformat(since) if since else None)

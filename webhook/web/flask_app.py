@@ -11,7 +11,7 @@ from flask import Flask, Request, Response
 from flask.sessions import NullSession, SessionInterface
 from werkzeug.routing import MapAdapter
 
-from webhook.http import PAGE_HEADERS, STRICT_POLICY
+from webhook.http import PAGE_HEADERS, PAGE_POLICY
 
 
 class _NoSessions(SessionInterface):
@@ -23,7 +23,7 @@ class _NoSessions(SessionInterface):
 
 _NO_SESSION = NullSession()
 _HTML = "text/html"
-_DEFAULT_HEADERS = {"Content-Security-Policy": STRICT_POLICY, **PAGE_HEADERS}
+_DEFAULT_HEADERS = {"Content-Security-Policy": PAGE_POLICY, **PAGE_HEADERS}
 
 
 class RelayFlask(Flask):

@@ -7,6 +7,7 @@ Errors: those of what is called, and `UnknownOutcome` where it takes longer than
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -44,16 +45,19 @@ class GitHubCalls:
 
     def run(self, call: Callable[[Outside], Awaitable[T]], within: float = WITHIN) -> T:
         """What `call` returns. `within`: seconds."""
+        try:
+            return self.begin(call, within).result()
+        except TimeoutError:
+            raise UnknownOutcome(f"GitHub did not respond within {within:g} s") from None
+
+    def begin(self, call: Callable[[Outside], Awaitable[T]], within: float) -> "Future[T]":
+        """Nobody waits for it here; it raises `TimeoutError` where it takes longer."""
 
         async def bounded() -> T:
             async with asyncio.timeout(within):
                 return await call(await self._opened())
 
-        future = asyncio.run_coroutine_threadsafe(bounded(), self._running())
-        try:
-            return future.result()
-        except TimeoutError:
-            raise UnknownOutcome(f"GitHub did not respond within {within:g} s") from None
+        return asyncio.run_coroutine_threadsafe(bounded(), self._running())
 
     def close(self) -> None:
         """It begins again with the next call."""

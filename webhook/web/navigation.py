@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from webhook.web import paths
+
 
 @dataclass(frozen=True, slots=True)
 class NavEntry:
@@ -17,11 +19,11 @@ class NavEntry:
 
 # `under`: addresses of pages that belong to it besides its own.
 _ENTRIES: tuple[tuple[str, str, str, tuple[str, ...]], ...] = (
-    ("Board", "/", "b", ("/environments/", "/deployments/")),
-    ("Deliveries", "/deliveries", "d", ("/deliveries/",)),
-    ("Insights", "/insights", "i", ("/insights/",)),
-    ("Health", "/health", "h", ("/health/",)),
-    ("Audit", "/audit", "a", ("/audit/",)),
+    ("Board", paths.BOARD, "b", ("/environments/", "/deployments/")),
+    ("Deliveries", paths.DELIVERIES, "d", ("/deliveries/",)),
+    ("Insights", paths.INSIGHTS, "i", ("/insights/",)),
+    ("Health", paths.HEALTH, "h", ("/health/",)),
+    ("Audit", paths.AUDIT, "a", ("/audit/",)),
 )
 
 

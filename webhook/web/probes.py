@@ -47,18 +47,18 @@ def blueprint(pool: SyncPool, timing: Timing = DEFAULT_TIMING) -> Blueprint:
 
     @bp.get("/readyz")
     def readyz() -> Response:
-        ready = _findings(pool, readiness)
-        rest = _findings(pool, {**WORK, **SHOWN}) if "verbose" in request.args else {}
+        ready = findings(pool, readiness)
+        rest = findings(pool, {**WORK, **SHOWN}) if "verbose" in request.args else {}
         return _response("ready", ready, rest)
 
     @bp.get("/workz")
     def workz() -> Response:
-        return _response("working", _findings(pool, {**readiness, **WORK}), {})
+        return _response("working", findings(pool, {**readiness, **WORK}), {})
 
     return bp
 
 
-def _findings(pool: SyncPool, checks: Mapping[str, Check]) -> Findings:
+def findings(pool: SyncPool, checks: Mapping[str, Check]) -> Findings:
     """What cannot be asked is `unknown`: the first finding says why."""
     findings = dict.fromkeys(checks, UNKNOWN)
     try:

@@ -1,11 +1,12 @@
 """What the pages need."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
 from flask import abort, g, redirect, request
 
+from webhook.check import Finding
 from webhook.config.environments import CurrentConfig
 from webhook.deployments.actions import OfferedAction
 from webhook.errors import HttpError
@@ -26,7 +27,7 @@ from webhook.web.live import Live
 class PageServices:
     """`origins`: how the deployment is called that an action of that name has created. `actions`:
     what people can request. `github`: for what a view asks GitHub itself. `redactor`: hides known
-    secrets in what came from outside."""
+    secrets in what came from outside. `check`: what `python -m webhook check` finds."""
 
     pool: SyncPool
     links: Links
@@ -41,6 +42,7 @@ class PageServices:
     sessions: Sessions
     live: Live
     redactor: Redactor
+    check: Callable[[], Awaitable[Sequence[Finding]]]
 
     @property
     def keep(self) -> Retention:

@@ -24,7 +24,7 @@ from werkzeug.wrappers import Response as Redirect
 
 from webhook.config.environments import Config, CurrentConfig
 from webhook.errors import BadCredentials, HttpError, Rejected, RetryAt, UnknownOutcome
-from webhook.http import PAGE_HEADERS, STRICT_POLICY, BodyRule, ErrorHandling, as_page
+from webhook.http import PAGE_HEADERS, PAGE_POLICY, BodyRule, ErrorHandling, as_page
 from webhook.invocation import COMMAND
 from webhook.security.cipher import Cipher
 from webhook.settings import SlackSettings
@@ -400,7 +400,7 @@ def form_action(site: str) -> str:
 
 
 def _policy(targets: str) -> str:
-    return f"{STRICT_POLICY}; form-action {targets}"
+    return f"{PAGE_POLICY}; form-action {targets}"
 
 
 def _with_headers(response: Response) -> Response:

@@ -14,7 +14,7 @@ from webhook.http import PAGE_HEADERS, PAGE_POLICY, ErrorHandling, as_page
 from webhook.web import acts
 from webhook.web.auth import views as auth
 from webhook.web.navigation import navigation
-from webhook.web.pages import home, views
+from webhook.web.pages import audit, board, deliveries, delivery_acts, environment, health, views
 from webhook.web.pages.elements import moment
 from webhook.web.requests import form_fields
 from webhook.web.services import PageServices
@@ -22,10 +22,19 @@ from webhook.web.services import PageServices
 # No account on GitHub begins with a hyphen, so no repository's pages are in the way.
 STATIC_PATH = "/deployments/-/static"
 STATIC_MAX_AGE = 300
-_POLICY = f"{PAGE_POLICY}; form-action 'self'"
+_POLICY = f"{PAGE_POLICY}; script-src 'self'; connect-src 'self'; form-action 'self'"
 
 # Each has a function `add_to(bp, services)`.
-PAGES = (auth, acts, home)
+PAGES = (
+    auth,
+    acts,
+    board,
+    health,
+    audit,
+    deliveries,
+    delivery_acts,
+    environment,
+)
 
 
 def blueprint(services: PageServices) -> Blueprint:
@@ -38,7 +47,6 @@ def blueprint(services: PageServices) -> Blueprint:
     )
     bp.app_errorhandler(404)(_not_found)
     bp.add_app_template_global(_asset, "asset")
-    bp.add_app_template_global(lambda: __version__, "version")
 
     @bp.app_context_processor
     def frame() -> dict[str, Any]:
@@ -47,9 +55,10 @@ def blueprint(services: PageServices) -> Blueprint:
         session = viewer.session if viewer else None
         return {
             "viewer": viewer,
-            "signin_url": "/signin" if services.settings.sign_in else "",
+            "sign_in": services.settings.sign_in,
             "form": form_fields(services.sessions, session),
             "nav": navigation(request.path) if session else (),
+            "version": __version__,
             "now": moment(services.clock()),
         }
 

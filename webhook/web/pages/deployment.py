@@ -30,8 +30,8 @@ from webhook.web.pages.terminal_text import harmless
 
 # How long after the end the page still waits for what is on its way to GitHub and the notifiers.
 LINGER = timedelta(seconds=10)
-# Characters of a payload that are shown.
-LONGEST_PAYLOAD = 100_000
+# Characters of a payload that are shown: a page is light.
+LONGEST_PAYLOAD = 10_000
 
 # Of a message that was sent, by its purpose.
 _SENT = {
@@ -157,6 +157,7 @@ class Page:
     run: Link | None
     environment_link: Link | None
     payload: str
+    payload_cut: bool
     changes: ChangesView | None
     timeline: tuple[EntryView, ...]
     messages: tuple[Sending, ...]
@@ -182,6 +183,7 @@ def build_page(
     started = row.run is not None
     label = phase_label(row.phase, held=data.held, started=started, blocked=blocked)
     start = row.started_at or row.requested_at
+    payload = _payload(row.payload)
     return Page(
         title=f"{label.text.capitalize()}: {line(row.repo)} to {line(row.environment)}",
         label=label,
@@ -206,7 +208,8 @@ def build_page(
         requested_at=moment(row.created_at, "%d %b %Y, %H:%M:%S"),
         run=_link(_run_url(data), _run_text(row)),
         environment_link=_link(row.environment_url, line(row.environment_url)),
-        payload=_payload(row.payload),
+        payload=payload[:LONGEST_PAYLOAD],
+        payload_cut=len(payload) > LONGEST_PAYLOAD,
         changes=_changes(data),
         timeline=tuple(_entry(entry, row, data.current_entry) for entry in data.timeline),
         messages=_messages(data.messages),
@@ -280,8 +283,7 @@ def _payload(payload: Any) -> str:
         return ""
     if isinstance(payload, str):
         payload = _decoded(payload)
-    text = harmless(json.dumps(payload, indent=2, sort_keys=True, ensure_ascii=False))
-    return text if len(text) <= LONGEST_PAYLOAD else text[:LONGEST_PAYLOAD] + "\n… (cut)"
+    return harmless(json.dumps(payload, indent=2, sort_keys=True, ensure_ascii=False))
 
 
 def _decoded(text: str) -> Any:

@@ -131,7 +131,7 @@ class _Rules:
         teams = [one for one in asked if "/" in one]
         if teams:
             return f"Counts if you are in {_teams(teams)}; GitHub is asked.", ""
-        if self._asked_for_it:
+        if self._asked_for_it and self._is_among(self._review.reviewers):
             return "", "You asked for it yourself; somebody else has to approve it."
         who = and_more(asked, limit=_ROOM) if asked else "nobody else"
         return "", f"Not yours: {who} may approve it."

@@ -5,7 +5,7 @@ what they may do, what they have requested, and the record.
 from dataclasses import dataclass, replace
 
 from webhook.config.environments import Config
-from webhook.deployments.notice import Promotion
+from webhook.deployments.notice import DeploymentNotice, NoticeApproval, Promotion
 from webhook.engine.offers import Offers, first_without, next_environments, notice_of, promotion_to
 from webhook.gates import GATES
 from webhook.store import deployment_record, durations, notices, promotions
@@ -20,7 +20,7 @@ from webhook.web.pages.deployment import PageData, changelog_since
 from webhook.web.pages.deployment_acts import ActsView, Doer, build_acts
 from webhook.web.pages.deployment_phases import PhasesView, build_phases
 from webhook.web.pages.deployment_record import RecordView, build_record
-from webhook.web.pages.elements import Link
+from webhook.web.pages.elements import Link, line
 from webhook.web.requests import RequestView, requests_of
 from webhook.web.services import PageServices
 
@@ -43,7 +43,8 @@ class Reader:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Beside:
     """`key`: of the forms; the same while the same is offered, so that what is sent twice counts
-    once, on whichever copy of the page. `back_to`: where a form returns."""
+    once, on whichever copy of the page. `back_to`: where a form returns. `delivery`: that has the
+    whole payload, for who may see it."""
 
     reader: Reader
     phases: PhasesView | None
@@ -52,6 +53,8 @@ class Beside:
     record: RecordView
     key: str
     back_to: str
+    crumbs: tuple[Link, ...]
+    delivery: Link | None
     sign_in: Link | None
 
 
@@ -72,26 +75,34 @@ def reader_of(
 
 def read_beside(connection: Sync, services: PageServices, data: PageData, reader: Reader) -> Beside:
     row = data.row
+    notice = None if reader.by_link else _notice(connection, services, row.id)
     return Beside(
         reader=reader,
         phases=build_phases(
-            row, data.timeline, services.clock(), {}, durations.usual_of(connection, row)
+            row,
+            data.timeline,
+            services.clock(),
+            durations.waits_of(connection, row.id),
+            durations.usual_of(connection, row),
         ),
-        acts=_acts(connection, services, data, reader),
+        acts=_acts(services, data, reader, notice),
         requests=tuple(_requests(connection, services, row, reader)),
-        record=_record(connection, data, reader),
+        record=_record(connection, data, reader, notice),
         key=_key(connection, row, reader),
         back_to=paths.deployment(row.repo, row.id),
+        crumbs=() if reader.by_link else _crumbs(row),
+        delivery=_delivery(row) if reader.may_administer else None,
         sign_in=_sign_in(services, row, reader),
     )
 
 
-def _acts(connection: Sync, services: PageServices, data: PageData, reader: Reader) -> ActsView:
-    if reader.session is None:
-        return ActsView()
-    found = notices.read_sync(connection, data.row.id)
-    if found is None or found[0].requested_at is None:
-        return ActsView()
+def _notice(
+    connection: Sync, services: PageServices, deployment_id: int
+) -> DeploymentNotice | None:
+    """What its messages show, with what it offers."""
+    found = notices.read_sync(connection, deployment_id)
+    if found is None:
+        return None
     row, context = found
     config = services.config.config
     notice = notice_of(
@@ -100,14 +111,27 @@ def _acts(connection: Sync, services: PageServices, data: PageData, reader: Read
         actions=services.actions,
         page_of=paths.deployment,
         changelog=changelog_since(row, context.previous_sha),
+        approvals=tuple(
+            NoticeApproval(login=one.login, approved=one.approved, at=one.at, comment=one.comment)
+            for one in context.approvals
+            if one.deployment_id == row.id
+        ),
     )
+    if row.requested_at is None:
+        return notice
     if context.newest:
-        promotion = _promotion(connection, config, row)
-        notice = replace(notice, promotion=promotion)
-    notice = Offers(services.actions, config, GATES).added_to(notice, row, context)
+        notice = replace(notice, promotion=_promotion(connection, config, row))
+    return Offers(services.actions, config, GATES).added_to(notice, row, context)
+
+
+def _acts(
+    services: PageServices, data: PageData, reader: Reader, notice: DeploymentNotice | None
+) -> ActsView:
+    if reader.session is None or notice is None:
+        return ActsView()
     person = reader.session.person
     doer = Doer(login=person.login, user_id=person.id, may_write=reader.may_write)
-    return build_acts(notice, data.waits.approvals, doer, config)
+    return build_acts(notice, data.waits.approvals, doer, services.config.config)
 
 
 def _promotion(connection: Sync, config: Config, row: DeploymentRow) -> Promotion | None:
@@ -129,7 +153,9 @@ def _requests(
     return requests_of(connection, reader.session, services.actions, about)
 
 
-def _record(connection: Sync, data: PageData, reader: Reader) -> RecordView:
+def _record(
+    connection: Sync, data: PageData, reader: Reader, notice: DeploymentNotice | None
+) -> RecordView:
     deployment_id = data.row.id
     may = reader.may_administer
     return build_record(
@@ -137,6 +163,7 @@ def _record(connection: Sync, data: PageData, reader: Reader) -> RecordView:
         data.messages,
         deployment_record.deliveries_of(connection, deployment_id) if may else None,
         deployment_record.acts_on(connection, deployment_id) if may else None,
+        notice,
     )
 
 
@@ -145,6 +172,15 @@ def _key(connection: Sync, row: DeploymentRow, reader: Reader) -> str:
         return ""
     last = deployment_record.last_request(connection, row.id, reader.session.person.id)
     return f"{row.id}.{row.phase}.{last}"
+
+
+def _crumbs(row: DeploymentRow) -> tuple[Link, ...]:
+    there = paths.environment(row.repo, row.environment)
+    return Link(paths.BOARD, "Board"), Link(there, f"{line(row.repo)}: {line(row.environment)}")
+
+
+def _delivery(row: DeploymentRow) -> Link | None:
+    return Link(paths.delivery(row.delivery), "Its delivery") if row.delivery else None
 
 
 def _sign_in(services: PageServices, row: DeploymentRow, reader: Reader) -> Link | None:

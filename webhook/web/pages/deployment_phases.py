@@ -31,8 +31,8 @@ class GateShare:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PhaseView:
-    """`kind` is the drawing: way, wait, queue or run. `text`: its duration. `usual`: that of most
-    there, "" if unknown. `x` and `width`: in the bar."""
+    """`kind` is the drawing: way, accept, wait, queue or run. `text`: its duration. `usual`: that
+    of most there, "" if unknown. `x` and `width`: in the bar."""
 
     kind: str
     name: str
@@ -74,6 +74,10 @@ class _Span:
     def seconds(self) -> float:
         return max(0.0, (self.until - self.since).total_seconds())
 
+    @property
+    def worth_a_line(self) -> bool:
+        return self.kind in ("run", "wait") or self.goes_on or self.seconds >= 1
+
 
 def build_phases(
     row: DeploymentRow,
@@ -85,7 +89,7 @@ def build_phases(
     """None: only its statuses are known, or nothing took any time."""
     if row.requested_at is None:
         return None
-    spans = list(_spans(row, timeline, now, waits))
+    spans = [one for one in _spans(row, timeline, now, waits) if one.worth_a_line]
     end = row.ended_at or now
     total = (end - row.created_at).total_seconds()
     if not spans or total < 0:
@@ -118,9 +122,9 @@ def _spans(
     accepted = min(started or end, end)
     held = bool(waits or row.blockers) or any(one.held for one in timeline)
     if held or accepted > known or not started:
-        name = "Waited for gates" if held else "Accepted"
+        kind, name = ("wait", "Waited for gates") if held else ("accept", "Accepted")
         open_end = started is None and row.ended_at is None
-        yield _Span("wait", name, known, max(known, accepted), goes_on=open_end)
+        yield _Span(kind, name, known, max(known, accepted), goes_on=open_end)
     if started is None:
         return
     begun = min(running or (end if row.ended_at is None else started), end)
@@ -183,7 +187,7 @@ def _shares(waits: Mapping[str, GateWait], now: datetime) -> Iterator[GateShare]
 def _usual(kind: str, usual: Usual | None) -> str:
     if usual is None:
         return ""
-    seconds = {"wait": usual.waited, "run": usual.ran}.get(kind)
+    seconds = {"accept": usual.waited, "wait": usual.waited, "run": usual.ran}.get(kind)
     return "" if seconds is None else durations.write(max(0, round(seconds)))
 
 

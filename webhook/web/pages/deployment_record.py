@@ -1,13 +1,15 @@
 """The record of a deployment on its page: each status and message as it was sent or rejected, the
 deliveries that it came of, and what people did with it.
 
-A message's text is not kept, only where it stands and whether it is up to date.
+Of a message only is kept where it stands; its text is made again, of what is known now.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from webhook.notifiers import title_of
+from webhook.deployments.notice import DeploymentNotice
+from webhook.notifiers import NOTIFIERS, title_of
+from webhook.notifiers.contract import Message, Reads
 from webhook.store.audit import Act
 from webhook.store.deployment_record import DeliveryRecord
 from webhook.store.outbox import Entry
@@ -15,9 +17,10 @@ from webhook.store.timeline import TimelineEntry
 from webhook.text import one_line, web_url
 from webhook.web import paths
 from webhook.web.pages.elements import Link, Moment, line, moment
+from webhook.web.pages.terminal_text import harmless
 
 # Of each kind, the newest: a page is light.
-MOST = 50
+MOST = 30
 _ENTRY_STATES = {
     "waiting": ("waiting", "waits to be sent"),
     "claimed": ("waiting", "is being sent"),
@@ -57,7 +60,8 @@ class StatusView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageView:
-    """`ref`: where it stands, in the terms of who has it."""
+    """`ref`: where it stands, in the terms of who has it. `text`: how it reads now, "" if that is
+    not known here."""
 
     place: str
     purpose: str
@@ -65,6 +69,7 @@ class MessageView:
     sent: str
     ref: str
     error: str
+    text: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,12 +119,14 @@ def build_record(
     messages: Sequence[Entry],
     deliveries: Iterable[DeliveryRecord] | None,
     acts: Iterable[Act] | None,
+    notice: DeploymentNotice | None = None,
 ) -> RecordView:
+    """`notice`: what messages say, for who may read them here."""
     ours = [one for one in timeline if one.outbox is not None]
     return RecordView(
         statuses=tuple(_status(one) for one in reversed(ours[-MOST:])),
         statuses_more=max(0, len(ours) - MOST),
-        messages=tuple(_message(one) for one in messages[:MOST]),
+        messages=tuple(_message(one, notice) for one in messages[:MOST]),
         deliveries=None if deliveries is None else tuple(map(_delivery, deliveries)),
         acts=None if acts is None else tuple(map(_act, acts)),
     )
@@ -141,7 +148,7 @@ def _status(entry: TimelineEntry) -> StatusView:
     )
 
 
-def _message(entry: Entry) -> MessageView:
+def _message(entry: Entry, notice: DeploymentNotice | None) -> MessageView:
     title, place = title_of(line(entry.destination))
     kind, sent = _ENTRY_STATES[entry.state]
     if entry.over and entry.simplified:
@@ -158,7 +165,16 @@ def _message(entry: Entry) -> MessageView:
         sent=sent,
         ref=line(ref),
         error=line(entry.error),
+        text=harmless(_text(entry, notice)) if notice and entry.state == "sent" else "",
     )
+
+
+def _text(entry: Entry, notice: DeploymentNotice) -> str:
+    """What a reply says is in the timeline."""
+    kind = NOTIFIERS.get(entry.destination.partition(":")[0])
+    if entry.purpose not in ("main", "alert") or not isinstance(kind, Reads):
+        return ""
+    return kind.text_of(Message(purpose=entry.purpose, about=notice))
 
 
 def _delivery(one: DeliveryRecord) -> DeliveryView:

@@ -3,15 +3,9 @@
 It reveals nothing that its address does not.
 """
 
-from flask import Blueprint, Response, make_response, render_template, request
+from flask import Response, make_response, render_template, request
 
 from webhook.web.services import PageServices
-
-
-def add_to(bp: Blueprint, services: PageServices) -> None:
-    @bp.get("/")
-    def home() -> Response:
-        return home_page(services)
 
 
 def home_page(services: PageServices) -> Response:

@@ -1,0 +1,188 @@
+"""Every address of the pages, as each kind of person may open or send it. An address that is not in
+these tables fails, so that none is forgotten."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.web.people import Browser, browser
+from tests.world import World, live
+from webhook.app import create_app
+from webhook.slack.actions import ACTIONS
+
+# Nobody, no permission, read, write, admin in the repository; who runs the relay, without any.
+PEOPLE = ("nobody", "octoguest", "octoreader", "octowriter", "octoadmin", "operator")
+ALL_WHO_SIGNED_IN = (303, 200, 200, 200, 200, 200)
+READERS = (303, 404, 200, 200, 200, 200)
+ADMINS = (303, 404, 404, 404, 200, 200)
+# What one may see decides what is in them, not whether they open.
+PAGES: Mapping[str, tuple[int, ...]] = {
+    "/": (200, 200, 200, 200, 200, 200),
+    "/health": ALL_WHO_SIGNED_IN,
+    "/audit": ALL_WHO_SIGNED_IN,
+    "/audit.csv": ALL_WHO_SIGNED_IN,
+    "/deliveries": ALL_WHO_SIGNED_IN,
+    "/deliveries/replay": ADMINS,
+    "/deliveries/<guid>": ADMINS,
+    "/deliveries/<guid>/payload": ADMINS,
+    "/deliveries/replays/<int:request_id>": (303, 404, 404, 404, 404, 404),  # there is none
+    "/environments/<owner>/<name>/<path:environment>": READERS,
+    # They only show what would be deployed.
+    "/environments/-/deploy/<owner>/<name>/<path:environment>": READERS,
+    "/environments/-/roll-back/<owner>/<name>/<path:environment>": READERS,
+    "/deployments/<owner>/<name>/<int:deployment_id>": READERS,
+    "/deployments/<owner>/<name>/<int:deployment_id>/events": READERS,
+    "/acts/<kind>": (303, 404, 403, 200, 200, 403),
+}
+# Sent with the right token of the form.
+SENT: Mapping[str, tuple[int, ...]] = {
+    "/acts/<kind>": (401, 404, 403, 303, 303, 403),
+    "/health/check": (401, 404, 404, 404, 404, 303),
+    "/deliveries/<guid>/replay": (401, 404, 404, 404, 303, 303),
+    "/deliveries/<guid>/redeliver": (401, 404, 404, 404, 303, 303),
+    "/deliveries/replay": (401, 404, 404, 404, 303, 303),
+    "/deliveries/replays/<int:request_id>/cancel": (401, 404, 404, 404, 404, 404),
+}
+# Open to everybody: they decide by themselves, or show nothing.
+OPEN = {"/signin", "/signout", "/deployments/-/static/<path:filename>"}
+
+
+@pytest.fixture
+async def world(store_url: str, tmp_path: Path) -> AsyncIterator[World]:
+    async with live(store_url, tmp_path, environ={"GITPLOY_ADMIN_USERS": "operator"}) as started:
+        started.github.add_collaborator("acme/site", "operator", "none")
+        yield started
+
+
+async def people(world: World, stack: AsyncExitStack) -> list[Browser]:
+    logins = ("", *PEOPLE[1:])
+    return [await stack.enter_async_context(browser(world, login)) for login in logins]
+
+
+def addresses(world: World, method: str) -> set[str]:
+    app = create_app(world.setup, world.store_url)
+    pages = (one for one in app.url_map.iter_rules() if one.endpoint.startswith("pages."))
+    found = {one.rule for one in pages if method in (one.methods or ())}
+    app.extensions["relay.close"]()
+    return found
+
+
+async def test_each_page_opens_to_those_who_may_see_it(world: World) -> None:
+    assert addresses(world, "GET") - OPEN == set(PAGES)
+    deployment = await world.deployed()
+    [row] = world.rows("select guid from deliveries where event = 'deployment'")
+    async with AsyncExitStack() as stack:
+        everybody = await people(world, stack)
+        for rule, expected in PAGES.items():
+            path = filled(rule, deployment.id, row["guid"])
+            found = tuple([await status_of(one, path) for one in everybody])
+            assert found == expected, rule
+
+
+async def test_each_act_is_open_to_those_who_may_request_it(world: World) -> None:
+    assert addresses(world, "POST") - OPEN == set(SENT)
+    deployment = await world.deployed("broken")
+    [row] = world.rows("select guid from deliveries where event = 'deployment'")
+    async with AsyncExitStack() as stack:
+        everybody = await people(world, stack)
+        tokens = [await token_of(one) for one in everybody]
+        for rule, expected in SENT.items():
+            path = filled(rule, deployment.id, row["guid"]).partition("?")[0]
+            fields = {"deployment": str(deployment.id), "key": rule, "upto": "1000"}
+            found = tuple(
+                [
+                    await sent(one, path, fields | token)
+                    for one, token in zip(everybody, tokens, strict=True)
+                ]
+            )
+            assert found == expected, rule
+
+
+async def test_no_action_is_open_to_who_may_only_read(world: World) -> None:
+    deployment = await world.deployed("broken")
+    async with AsyncExitStack() as stack:
+        nobody, guest, reader, *_ = await people(world, stack)
+        fields = {"deployment": str(deployment.id), "key": "k"}
+        by_name = {"repo": "acme/site", "environment": "broken", "key": "k"}
+        for kind, action in ACTIONS.items():
+            for given in (fields, by_name):
+                path = f"/acts/{kind}"
+                expected = (401, 404, 403) if action.on_page else (401, 404, 404)
+                found = (
+                    await sent(nobody, path, given),
+                    await sent(guest, path, given | await token_of(guest)),
+                    await sent(reader, path, given | await token_of(reader)),
+                )
+                assert found == expected, kind
+        assert not world.rows("select 1 from actions")
+
+
+async def test_what_another_site_sends_is_refused(world: World) -> None:
+    deployment = await world.deployed("broken")
+    async with browser(world, "octowriter") as writer, browser(world, "octoadmin") as other:
+        fields = {"deployment": str(deployment.id), "key": "k"} | await token_of(writer)
+        for headers in (
+            {"Origin": "https://evil.example"},
+            {"Origin": "null"},
+            {"Sec-Fetch-Site": "cross-site"},
+            {"Sec-Fetch-Site": "same-site"},
+        ):
+            assert (await writer.post("/acts/retry", fields, **headers)).status == 403
+        others = fields | await token_of(other)
+        assert (await writer.post("/acts/retry", others)).status == 403
+        assert not world.rows("select 1 from actions")
+
+
+async def test_a_link_opens_its_page_and_nothing_else(world: World) -> None:
+    deployment = await world.deployed("broken")
+    url = world.github.statuses(deployment.id)[-1].log_url.removeprefix(world.url)
+    key = url.partition("?")[2].partition("#")[0]
+    async with browser(world) as holder:
+        page = await holder.open(url)
+        assert page.status == 200
+        assert not [one for one in page.forms if one.action.startswith("/acts/")]
+        for path in ("/environments/acme/site/broken", "/deliveries", "/health", "/audit"):
+            assert await status_of(holder, f"{path}?{key}") == 303
+        fields = {"deployment": str(deployment.id), "key": "k"}
+        assert await sent(holder, f"/acts/retry?{key}", fields) == 401
+
+
+def filled(rule: str, deployment_id: int, guid: str) -> str:
+    values = {
+        "<owner>": "acme",
+        "<name>": "site",
+        "<path:environment>": "production",
+        "<int:deployment_id>": str(deployment_id),
+        "<guid>": guid,
+        "<int:request_id>": "1",
+        "<kind>": f"retry?deployment={deployment_id}",
+    }
+    for name, value in values.items():
+        rule = rule.replace(name, value)
+    return rule
+
+
+async def status_of(person: Browser, path: str) -> int:
+    headers = {"Accept": "text/html"}
+    url = f"{person.host}{path}"
+    async with person.session.get(url, headers=headers, allow_redirects=False) as response:
+        if response.status == 303:
+            assert response.headers["Location"].startswith("/signin?next=")
+        return response.status
+
+
+async def sent(person: Browser, path: str, fields: Mapping[str, str]) -> int:
+    url, headers = f"{person.host}{path}", {"Origin": person.host}
+    async with person.session.post(
+        url, data=fields, headers=headers, allow_redirects=False
+    ) as response:
+        return response.status
+
+
+async def token_of(person: Browser) -> dict[str, str]:
+    page = await person.open("/")
+    if not page.offers("/signout"):
+        return {}
+    return {"csrf": page.form("/signout").fields["csrf"]}

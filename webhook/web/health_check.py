@@ -1,0 +1,85 @@
+"""`python -m webhook check` for a page: it runs beside, and its newest result is shown.
+
+It calls GitHub, Slack and the tools, so it runs at most once at a time in a process, and by itself
+only where the result is old.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from threading import Lock
+
+import structlog
+
+from webhook.check import Finding
+from webhook.errors import RelayError
+from webhook.github.limits import limit_of
+from webhook.web.github_calls import Outside
+from webhook.web.services import PageServices
+
+log = structlog.get_logger()
+
+OLD_AFTER = timedelta(minutes=5)
+# Seconds after which it is given up.
+_LONGEST = 60.0
+# Installations that are asked for their rate limit.
+_MOST_INSTALLATIONS = 20
+
+# Installation, calls that are left, of how many, and when there are all again.
+Limited = tuple[int, int, int, datetime]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    at: datetime
+    findings: Sequence[Finding]
+    limits: Sequence[Limited]
+
+
+class HealthCheck:
+    """Of one process."""
+
+    def __init__(self, services: PageServices) -> None:
+        self._services = services
+        self._lock = Lock()
+        self.runs = False
+        self.result: Result | None = None
+
+    def begin_if_old(self) -> None:
+        result = self.result
+        if result is None or self._services.clock() - result.at > OLD_AFTER:
+            self.begin()
+
+    def begin(self) -> None:
+        with self._lock:
+            if self.runs:
+                return
+            self.runs = True
+        running = self._services.github.begin(self._check, _LONGEST)
+        running.add_done_callback(lambda done: self._ended(done.exception()))
+
+    async def _check(self, outside: Outside) -> None:
+        found = await self._services.check()
+        limits = await self._limits(outside)
+        self.result = Result(self._services.clock(), found, limits)
+
+    async def _limits(self, outside: Outside) -> list[Limited]:
+        known = self._services.permissions.repositories().values()
+        found: list[Limited] = []
+        for installation in sorted({one.installation_id for one in known})[:_MOST_INSTALLATIONS]:
+            try:
+                async with outside.slots:
+                    one = await limit_of(outside.github, installation)
+            except RelayError as error:
+                log.info("no rate limit", installation=installation, error=str(error))
+                continue
+            found.append((installation, one.remaining, one.limit, one.resets_at))
+        return found
+
+    def _ended(self, error: BaseException | None) -> None:
+        self.runs = False
+        if error is not None:
+            message = f"it could not be run to its end ({type(error).__name__}); read the log"
+            log.warning("the check was not run", error=f"{type(error).__name__}: {error}")
+            finding = Finding("error", "check", message)
+            self.result = Result(self._services.clock(), [finding], [])

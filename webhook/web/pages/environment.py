@@ -1,0 +1,339 @@
+"""The page of an environment: what is there, what waits, what was, and what holds; and the pages on
+which people see what a deployment or a rollback would do before they request it.
+
+Errors, each a page: 404 unknown, or not to be seen; 503 the store does not respond.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from flask import Blueprint, render_template, request
+
+from webhook import logs
+from webhook.config.environments import Environment
+from webhook.deployments.models import is_production
+from webhook.deployments.phases import Phase
+from webhook.engine.explain import Question
+from webhook.gates import GATES
+from webhook.github.tokens import Scope
+from webhook.store import deployments, environment_history
+from webhook.store.actions import Requested
+from webhook.store.database import Sync
+from webhook.store.deployments import DeploymentRow
+from webhook.store.environment_history import HistoryFilter
+from webhook.store.repositories import KnownRepository
+from webhook.text import web_url
+from webhook.web import paths
+from webhook.web.auth.viewer import Viewer, not_found
+from webhook.web.pages.elements import line
+from webhook.web.pages.environment_data import (
+    EnvironmentData,
+    Where,
+    find_where,
+    read_environment,
+    read_policy,
+)
+from webhook.web.pages.environment_form import (
+    PreviewView,
+    RollBackView,
+    build_inputs,
+    build_preview,
+    build_roll_back,
+    input_error,
+)
+from webhook.web.pages.environment_preview import Preview, Wanted, preview
+from webhook.web.pages.environment_view import EnvironmentView, build_environment
+from webhook.web.pinned import Pinned, Pins
+from webhook.web.requests import FormFields, RequestView, form_fields, requests_of
+from webhook.web.services import PageServices
+
+# What people filter by, and the phases that it stands for.
+_ANY = ("", "any")
+STATES: Mapping[str, tuple[Phase, ...]] = {
+    "succeeded": (Phase.SUCCESS, Phase.INACTIVE),
+    "failed": (Phase.FAILURE,),
+    "could not run": (Phase.ERROR,),
+    "running": (Phase.IN_PROGRESS,),
+    "waiting": (Phase.QUEUED, Phase.SEEN),
+    "superseded": (Phase.SUPERSEDED,),
+}
+_NUMBER = re.compile(r"[0-9]{1,18}", re.ASCII)
+_LONGEST = 255
+_INPUT = "input."
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    viewer: Viewer
+    where: Where
+
+    @property
+    def may_write(self) -> bool:
+        return self.viewer.may(self.where.repo_id, "write")
+
+    @property
+    def login(self) -> str:
+        return self.viewer.person.login if self.viewer.person else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Who looks, for the parts of a page. `form`: what each form of it sends."""
+
+    may_write: bool
+    operator: bool
+    form: FormFields
+    requests: list[RequestView]
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """As it stands in the address; what is no filter is none."""
+
+    state: str
+    who: str
+    before: int
+
+    @property
+    def wanted(self) -> HistoryFilter:
+        return HistoryFilter(phases=STATES.get(self.state, ()), who=self.who)
+
+    def path(self, page: str, **changes: str) -> str:
+        values = {"state": self.state, "who": self.who, **changes}
+        return f"{paths.with_query(page, **values)}#history"
+
+
+def add_to(bp: Blueprint, services: PageServices) -> None:
+    @bp.get("/environments/<owner>/<name>/<path:environment>", merge_slashes=False)
+    def environment(owner: str, name: str, environment: str) -> str:
+        opened = _open(services, owner, name, environment)
+        chosen = _filter()
+        with services.pool.connection() as connection:
+            data = _read(services, connection, opened.where, chosen)
+            refs = environment_history.refs(connection, opened.where.repo_id, opened.where.name)
+            by = _reader(services, connection, opened)
+        return render_template(
+            "environment.html",
+            page=_view(services, opened, data),
+            by=by,
+            refs=refs,
+            states=[_ANY, *((name, name) for name in STATES)],
+            filter=chosen,
+            older=_older(chosen, data, opened.where),
+            looked_through=data.history.looked_through,
+        )
+
+    @bp.get("/environments/-/deploy/<owner>/<name>/<path:environment>", merge_slashes=False)
+    def deploy(owner: str, name: str, environment: str) -> str:
+        return _deploy_page(services, _open(services, owner, name, environment))
+
+    @bp.get("/environments/-/roll-back/<owner>/<name>/<path:environment>", merge_slashes=False)
+    def roll_back(owner: str, name: str, environment: str) -> str:
+        return _roll_back_page(services, _open(services, owner, name, environment))
+
+
+def _open(services: PageServices, owner: str, name: str, environment: str) -> Opened:
+    """Raises `HttpError` where there is nothing, or nothing that the viewer may see."""
+    viewer = services.require_viewer()
+    repo = f"{owner}/{name}"
+    if not (repo + environment).isprintable() or len(environment) > _LONGEST:
+        raise not_found()
+    known = services.permissions.repositories()
+    with services.pool.connection() as connection:
+        repository = _repository(known, connection, repo)
+    if repository is None:
+        raise not_found()
+    viewer.require_visible(repository.repo_id)
+    with services.pool.connection() as connection:
+        where = find_where(connection, services.config.config, repository, environment)
+    if where is None:
+        raise not_found()
+    return Opened(viewer, where)
+
+
+def _repository(
+    known: Mapping[int, KnownRepository], connection: Sync, repo: str
+) -> KnownRepository | None:
+    """By its name, or one that it had before."""
+    found = environment_history.repositories_named(connection, repo)
+    every = [known[repo_id] for repo_id in found if repo_id in known]
+    same = (one for one in every if one.name.casefold() == repo.casefold())
+    return next(same, every[0] if every else None)
+
+
+def _filter() -> Filter:
+    before = request.args.get("before", "")
+    state, who = request.args.get("state", ""), request.args.get("who", "").strip()
+    return Filter(
+        state=state if state in STATES else "",
+        who=who[:_LONGEST] if who.isprintable() else "",
+        before=int(before) if _NUMBER.fullmatch(before) else 0,
+    )
+
+
+def _read(
+    services: PageServices, connection: Sync, where: Where, chosen: Filter
+) -> EnvironmentData:
+    return read_environment(
+        connection,
+        services.config.config,
+        where,
+        services.clock(),
+        wanted=chosen.wanted,
+        before=chosen.before,
+    )
+
+
+def _view(services: PageServices, opened: Opened, data: EnvironmentData) -> EnvironmentView:
+    return build_environment(
+        data,
+        services.clock(),
+        services.config.config,
+        GATES,
+        logs.redactor,
+        login=opened.login,
+    )
+
+
+def _older(chosen: Filter, data: EnvironmentData, where: Where) -> str:
+    if not data.history.older:
+        return ""
+    page = paths.environment(where.repo, where.name)
+    return chosen.path(page, before=str(data.history.older))
+
+
+def _requests(services: PageServices, connection: Sync, opened: Opened) -> list[RequestView]:
+    where = opened.where
+
+    def about(one: Requested) -> bool:
+        here = one.environment.lower() in ("", where.name.lower())
+        return one.repo_id in (0, where.repo_id) and here
+
+    return requests_of(connection, opened.viewer.session, services.actions, about)
+
+
+def _reader(services: PageServices, connection: Sync, opened: Opened) -> Reader:
+    return Reader(
+        may_write=opened.may_write,
+        operator=opened.viewer.operator,
+        form=form_fields(services.sessions, opened.viewer.session),
+        requests=_requests(services, connection, opened),
+    )
+
+
+def _is_production(where: Where, environment: Environment) -> bool:
+    return is_production(where.name, environment.production_environment)
+
+
+def _deploy_page(services: PageServices, opened: Opened) -> str:
+    where, given = opened.where, _inputs()
+    ref, asked = request.args.get("ref", "").strip()[:_LONGEST], "ref" in request.args
+    with services.pool.connection() as connection:
+        live = environment_history.newest_success(connection, where.repo_id, where.name)
+        policy, _ = read_policy(connection, where, services.clock())
+        refs = environment_history.refs(connection, where.repo_id, where.name)
+        by = _reader(services, connection, opened)
+    wrong = input_error(policy.environment, given) if policy and asked else ""
+    found = Preview()
+    if asked and policy is not None:
+        found = _preview(services, opened, ref, _sha(live))
+    return render_template(
+        "environment_deploy.html",
+        page=_subject(where, live),
+        by=by,
+        ref=ref,
+        refs=refs,
+        inputs=build_inputs(policy.environment, given) if policy else (),
+        given=given,
+        wrong=wrong,
+        asked=asked,
+        preview=build_preview(found, _url(live), _sha(live)),
+        pinned=_sign(services, where, found),
+        production=policy is not None and _is_production(where, policy.environment),
+    )
+
+
+def _preview(services: PageServices, opened: Opened, ref: str, base: str) -> Preview:
+    if not ref.isprintable():
+        return Preview(error="That is not a branch, tag or commit")
+    return preview(services, Wanted(question=_question(opened, ref), base=base))
+
+
+def _roll_back_page(services: PageServices, opened: Opened) -> str:
+    where = opened.where
+    to = request.args.get("to", "")
+    only = int(to) if _NUMBER.fullmatch(to) else 0
+    with services.pool.connection() as connection:
+        newest = environment_history.newest_begun(connection, where.repo_id, where.name)
+        old = _success(connection, newest, only)
+        by = _reader(services, connection, opened)
+    shown: PreviewView | None = None
+    back: RollBackView | None = None
+    if newest is not None and old is not None:
+        question = _question(opened, old.sha)
+        wanted = Wanted(question=question, base=newest.sha, taken_back=True)
+        shown = build_preview(preview(services, wanted), _url(newest), newest.sha, taken_back=True)
+        back = build_roll_back(newest, old)
+    return render_template(
+        "environment_roll_back.html",
+        page=_subject(where, newest),
+        by=by,
+        back=back,
+        preview=shown,
+    )
+
+
+def _success(connection: Sync, newest: DeploymentRow | None, only: int) -> DeploymentRow | None:
+    if newest is None:
+        return None
+    return deployments.success_of_another_commit_sync(connection, newest, only)
+
+
+def _inputs() -> dict[str, str]:
+    return {
+        name.removeprefix(_INPUT): value
+        for name, value in request.args.items()
+        if name.startswith(_INPUT) and value
+    }
+
+
+def _question(opened: Opened, ref: str) -> Question:
+    repository, person = opened.where.repository, opened.viewer.person
+    return Question(
+        scope=Scope(repository.installation_id, repository.name, repository.repo_id),
+        environment=opened.where.name,
+        ref=ref,
+        asker=opened.login,
+        asker_id=person.id if person else 0,
+    )
+
+
+def _sign(services: PageServices, where: Where, found: Preview) -> str:
+    """What a person confirms; "" where nobody knows the commit."""
+    if not found.sha:
+        return ""
+    named = "" if found.sha.startswith(found.ref) else found.ref
+    pins = Pins(services.secret_keys, services.clock)
+    return pins.sign(where.repo_id, where.name, Pinned(named, found.sha))
+
+
+def _sha(row: DeploymentRow | None) -> str:
+    return row.sha if row else ""
+
+
+def _url(row: DeploymentRow | None) -> str:
+    return web_url(row.repo_url) if row else ""
+
+
+def _subject(where: Where, row: DeploymentRow | None) -> dict[str, Any]:
+    """What the pages about an environment have in common."""
+    return {
+        "repo": line(where.repo),
+        "environment": line(where.name),
+        "path": paths.environment(where.repo, where.name),
+        "deploy_path": paths.deploy(where.repo, where.name),
+        "routed": where.listed is not None,
+        "there": line(row.sha[:7]) if row else "",
+    }
