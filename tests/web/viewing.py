@@ -22,6 +22,8 @@ from tests.web_server import serving
 from webhook.check import Finding
 from webhook.config.environments import Config, CurrentConfig
 from webhook.deployments.models import GitHubDeployment, Repository
+from webhook.deployments.simulation import Simulation
+from webhook.engine.simulate import Subject
 from webhook.http import serve
 from webhook.logs import Redactor
 from webhook.notifiers.contract import Purpose
@@ -158,6 +160,10 @@ def private_key_pem() -> str:
     return key.private_bytes(Encoding.PEM, form, NoEncryption()).decode()
 
 
+def _unchanged(subject: Subject) -> Simulation:
+    return Simulation(delivery=subject.name, event=subject.event, outcome="ignored")
+
+
 async def _no_findings() -> list[Finding]:
     return []
 
@@ -189,6 +195,7 @@ def page_services(pool: SyncPool, **variables: str) -> PageServices:
         sessions=Sessions(pool, settings.server_url, keys, utc_now),
         redactor=Redactor(()),
         check=_no_findings,
+        simulate=_unchanged,
     )
 
 

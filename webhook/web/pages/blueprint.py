@@ -14,7 +14,16 @@ from webhook.http import PAGE_HEADERS, PAGE_POLICY, ErrorHandling, as_page
 from webhook.web import acts
 from webhook.web.auth import views as auth
 from webhook.web.navigation import navigation
-from webhook.web.pages import audit, board, deliveries, delivery_acts, environment, health, views
+from webhook.web.pages import (
+    audit,
+    board,
+    deliveries,
+    delivery_acts,
+    delivery_simulation,
+    environment,
+    health,
+    views,
+)
 from webhook.web.pages.elements import moment
 from webhook.web.requests import form_fields
 from webhook.web.services import PageServices
@@ -34,6 +43,7 @@ PAGES = (
     audit,
     deliveries,
     delivery_acts,
+    delivery_simulation,
     environment,
 )
 
