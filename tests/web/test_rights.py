@@ -20,6 +20,7 @@ ADMINS = (303, 404, 404, 404, 200, 200)
 # What one may see decides what is in them, not whether they open.
 PAGES: Mapping[str, tuple[int, ...]] = {
     "/": (200, 200, 200, 200, 200, 200),
+    "/events": ALL_WHO_SIGNED_IN,
     "/health": ALL_WHO_SIGNED_IN,
     "/audit": ALL_WHO_SIGNED_IN,
     "/audit.csv": ALL_WHO_SIGNED_IN,
