@@ -7,7 +7,7 @@ from asyncio import AbstractEventLoop
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from signal import SIGHUP
+from signal import SIGHUP, SIGINT, SIGTERM, raise_signal
 from threading import Lock
 from typing import Self
 
@@ -40,6 +40,7 @@ from webhook.web.auth.sessions import Sessions
 from webhook.web.flask_app import RelayFlask
 from webhook.web.gateway import Gateway
 from webhook.web.github_calls import GitHubCalls
+from webhook.web.live import Live
 from webhook.web.pages import blueprint as pages
 from webhook.web.services import PageServices
 
@@ -52,6 +53,8 @@ SIMULATED_WITHIN = 5.0
 GC_THRESHOLD = 20_000
 # In the app's extensions: ends what it has opened but its pools.
 CLOSE = "relay.close"
+# There, too: what keeps pages up to date.
+LIVE = "relay.live"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +93,19 @@ def create_app(
     http.serve(app, deliveries, http.JSON_ERRORS)
     reports = status_api.blueprint(pool, settings.server_url, keys, current.redactor, clock)
     http.serve(app, reports, status_api.ERRORS)
-    simulating = _Simulator(setup, store_url, clock, actions, current)
-    services = _page_services(setup, pool, clock, actions, current, simulate=simulating)
+    live = Live(store_url, timing)
+    services = _page_services(
+        setup,
+        pool,
+        live,
+        clock,
+        actions=actions,
+        current=current,
+        simulate=_Simulator(setup, store_url, clock, actions, current),
+    )
     http.serve(app, pages.blueprint(services), pages.ERRORS)
     app.extensions[CLOSE] = services.github.close
+    app.extensions[LIVE] = live
     install = slack_install.blueprint(
         pool,
         settings.slack,
@@ -113,10 +125,11 @@ def create_app(
 def _page_services(
     setup: Setup,
     pool: SyncPool,
+    live: Live,
     clock: Clock,
+    *,
     actions: Actions,
     current: Current,
-    *,
     simulate: Callable[[Subject], Simulation],
 ) -> PageServices:
     settings, keys = setup.settings, setup.secret_keys
@@ -134,6 +147,7 @@ def _page_services(
         permissions=PermissionCache(pool, github, clock),
         sessions=Sessions(pool, settings.server_url, keys, clock),
         redactor=current.redactor,
+        live=live,
         check=partial(findings, setup.environ),
         simulate=simulate,
     )
@@ -210,6 +224,18 @@ class _Rereading:
                 self._reloading.use(setup)
 
 
+def _end_streams_at_stop(loop: AbstractEventLoop, live: Live) -> None:
+    """granian waits for every response under way when it gets SIGTERM, and does the same at SIGINT
+    (granian 2.8, granian/_signals.py)."""
+
+    def stop() -> None:
+        loop.remove_signal_handler(SIGTERM)
+        live.end()
+        raise_signal(SIGINT)
+
+    loop.add_signal_handler(SIGTERM, stop)
+
+
 def from_environ() -> Gateway:
     """What each process of the web server loads; `python -m webhook web` has set the store."""
     # Flask parses source for its routes. Before Python 3.11.8 that fails if a finalizer formats a
@@ -219,7 +245,13 @@ def from_environ() -> Gateway:
     assert setup.settings.store_source
     current = Current.of(setup)
     app = create_app(setup, setup.settings.store_source, current=current)
-    gateway = Gateway(app, BODY_RULES, on_start=_Rereading(setup, current).start)
+    rereading = _Rereading(setup, current)
+
+    def on_start(loop: AbstractEventLoop) -> None:
+        rereading.start(loop)
+        _end_streams_at_stop(loop, app.extensions[LIVE])
+
+    gateway = Gateway(app, BODY_RULES, on_start=on_start)
     # What is loaded stays, and need not be searched again for what is garbage.
     gc.collect()
     gc.freeze()

@@ -456,3 +456,22 @@ async def test_a_login_that_github_does_not_know_is_named(
     assert "write its new login" in line
     sandbox.github.add_user("renamed")
     assert "slack_users: mona, octocat, renamed" in (await checked(environ))[1]
+
+
+async def test_a_sign_in_that_github_would_not_take_is_an_error(
+    sandbox: Sandbox, environ: dict[str, str]
+) -> None:
+    _, text = await checked(environ)
+    assert "ok    sign-in: GitHub takes the client secret; people come back to" in text
+    sandbox.github.faults.add(
+        "POST /login/oauth/access_token", Fault.status(200, {"error": "redirect_uri_mismatch"})
+    )
+    passed, text = await checked(environ)
+    assert not passed
+    assert "error sign-in: the App has no callback URL http" in text
+    passed, text = await checked(environ | {"GITPLOY_GITHUB_CLIENT_SECRET": "0123456789abcdef"})
+    assert not passed
+    assert "GITPLOY_GITHUB_CLIENT_SECRET is not a client secret of the App" in text
+    del environ["GITPLOY_GITHUB_CLIENT_SECRET"]
+    _, text = await checked(environ)
+    assert "note  sign-in: nobody can sign in" in text

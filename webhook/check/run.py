@@ -13,6 +13,7 @@ from webhook.check.github import check_github
 from webhook.check.patterns import check_patterns
 from webhook.check.people import check_people
 from webhook.check.reviews import check_reviews
+from webhook.check.sign_in import check_sign_in
 from webhook.check.slack import check_slack
 from webhook.check.store import Stored, check_store
 from webhook.check.tools import check_tools
@@ -78,6 +79,7 @@ async def _check_others(
         parts = await asyncio.gather(
             check_github(github, config),
             check_hook(github, settings, stored.silent_for),
+            check_sign_in(settings, session),
             check_slack(settings, config, stored.installed, session),
             check_people(github, config),
             check_reviews(github, config),

@@ -22,7 +22,9 @@ import structlog
 from webhook import __version__
 from webhook.errors import RATE_LIMITED, Rejected, RetryAt, UnknownOutcome
 from webhook.github.addresses import web_url_of
+from webhook.github.manifest import SIGNIN_PATH
 from webhook.github.transport import API_VERSION
+from webhook.settings import Settings
 from webhook.timing import Clock
 
 log = structlog.get_logger()
@@ -35,6 +37,10 @@ _API = {
     "X-GitHub-Api-Version": API_VERSION,
 }
 _WAIT = 60
+# GitHub's error codes of the exchange.
+BAD_CODE = "bad_verification_code"
+BAD_CLIENT = "incorrect_client_credentials"
+BAD_REDIRECT = "redirect_uri_mismatch"
 _UNCLEAR = (aiohttp.ClientError, TimeoutError, ValueError, LookupError, TypeError)
 
 
@@ -44,6 +50,19 @@ class Person:
 
     id: int
     login: str
+
+
+def authorization_of(settings: Settings, clock: Clock) -> "UserAuthorization | None":
+    """None: nobody can sign in."""
+    if not settings.sign_in:
+        return None
+    return UserAuthorization(
+        client_id=settings.client_id or "",
+        client_secret=settings.client_secret or "",
+        api_url=settings.github_base_url.rstrip("/"),
+        redirect_uri=f"{settings.server_url}{SIGNIN_PATH}",
+        clock=clock,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +96,14 @@ class UserAuthorization:
             return await self._read_person(session, token)
         finally:
             await self._revoke(session, token)
+
+    async def verify(self, session: aiohttp.ClientSession) -> str:
+        """GitHub's error code for a code that nobody has: `BAD_CODE` where all else is right."""
+        try:
+            await self._exchange(session, "0" * 20, "0" * 43)
+        except Rejected as error:
+            return error.code
+        raise UnknownOutcome("GitHub takes any code")
 
     async def _exchange(self, session: aiohttp.ClientSession, code: str, verifier: str) -> str:
         url = f"{web_url_of(self.api_url)}/login/oauth/access_token"

@@ -22,6 +22,7 @@ from webhook.web.auth.access import PermissionCache
 from webhook.web.auth.sessions import Sessions
 from webhook.web.auth.viewer import Viewer
 from webhook.web.github_calls import GitHubCalls
+from webhook.web.live import Live
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +43,7 @@ class PageServices:
     github: GitHubCalls
     permissions: PermissionCache
     sessions: Sessions
+    live: Live
     redactor: Redactor
     check: Callable[[], Awaitable[Sequence[Finding]]]
     simulate: Callable[[Subject], Simulation]

@@ -20,7 +20,14 @@ from flask import Blueprint, Response, make_response, redirect, request
 from itsdangerous import BadData, URLSafeTimedSerializer
 
 from webhook.errors import BadCredentials, HttpError, Rejected, RetryAt, UnknownOutcome
-from webhook.github.authorization import Person, UserAuthorization
+from webhook.github.authorization import (
+    BAD_CLIENT,
+    BAD_CODE,
+    BAD_REDIRECT,
+    Person,
+    UserAuthorization,
+    authorization_of,
+)
 from webhook.github.manifest import SIGNIN_PATH
 from webhook.security.attempts import FailedAttempts
 from webhook.web.auth.forms import local_path, require_own_form
@@ -171,23 +178,9 @@ class SignIn:
 
 
 def add_to(bp: Blueprint, services: PageServices) -> None:
-    signing = SignIn(services, authorization_of(services))
+    signing = SignIn(services, authorization_of(services.settings, services.clock))
     bp.add_url_rule(SIGNIN_PATH, "signin", signing.signin, methods=["GET"])
     bp.add_url_rule("/signout", "signout", signing.signout, methods=["POST"])
-
-
-def authorization_of(services: PageServices) -> UserAuthorization | None:
-    """None: nobody can sign in."""
-    settings = services.settings
-    if not settings.sign_in:
-        return None
-    return UserAuthorization(
-        client_id=settings.client_id or "",
-        client_secret=settings.client_secret or "",
-        api_url=settings.github_base_url.rstrip("/"),
-        redirect_uri=f"{settings.server_url}{SIGNIN_PATH}",
-        clock=services.clock,
-    )
 
 
 def signin_path(then: str) -> str:
@@ -205,7 +198,7 @@ def _rejected(code: str, authorization: UserAuthorization) -> HttpError:
                 detail="The authorization was not given on GitHub's page.",
                 remedy="If that was a mistake, sign in again.",
             )
-        case "bad_verification_code":
+        case _ if code == BAD_CODE:
             return HttpError(
                 400,
                 "The code from GitHub is no longer valid",
@@ -219,7 +212,7 @@ def _rejected(code: str, authorization: UserAuthorization) -> HttpError:
                 detail=f"Your e-mail address is not verified there (GitHub returned {code}).",
                 remedy="Verify it at github.com/settings/emails, then sign in again.",
             )
-        case "incorrect_client_credentials" | "http_404":
+        case _ if code == BAD_CLIENT:
             return HttpError(
                 502,
                 "GitHub does not take this relay for the App",
@@ -228,7 +221,7 @@ def _rejected(code: str, authorization: UserAuthorization) -> HttpError:
                 remedy=f"{_OPERATOR} generates a client secret in the App's settings, sets it and"
                 " restarts the relay.",
             )
-        case "redirect_uri_mismatch":
+        case _ if code == BAD_REDIRECT:
             return HttpError(
                 502,
                 "GitHub does not know where this relay is",

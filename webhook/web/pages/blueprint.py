@@ -27,7 +27,6 @@ from webhook.web.pages import (
 from webhook.web.pages.elements import moment
 from webhook.web.requests import form_fields
 from webhook.web.services import PageServices
-from webhook.web.stream import StreamTiming
 
 # No account on GitHub begins with a hyphen, so no repository's pages are in the way.
 STATIC_PATH = "/deployments/-/static"
@@ -48,7 +47,7 @@ PAGES = (
 )
 
 
-def blueprint(services: PageServices, timing: StreamTiming | None = None) -> Blueprint:
+def blueprint(services: PageServices) -> Blueprint:
     bp = Blueprint(
         "pages",
         __name__,
@@ -82,7 +81,7 @@ def blueprint(services: PageServices, timing: StreamTiming | None = None) -> Blu
 
     for page in PAGES:
         page.add_to(bp, services)
-    views.add_to(bp, services, timing)
+    views.add_to(bp, services)
     return bp
 
 
