@@ -19,6 +19,7 @@ from webhook.web.pages import (
     board,
     deliveries,
     delivery_acts,
+    delivery_live,
     delivery_simulation,
     environment,
     health,
@@ -42,6 +43,7 @@ PAGES = (
     audit,
     deliveries,
     delivery_acts,
+    delivery_live,
     delivery_simulation,
     environment,
 )
