@@ -25,11 +25,14 @@ PAGES: Mapping[str, tuple[int, ...]] = {
     "/audit": ALL_WHO_SIGNED_IN,
     "/audit.csv": ALL_WHO_SIGNED_IN,
     "/deliveries": ALL_WHO_SIGNED_IN,
+    "/deliveries/events": ALL_WHO_SIGNED_IN,
     "/deliveries/replay": ADMINS,
     "/deliveries/<guid>": ADMINS,
+    "/deliveries/<guid>/events": ADMINS,
     "/deliveries/<guid>/payload": ADMINS,
     "/deliveries/<guid>/simulation": ADMINS,
     "/deliveries/replays/<int:request_id>": (303, 404, 404, 404, 404, 404),  # there is none
+    "/deliveries/replays/<int:request_id>/events": (303, 404, 404, 404, 404, 404),
     "/environments/<owner>/<name>/<path:environment>": READERS,
     # They only show what would be deployed.
     "/environments/-/deploy/<owner>/<name>/<path:environment>": READERS,
