@@ -34,6 +34,7 @@ PAGES: Mapping[str, tuple[int, ...]] = {
     "/deliveries/replays/<int:request_id>": (303, 404, 404, 404, 404, 404),  # there is none
     "/deliveries/replays/<int:request_id>/events": (303, 404, 404, 404, 404, 404),
     "/environments/<owner>/<name>/<path:environment>": READERS,
+    "/environments/-/events/<owner>/<name>/<path:environment>": READERS,
     # They only show what would be deployed.
     "/environments/-/deploy/<owner>/<name>/<path:environment>": READERS,
     "/environments/-/roll-back/<owner>/<name>/<path:environment>": READERS,
