@@ -30,6 +30,7 @@ PAGES: Mapping[str, tuple[int, ...]] = {
     "/deliveries/<guid>/simulation": ADMINS,
     "/deliveries/replays/<int:request_id>": (303, 404, 404, 404, 404, 404),  # there is none
     "/environments/<owner>/<name>/<path:environment>": READERS,
+    "/environments/-/events/<owner>/<name>/<path:environment>": READERS,
     # They only show what would be deployed.
     "/environments/-/deploy/<owner>/<name>/<path:environment>": READERS,
     "/environments/-/roll-back/<owner>/<name>/<path:environment>": READERS,
