@@ -1,9 +1,11 @@
 """All wiring of the web process."""
 
+import asyncio
 import gc
 import os
 from asyncio import AbstractEventLoop
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import partial
 from signal import SIGHUP, SIGINT, SIGTERM, raise_signal
 from threading import Lock
@@ -13,9 +15,12 @@ from webhook import http, startup
 from webhook.check.run import findings
 from webhook.config.environments import CurrentConfig
 from webhook.deployments.automatic import ORIGINS
+from webhook.deployments.simulation import Simulation
+from webhook.engine.explain import worker_caveats
+from webhook.engine.simulate import Subject, simulate
 from webhook.github import webhook
 from webhook.jobs.inbox import Inbox
-from webhook.logs import Redactor
+from webhook.logs import Redactor, hidden
 from webhook.reloading import Reloading
 from webhook.security.cipher import Cipher
 from webhook.security.signing import Links
@@ -42,6 +47,8 @@ from webhook.web.services import PageServices
 # Connections for pages, the status API and probes; the inbox has one of its own.
 POOL_SIZE = 3
 SLACK_POOL_SIZE = 2
+# Seconds of a simulation, for which a person waits.
+SIMULATED_WITHIN = 5.0
 # Requests leave few cycles: Python's own threshold of 700 objects is reached by every tenth.
 GC_THRESHOLD = 20_000
 # In the app's extensions: ends what it has opened but its pools.
@@ -87,7 +94,8 @@ def create_app(
     reports = status_api.blueprint(pool, settings.server_url, keys, current.redactor, clock)
     http.serve(app, reports, status_api.ERRORS)
     live = Live(store_url, timing)
-    services = _page_services(setup, pool, live, clock, actions=actions, current=current)
+    simulating = _Simulator(setup, store_url, clock, actions, current)
+    services = _page_services(setup, pool, clock, actions, current, live=live, simulate=simulating)
     http.serve(app, pages.blueprint(services), pages.ERRORS)
     app.extensions[CLOSE] = services.github.close
     app.extensions[LIVE] = live
@@ -108,7 +116,14 @@ def create_app(
 
 
 def _page_services(
-    setup: Setup, pool: SyncPool, live: Live, clock: Clock, *, actions: Actions, current: Current
+    setup: Setup,
+    pool: SyncPool,
+    clock: Clock,
+    actions: Actions,
+    current: Current,
+    *,
+    live: Live,
+    simulate: Callable[[Subject], Simulation],
 ) -> PageServices:
     settings, keys = setup.settings, setup.secret_keys
     github = GitHubCalls(settings, clock)
@@ -127,7 +142,40 @@ def _page_services(
         redactor=current.redactor,
         live=live,
         check=partial(findings, setup.environ),
+        simulate=simulate,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Simulator:
+    """By the worker's own functions, which a web process loads only for this."""
+
+    setup: Setup
+    store_url: str
+    clock: Clock
+    actions: Actions
+    current: Current
+
+    def __call__(self, subject: Subject) -> Simulation:
+        """Errors: psycopg's, and `TimeoutError`."""
+        simulation: Simulation = hidden(
+            asyncio.run(self._simulated(subject)), self.current.redactor
+        )
+        return simulation
+
+    async def _simulated(self, subject: Subject) -> Simulation:
+        from webhook.worker import open_simulation
+
+        setup = replace(self.setup, config=self.current.config.config)
+        async with (
+            asyncio.timeout(SIMULATED_WITHIN),
+            open_simulation(
+                setup, self.store_url, actions=self.actions, clock=self.clock
+            ) as services,
+        ):
+            found = await simulate(services, subject)
+            unknown = (*found.unknown, *await worker_caveats(services))
+            return replace(found, unknown=unknown)
 
 
 # What views take as a body; nothing else is read.

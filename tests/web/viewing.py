@@ -23,6 +23,8 @@ from webhook.app import LIVE
 from webhook.check import Finding
 from webhook.config.environments import Config, CurrentConfig
 from webhook.deployments.models import GitHubDeployment, Repository
+from webhook.deployments.simulation import Simulation
+from webhook.engine.simulate import Subject
 from webhook.http import serve
 from webhook.logs import Redactor
 from webhook.notifiers.contract import Purpose
@@ -159,6 +161,10 @@ def private_key_pem() -> str:
     return key.private_bytes(Encoding.PEM, form, NoEncryption()).decode()
 
 
+def _unchanged(subject: Subject) -> Simulation:
+    return Simulation(delivery=subject.name, event=subject.event, outcome="ignored")
+
+
 async def _no_findings() -> list[Finding]:
     return []
 
@@ -191,6 +197,7 @@ def page_services(pool: SyncPool, live: Live | None = None, **variables: str) ->
         redactor=Redactor(()),
         live=live or Live(str(pool.conninfo)),
         check=_no_findings,
+        simulate=_unchanged,
     )
 
 
