@@ -12,7 +12,7 @@ from granian.constants import HTTPModes
 from granian.server.embed import Server
 
 from sandbox.sandbox import free_ports
-from webhook.app import BODY_RULES
+from webhook.app import BODY_RULES, LIVE
 from webhook.cli.server import CONNECTIONS
 from webhook.http import BodyRule
 from webhook.web.bodies import DEFAULT_BOUNDS, BodyBounds
@@ -65,6 +65,8 @@ def serving(
     try:
         yield port
     finally:
+        if live := app.extensions.get(LIVE):
+            loop.call_soon_threadsafe(live.end)
         loop.call_soon_threadsafe(stop[0].stop)
         thread.join()
         loop.close()

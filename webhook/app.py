@@ -1,11 +1,13 @@
 """All wiring of the web process."""
 
+import asyncio
 import gc
 import os
 from asyncio import AbstractEventLoop
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import partial
-from signal import SIGHUP
+from signal import SIGHUP, SIGINT, SIGTERM, raise_signal
 from threading import Lock
 from typing import Self
 
@@ -13,9 +15,12 @@ from webhook import http, startup
 from webhook.check.run import findings
 from webhook.config.environments import CurrentConfig
 from webhook.deployments.automatic import ORIGINS
+from webhook.deployments.simulation import Simulation
+from webhook.engine.explain import worker_caveats
+from webhook.engine.simulate import Subject, simulate
 from webhook.github import webhook
 from webhook.jobs.inbox import Inbox
-from webhook.logs import Redactor
+from webhook.logs import Redactor, hidden
 from webhook.reloading import Reloading
 from webhook.security.cipher import Cipher
 from webhook.security.signing import Links
@@ -35,16 +40,21 @@ from webhook.web.auth.sessions import Sessions
 from webhook.web.flask_app import RelayFlask
 from webhook.web.gateway import Gateway
 from webhook.web.github_calls import GitHubCalls
+from webhook.web.live import Live
 from webhook.web.pages import blueprint as pages
 from webhook.web.services import PageServices
 
 # Connections for pages, the status API and probes; the inbox has one of its own.
 POOL_SIZE = 3
 SLACK_POOL_SIZE = 2
+# Seconds of a simulation, for which a person waits.
+SIMULATED_WITHIN = 5.0
 # Requests leave few cycles: Python's own threshold of 700 objects is reached by every tenth.
 GC_THRESHOLD = 20_000
 # In the app's extensions: ends what it has opened but its pools.
 CLOSE = "relay.close"
+# There, too: what keeps pages up to date.
+LIVE = "relay.live"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +93,14 @@ def create_app(
     http.serve(app, deliveries, http.JSON_ERRORS)
     reports = status_api.blueprint(pool, settings.server_url, keys, current.redactor, clock)
     http.serve(app, reports, status_api.ERRORS)
-    services = _page_services(setup, pool, clock, actions, current)
+    live = Live(store_url, timing)
+    simulating = _Simulator(setup, store_url, clock, actions, current)
+    services = _page_services(
+        setup, pool, live, clock, actions=actions, current=current, simulate=simulating
+    )
     http.serve(app, pages.blueprint(services), pages.ERRORS)
     app.extensions[CLOSE] = services.github.close
+    app.extensions[LIVE] = live
     install = slack_install.blueprint(
         pool,
         settings.slack,
@@ -103,7 +118,14 @@ def create_app(
 
 
 def _page_services(
-    setup: Setup, pool: SyncPool, clock: Clock, actions: Actions, current: Current
+    setup: Setup,
+    pool: SyncPool,
+    live: Live,
+    clock: Clock,
+    *,
+    actions: Actions,
+    current: Current,
+    simulate: Callable[[Subject], Simulation],
 ) -> PageServices:
     settings, keys = setup.settings, setup.secret_keys
     github = GitHubCalls(settings, clock)
@@ -120,8 +142,42 @@ def _page_services(
         permissions=PermissionCache(pool, github, clock),
         sessions=Sessions(pool, settings.server_url, keys, clock),
         redactor=current.redactor,
+        live=live,
         check=partial(findings, setup.environ),
+        simulate=simulate,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Simulator:
+    """By the worker's own functions, which a web process loads only for this."""
+
+    setup: Setup
+    store_url: str
+    clock: Clock
+    actions: Actions
+    current: Current
+
+    def __call__(self, subject: Subject) -> Simulation:
+        """Errors: psycopg's, and `TimeoutError`."""
+        simulation: Simulation = hidden(
+            asyncio.run(self._simulated(subject)), self.current.redactor
+        )
+        return simulation
+
+    async def _simulated(self, subject: Subject) -> Simulation:
+        from webhook.worker import open_simulation
+
+        setup = replace(self.setup, config=self.current.config.config)
+        async with (
+            asyncio.timeout(SIMULATED_WITHIN),
+            open_simulation(
+                setup, self.store_url, actions=self.actions, clock=self.clock
+            ) as services,
+        ):
+            found = await simulate(services, subject)
+            unknown = (*found.unknown, *await worker_caveats(services))
+            return replace(found, unknown=unknown)
 
 
 # What views take as a body; nothing else is read.
@@ -163,6 +219,18 @@ class _Rereading:
                 self._reloading.use(setup)
 
 
+def _end_streams_at_stop(loop: AbstractEventLoop, live: Live) -> None:
+    """granian waits for every response under way when it gets SIGTERM, and does the same at SIGINT
+    (granian 2.8, granian/_signals.py)."""
+
+    def stop() -> None:
+        loop.remove_signal_handler(SIGTERM)
+        live.end()
+        raise_signal(SIGINT)
+
+    loop.add_signal_handler(SIGTERM, stop)
+
+
 def from_environ() -> Gateway:
     """What each process of the web server loads; `python -m webhook web` has set the store."""
     # Flask parses source for its routes. Before Python 3.11.8 that fails if a finalizer formats a
@@ -172,7 +240,13 @@ def from_environ() -> Gateway:
     assert setup.settings.store_source
     current = Current.of(setup)
     app = create_app(setup, setup.settings.store_source, current=current)
-    gateway = Gateway(app, BODY_RULES, on_start=_Rereading(setup, current).start)
+    rereading = _Rereading(setup, current)
+
+    def on_start(loop: AbstractEventLoop) -> None:
+        rereading.start(loop)
+        _end_streams_at_stop(loop, app.extensions[LIVE])
+
+    gateway = Gateway(app, BODY_RULES, on_start=on_start)
     # What is loaded stays, and need not be searched again for what is garbage.
     gc.collect()
     gc.freeze()

@@ -5,7 +5,7 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 import psycopg
 import structlog
@@ -29,10 +29,11 @@ PAGE_HEADERS = {
 }
 
 
-# In the environ, of webhook.web.gateway: a body that was read before the view was called, and what
-# the response has to wait for.
+# In the environ, of webhook.web.gateway: a body that was read before the view was called, what the
+# response has to wait for, and what sends its body.
 BODY = "relay.body"
 AWAITED = "relay.awaited"
+STREAMED = "relay.streamed"
 
 
 @lru_cache(maxsize=1000)
@@ -168,6 +169,32 @@ def wait_for(awaited: Awaited) -> None:
     if AWAITED not in request.environ:
         raise RuntimeError("nobody would wait: this view is to be called by webhook.web.gateway")
     request.environ[AWAITED] = awaited
+
+
+class Outgoing(Protocol):
+    """A response under way. What is written is queued, however slowly the client reads.
+    `gone` is done once the client is."""
+
+    gone: asyncio.Future[None]
+
+    def write(self, chunk: bytes) -> None: ...
+
+
+class Streamed(Protocol):
+    """Sends a body from the event loop, so that it holds no thread."""
+
+    async def send(self, outgoing: Outgoing) -> None: ...
+
+    def close(self) -> None:
+        """The client has got all of it, or is gone."""
+
+
+def stream(streamed: Streamed, mimetype: str, headers: Mapping[str, str]) -> Response:
+    """The response of this view, whose body the gateway lets `streamed` send after the view."""
+    if STREAMED not in request.environ:
+        raise RuntimeError("nobody would send: this view is to be called by webhook.web.gateway")
+    request.environ[STREAMED] = streamed
+    return Response(iter(()), mimetype=mimetype, headers=dict(headers))
 
 
 def read_body(limit: int) -> bytes | None:

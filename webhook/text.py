@@ -3,8 +3,10 @@
 `handlers.text` has what the tools' side needs too; handlers import nothing of the relay.
 """
 
+import json
 import re
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -63,3 +65,22 @@ def and_more(names: Sequence[str], *, most: int | None = None, limit: int | None
 def _first(names: Sequence[str], count: int) -> str:
     left = len(names) - count
     return ", ".join(names[:count]) + (f" and {left} more" if left > 0 else "")
+
+
+def json_text(value: Any, *, indent: int | None = None) -> str:
+    """Times have their zone, as GitHub writes them: what reads them, and `--since`, demand it."""
+    return escaped(json.dumps(value, default=_json_value, ensure_ascii=False, indent=indent))
+
+
+def _json_value(value: Any) -> str:
+    if isinstance(value, datetime):
+        return f"{value.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    return str(value)
+
+
+_CONTROL = re.compile(r"[\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def escaped(document: str) -> str:
+    """The same JSON, in which nothing controls the terminal."""
+    return _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", document)

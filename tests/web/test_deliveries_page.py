@@ -326,6 +326,24 @@ async def test_what_was_missed_is_shown_to_operators_and_can_be_sent_again(world
         assert lost not in (await admin.open("/deliveries?tab=missed")).html
 
 
+async def test_what_would_happen_now_is_said_without_doing_it(world: World, tmp_path: Path) -> None:
+    await world.deploy("moon")
+    await world.idle()
+    guid = guid_of(world, "deployment", "ignored")
+    async with browser(world, "octoadmin") as admin, browser(world, "octowriter") as writer:
+        page = await admin.open(f"/deliveries/{guid}")
+        assert f"/deliveries/{guid}/simulation" in page.links
+        simulated = await admin.open(f"/deliveries/{guid}/simulation")
+        assert simulated.status == 200
+        assert "ignored: No route for environment 'moon'" in simulated.text
+        assert (await writer.open(f"/deliveries/{guid}/simulation")).status == 404
+    add(world, 9, b"{", event="deployment")
+    async with browser(world, OPERATOR) as operator:
+        simulated = await operator.open(f"/deliveries/{GUID}9/simulation")
+        assert "failed: the body is not JSON" in simulated.text
+    assert world.rows(REQUESTS) == []
+
+
 async def start_replay(person: Browser, query: str) -> Page:
     plan = await person.open(f"/deliveries/replay?{query}")
     assert plan.status == 200, plan.text

@@ -27,6 +27,7 @@ PAGES: Mapping[str, tuple[int, ...]] = {
     "/deliveries/replay": ADMINS,
     "/deliveries/<guid>": ADMINS,
     "/deliveries/<guid>/payload": ADMINS,
+    "/deliveries/<guid>/simulation": ADMINS,
     "/deliveries/replays/<int:request_id>": (303, 404, 404, 404, 404, 404),  # there is none
     "/environments/<owner>/<name>/<path:environment>": READERS,
     # They only show what would be deployed.

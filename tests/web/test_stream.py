@@ -7,7 +7,7 @@ import pytest
 from handlers.contract import Run, State
 from tests.web.viewing import QUICK, Event, Rows, Stream, events_url, page_url, served
 from webhook.timing import DEFAULT_TIMING
-from webhook.web.stream import StreamTiming
+from webhook.web.live import StreamTiming
 
 
 @pytest.fixture
@@ -34,6 +34,12 @@ def is_output(event: Event) -> bool:
 
 def output_of(events: list[Event]) -> str:
     return "".join(event.data for event in events if event.name == "output")
+
+
+def parts_of(events: list[Event]) -> dict[str, str]:
+    """As they are in the end: an event has those that have changed."""
+    states = (event.data["parts"] for event in events if is_state(event))
+    return {name: html for parts in states for name, html in parts.items()}
 
 
 def test_output_appears_while_it_is_printed(rows: Rows, base: str) -> None:
@@ -86,11 +92,12 @@ def test_a_change_of_the_deployment_changes_the_page(rows: Rows, base: str) -> N
     stream.until(is_state)
     entry_id = rows.new_entry(state="success", description="<b>done</b>", outbox="sent")
     rows.change(phase="success", status_description="done")
-    news = stream.until(lambda event: is_state(event) and event.data["tone"] == "good")[-1].data
-    assert news["title"] == "Succeeded: acme/web to staging"
-    assert "Succeeded" in news["parts"]["state"]
-    assert f'id="entry-{entry_id}"' in news["parts"]["timeline"]
-    assert "&lt;b&gt;done" in news["parts"]["timeline"]
+    seen = stream.until(lambda event: is_state(event) and event.data["tone"] == "good")
+    news = parts_of(seen)
+    assert seen[-1].data["title"] == "Succeeded: acme/web to staging"
+    assert "Succeeded" in news["state"]
+    assert f'id="entry-{entry_id}"' in news["timeline"]
+    assert "&lt;b&gt;done" in news["timeline"]
 
 
 def test_nothing_is_sent_while_nothing_changes_but_heartbeats(rows: Rows, base: str) -> None:
@@ -134,7 +141,7 @@ def test_it_waits_briefly_until_github_has_the_status(rows: Rows, base: str) -> 
 
 
 def test_it_ends_by_itself_after_its_longest_time(rows: Rows, store_url: str) -> None:
-    with served(store_url, StreamTiming(poll=0.02, longest=0.1)) as base:
+    with served(store_url, StreamTiming(pause=0.02, longest=0.1)) as base:
         assert [event.name for event in Stream(base)] == ["", "state"]
 
 
@@ -157,7 +164,7 @@ def test_more_viewers_than_slots_do_not_block(rows: Rows, base: str) -> None:
 
 
 def test_a_closed_stream_frees_its_slot(rows: Rows, store_url: str) -> None:
-    with served(store_url, StreamTiming(poll=0.02, heartbeat=0.02, streams=1)) as base:
+    with served(store_url, StreamTiming(pause=0.02, heartbeat=0.02, streams=1)) as base:
         first = Stream(base)
         first.until(is_state)
         assert [event.name for event in Stream(base)] == ["", "state"]  # no slot: closed at once
@@ -168,7 +175,7 @@ def test_a_closed_stream_frees_its_slot(rows: Rows, store_url: str) -> None:
 
 def test_a_stream_holds_no_connection_to_the_store(rows: Rows, store_url: str) -> None:
     longer = DEFAULT_TIMING.connection_within.total_seconds() * 2
-    with served(store_url, StreamTiming(poll=longer), pool_size=1) as base:
+    with served(store_url, StreamTiming(pause=longer), pool_size=1) as base:
         streams = [Stream(base) for _ in range(3)]
         for stream in streams:
             stream.until(is_state)

@@ -19,9 +19,12 @@ from psycopg import AsyncConnection
 from psycopg.rows import dict_row
 
 from tests.web_server import serving
+from webhook.app import LIVE
 from webhook.check import Finding
 from webhook.config.environments import Config, CurrentConfig
 from webhook.deployments.models import GitHubDeployment, Repository
+from webhook.deployments.simulation import Simulation
+from webhook.engine.simulate import Subject
 from webhook.http import serve
 from webhook.logs import Redactor
 from webhook.notifiers.contract import Purpose
@@ -35,14 +38,14 @@ from webhook.web.auth.access import PermissionCache
 from webhook.web.auth.sessions import Sessions
 from webhook.web.flask_app import RelayFlask
 from webhook.web.github_calls import GitHubCalls
+from webhook.web.live import Live, StreamTiming
 from webhook.web.pages.blueprint import ERRORS, blueprint
 from webhook.web.services import PageServices
-from webhook.web.stream import StreamTiming
 
 T = TypeVar("T")
 SHA = "3f9c1d27a0b84e6f5c1d27a0b84e6f5c1d27a0b8"
 REQUESTED_AT = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
-QUICK = StreamTiming(poll=0.02, heartbeat=0.1)
+QUICK = StreamTiming(pause=0.02, heartbeat=0.1, streams=8)
 
 
 def links(clock: Clock = utc_now) -> Links:
@@ -158,11 +161,15 @@ def private_key_pem() -> str:
     return key.private_bytes(Encoding.PEM, form, NoEncryption()).decode()
 
 
+def _unchanged(subject: Subject) -> Simulation:
+    return Simulation(delivery=subject.name, event=subject.event, outcome="ignored")
+
+
 async def _no_findings() -> list[Finding]:
     return []
 
 
-def page_services(pool: SyncPool, **variables: str) -> PageServices:
+def page_services(pool: SyncPool, live: Live | None = None, **variables: str) -> PageServices:
     """Nobody is called outside, and nobody can sign in unless the variables say so."""
     settings = Settings.from_environ(
         {
@@ -188,7 +195,9 @@ def page_services(pool: SyncPool, **variables: str) -> PageServices:
         permissions=PermissionCache(pool, github, utc_now),
         sessions=Sessions(pool, settings.server_url, keys, utc_now),
         redactor=Redactor(()),
+        live=live or Live(str(pool.conninfo)),
         check=_no_findings,
+        simulate=_unchanged,
     )
 
 
@@ -201,7 +210,9 @@ def app(
 ) -> Iterator[RelayFlask]:
     with sync_pool(store_url, pool_size, store_timing) as pool:
         created = RelayFlask("tests", static_folder=None)
-        serve(created, blueprint(page_services(pool), timing), ERRORS)
+        live = Live(store_url, store_timing, timing)
+        serve(created, blueprint(page_services(pool, live)), ERRORS)
+        created.extensions[LIVE] = live
         created.add_url_rule("/elsewhere", view_func=lambda: "", endpoint="elsewhere")
         yield created
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from webhook.cli.deployment_document import deployment_document, print_deployment
-from webhook.cli.listing import WITHIN, ListingGroup, json_text, print_rows
+from webhook.cli.listing import WITHIN, ListingGroup, print_rows
 from webhook.cli.requests import NOT_WAITED, print_result, request_action, wait_for
 from webhook.cli.selection import Since
 from webhook.deployments.blockers import in_full
@@ -23,6 +23,7 @@ from webhook.store.database import Sync
 from webhook.store.deployment_search import DeploymentSelection, find
 from webhook.store.deployments import DeploymentRow
 from webhook.store.schema import migrated_store
+from webhook.text import json_text
 from webhook.timing import utc_now
 
 _EXPLAINED = (*FAILED, Phase.SUPERSEDED)

@@ -4,7 +4,7 @@ import asyncio
 
 import click
 
-from webhook.cli.listing import json_text, print_rows
+from webhook.cli.listing import print_rows
 from webhook.deployments.explanation import Explanation
 from webhook.engine.explain import Question, explain
 from webhook.engine.services import Services
@@ -13,6 +13,7 @@ from webhook.github.repositories import resolve
 from webhook.github.users import is_login
 from webhook.startup import set_up_command
 from webhook.store.schema import migrated_store
+from webhook.text import json_text
 
 
 @click.command("explain")

@@ -1,8 +1,6 @@
 """What commands list: in a terminal a table with headers, or a paragraph for each row where that is
 too narrow; a line for each row where another program reads it; or JSON, an object a line."""
 
-import json
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -17,7 +15,7 @@ from rich.text import Text
 from handlers import durations
 from webhook import logs
 from webhook.logs import hidden
-from webhook.text import one_line
+from webhook.text import json_text, one_line
 
 Row = Mapping[str, Any]
 
@@ -85,25 +83,6 @@ def print_rows(columns: Mapping[str, str], rows: Sequence[Row], *, as_json: bool
     for line in lines:
         padded = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
         click.echo(_GAP.join(padded).rstrip())
-
-
-def json_text(value: Any, *, indent: int | None = None) -> str:
-    """Times have their zone, as GitHub writes them: what reads them, and `--since`, demand it."""
-    return escaped(json.dumps(value, default=_json_value, ensure_ascii=False, indent=indent))
-
-
-def _json_value(value: Any) -> str:
-    if isinstance(value, datetime):
-        return f"{value.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
-    return str(value)
-
-
-_CONTROL = re.compile(r"[\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-
-
-def escaped(document: str) -> str:
-    """The same JSON, in which nothing controls the terminal."""
-    return _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", document)
 
 
 def _widths(lines: Sequence[Sequence[str]]) -> list[int]:

@@ -11,7 +11,7 @@ from typing import TypeVar
 import click
 
 from handlers import durations
-from webhook.cli.listing import WITHIN, json_text
+from webhook.cli.listing import WITHIN
 from webhook.cli.operator import operator
 from webhook.cli.selection import known_delivery
 from webhook.engine.deliveries import RESULTS, reason_of
@@ -26,6 +26,7 @@ from webhook.store.audit import NewAct
 from webhook.store.database import Sync
 from webhook.store.deliveries import DeliverySummary, summaries, with_guid
 from webhook.store.schema import migrated_store
+from webhook.text import json_text
 from webhook.timing import utc_now
 
 _POLL_SECONDS = 0.1

@@ -11,13 +11,13 @@ import click
 
 from handlers import durations
 from webhook import logs
-from webhook.cli.listing import json_text
 from webhook.cli.operator import operator
 from webhook.deployments.actions import ActionRequest, Reply, Requester
 from webhook.invocation import COMMAND
 from webhook.store import actions, schedule
 from webhook.store.actions import COMMAND_LINE, ActionRow
 from webhook.store.database import Sync
+from webhook.text import json_text
 
 _POLL_SECONDS = 0.1
 # What became of an action that was done, in a sentence; None: it is not known yet.

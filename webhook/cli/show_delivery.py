@@ -8,7 +8,6 @@ import click
 
 from webhook.cli.deployment_document import deployment_document, print_deployment
 from webhook.cli.documents import Document, print_facts
-from webhook.cli.listing import json_text
 from webhook.cli.selection import delivery_id
 from webhook.engine.deliveries import RESULTS, WAYS, lateness_of, reason_of, repository_of
 from webhook.logs import Redactor, hidden
@@ -17,6 +16,7 @@ from webhook.store import deployments
 from webhook.store.database import Sync
 from webhook.store.deliveries import Delivery, DeliverySummary, read_sync, summaries
 from webhook.store.schema import migrated_store
+from webhook.text import json_text
 from webhook.timing import utc_now
 from webhook.web.pages.terminal_text import harmless
 

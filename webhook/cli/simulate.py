@@ -2,28 +2,23 @@
 what another deploy.yml would change for those of the last days."""
 
 import asyncio
-import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import click
 
 from webhook.cli.exit_codes import errors_exit_with
-from webhook.cli.listing import json_text
 from webhook.cli.payloads import is_file, read_payload
 from webhook.cli.selection import Chosen, delivery_id, filters, matching
 from webhook.config.environments import Config
 from webhook.deployments.simulation import (
     Compared,
     Difference,
-    SimulatedCall,
-    SimulatedMessage,
-    SimulatedStatus,
     Simulation,
     changes,
     grouped,
@@ -36,8 +31,8 @@ from webhook.startup import Setup, read_config, set_up_command
 from webhook.store import deliveries as stored
 from webhook.store.deliveries import Selection, State
 from webhook.store.schema import migrated_store
-from webhook.text import and_more, one_line
-from webhook.web.pages.terminal_text import harmless
+from webhook.text import json_text, one_line
+from webhook.web.pages.simulation_text import RESULTS, facts_of
 
 MOST = 10_000
 SAME, DIFFERS, FAILED = 0, 1, 2
@@ -107,7 +102,7 @@ def _print_one(delivery: str, event: str, other: str, *, as_json: bool) -> None:
     if as_json:
         click.echo(json_text(asdict(found)))
         return
-    for fact in _facts(found):
+    for fact in facts_of(found):
         for number, line in enumerate(fact.lines):
             click.echo(f"{'' if number else fact.name:{_WIDTH}}{line}".rstrip())
 
@@ -139,88 +134,6 @@ async def _stored(services: Services, known_id: int, event: str = "") -> Subject
     return Subject(name=found.guid, event=event or found.event, body=found.body)
 
 
-@dataclass(frozen=True, slots=True)
-class _Fact:
-    """`lines`: parts of them come from outside, and must not control the terminal."""
-
-    name: str
-    lines: Sequence[str]
-
-    @classmethod
-    def of(cls, name: str, *texts: str) -> "_Fact":
-        return cls(name, [one_line(text, _LONGEST) for text in texts if text])
-
-
-def _facts(found: Simulation) -> Iterator[_Fact]:
-    then = f", {found.phase}" if found.phase else ""
-    yield _Fact.of("delivery", f"{found.delivery}: {found.event}")
-    yield _Fact.of("about", found.about)
-    yield _Fact.of("outcome", _joined(f"{_RESULTS[found.outcome]}{then}", found.reason))
-    yield _Fact.of("known", found.known)
-    yield _Fact.of("route", _route(found))
-    yield _Fact.of("creator", found.creator)
-    yield _Fact.of("gates", *_gates(found))
-    yield from map(_call, found.calls)
-    yield _Fact.of("before", *(f"{note}." for note in found.notes))
-    yield _Fact.of("GitHub", *map(_status, found.statuses))
-    yield from map(_message, found.messages)
-    yield _Fact.of("unknown", *(f"{text}." for text in found.unknown))
-
-
-_RESULTS = {"done": "processed", "ignored": "ignored", "failed": "failed"}
-
-
-def _joined(first: str, rest: str) -> str:
-    return f"{first}: {rest}" if rest else first
-
-
-def _route(found: Simulation) -> str:
-    route = found.route
-    if route is None:
-        return ""
-    if not route.environment:
-        known = f"known here: {and_more(list(route.known))}" if route.known else "none is known"
-        return f"none for '{route.asked}'; {known}"
-    at = f"{route.source}, line {route.line}" if route.line else route.source
-    return f"{route.environment} ({at}), deployed by {route.handler}"
-
-
-def _gates(found: Simulation) -> Iterator[str]:
-    held = [gate for gate in found.gates if gate.verdict != "allows"]
-    for gate in held:
-        until = f" until {gate.until.astimezone(UTC):%F %R} UTC" if gate.until else ""
-        way_out = f". {gate.way_out}" if gate.way_out else ""
-        yield f"{gate.gate} {gate.verdict}{until}: {gate.reason}{way_out}"
-    if found.gates:
-        yield "all others allow it" if held else "all allow it"
-
-
-def _status(status: SimulatedStatus) -> str:
-    when = f" ({status.when})" if status.when else ""
-    return f"{status.to}: {_joined(status.state, status.description)}{when}"
-
-
-def _message(message: SimulatedMessage) -> _Fact:
-    when = "" if message.when == "now" else f": {message.when}"
-    text = [f"| {line}" for line in harmless(message.text).splitlines()]
-    first = one_line(f"{message.destination}, {message.purpose}{when}", _LONGEST)
-    return _Fact(message.notifier, [first, *text])
-
-
-def _call(call: SimulatedCall) -> _Fact:
-    if call.argv:
-        where = call.cwd or "the directory of the relay"
-        names = f"with the variables {', '.join(call.variables)}"
-        return _Fact.of("runs", json.dumps(call.argv, ensure_ascii=False), f"in {where}", names)
-    headers = [f"{name}: {value}" for name, value in call.headers.items()]
-    hidden = [f"{name}: (hidden)" for name in call.hidden]
-    sent = _Fact.of("sends", f"{call.method} {call.url}", *headers, *hidden)
-    if call.body is None:
-        return sent
-    body = call.body if isinstance(call.body, str) else json_text(call.body, indent=2)
-    return _Fact(sent.name, [*sent.lines, *harmless(body).splitlines()])
-
-
 # -- two deploy.yml ---------------------------------------------------------------------------
 
 
@@ -235,7 +148,7 @@ class _Comparison:
         counts: dict[str, int] = {}
         for one in self.compared:
             if not one.changes:
-                name = _RESULTS[one.after.outcome]
+                name = RESULTS[one.after.outcome]
                 counts[name] = counts.get(name, 0) + 1
         return counts
 

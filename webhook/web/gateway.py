@@ -13,13 +13,14 @@ import os
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import structlog
 
 from webhook import memory
 from webhook.errors import HttpError
-from webhook.http import AWAITED, BODY, Awaited, BodyRule, environ_key
+from webhook.http import AWAITED, BODY, STREAMED, Awaited, BodyRule, Streamed, environ_key
 from webhook.web.bodies import DEFAULT_BOUNDS, Bodies, BodyBounds
 from webhook.web.flask_app import RelayFlask
 
@@ -40,6 +41,7 @@ _ENVIRON = {
     "wsgi.multiprocess": True,
     "wsgi.run_once": False,
     AWAITED: None,
+    STREAMED: None,
 }
 _WITHOUT_PREFIX = {"content-type": "CONTENT_TYPE", "content-length": "CONTENT_LENGTH"}
 
@@ -132,14 +134,20 @@ class Gateway:
         loop = asyncio.get_running_loop()
         respond = self._respond
         response = await loop.run_in_executor(self._threads, respond, environ, protocol)
-        if response is not None:
-            await _awaited(environ)
+        if response is None:
+            return
+        await _awaited(environ)
+        if environ[STREAMED] is None:
             response.send(protocol)
+        else:
+            await response.stream(protocol, environ[STREAMED])
 
     def _respond(self, environ: dict[str, Any], protocol: Any) -> "_Response | None":
-        """The response, if it has to wait for something."""
+        """The response, if it has to wait for something, or is sent from the loop."""
         response = self._call(environ)
-        if environ[AWAITED] is not None:
+        if environ["REQUEST_METHOD"] == "HEAD":
+            environ[STREAMED] = None
+        if environ[AWAITED] is not None or environ[STREAMED] is not None:
             return response
         response.send(protocol)
         return None
@@ -184,8 +192,40 @@ class _Response:
             else:
                 _send(self.chunks, protocol.response_stream(self._status, self._headers))
         finally:
-            if close := getattr(self.chunks, "close", None):
-                close()
+            self._close()
+
+    def _close(self) -> None:
+        if close := getattr(self.chunks, "close", None):
+            close()
+
+    async def stream(self, protocol: Any, streamed: Streamed) -> None:
+        """granian queues without bounds. It closes the connection, and so says that the client is
+        gone, after all of that was sent."""
+        headers = [*self._headers, ("Connection", "close")]
+        gone = asyncio.ensure_future(_until_gone(protocol))
+        try:
+            # Nothing else may refer to the stream: its end is that of the response.
+            await streamed.send(_Outgoing(protocol.response_stream(self._status, headers), gone))
+            await gone
+        finally:
+            gone.cancel()
+            streamed.close()
+            self._close()
+
+
+class _Outgoing:
+    def __init__(self, stream: Any, gone: asyncio.Future[None]) -> None:
+        self._stream = stream
+        self.gone = gone
+
+    def write(self, chunk: bytes) -> None:
+        if not self.gone.done():
+            with suppress(RuntimeError):  # granian's: the client is gone
+                _done(self._stream.send_bytes(chunk))
+
+
+async def _until_gone(protocol: Any) -> None:
+    await protocol.client_disconnect()
 
 
 def _send(chunks: Iterable[bytes], stream: Any) -> None:

@@ -9,6 +9,8 @@ from flask import abort, g, redirect, request
 from webhook.check import Finding
 from webhook.config.environments import CurrentConfig
 from webhook.deployments.actions import OfferedAction
+from webhook.deployments.simulation import Simulation
+from webhook.engine.simulate import Subject
 from webhook.errors import HttpError
 from webhook.logs import Redactor
 from webhook.security.signing import Links
@@ -20,13 +22,15 @@ from webhook.web.auth.access import PermissionCache
 from webhook.web.auth.sessions import Sessions
 from webhook.web.auth.viewer import Viewer
 from webhook.web.github_calls import GitHubCalls
+from webhook.web.live import Live
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PageServices:
     """`origins`: how the deployment is called that an action of that name has created. `actions`:
     what people can request. `github`: for what a view asks GitHub itself. `redactor`: hides known
-    secrets in what came from outside. `check`: what `python -m webhook check` finds."""
+    secrets in what came from outside. `check`: what `python -m webhook check` finds. `simulate`:
+    what would happen with a delivery now. Errors: psycopg's, and `TimeoutError`."""
 
     pool: SyncPool
     links: Links
@@ -39,8 +43,10 @@ class PageServices:
     github: GitHubCalls
     permissions: PermissionCache
     sessions: Sessions
+    live: Live
     redactor: Redactor
     check: Callable[[], Awaitable[Sequence[Finding]]]
+    simulate: Callable[[Subject], Simulation]
 
     @property
     def keep(self) -> Retention:

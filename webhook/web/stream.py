@@ -1,52 +1,33 @@
-"""The page of a deployment kept up to date: Server-Sent Events.
+"""What an open page of a deployment gets: its parts, and its output.
 
-Source: html.spec.whatwg.org, "Server-sent events". An `output` event's id is the byte offset after
-it, so that a browser that reconnects continues exactly there.
+An `output` event's id is the byte offset after it, so that a browser that reconnects continues
+exactly there.
 
-A stream holds a thread of the web process, so only so many are held. Without a free slot
-a page gets what is new at once and comes back a little later, which EventSource does by itself.
+Source: html.spec.whatwg.org, "Server-sent events".
 """
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from threading import BoundedSemaphore
-from time import monotonic, sleep
-from typing import Any
-
-import psycopg
-import structlog
+from time import monotonic
 
 from webhook.store import deployments, outbox, timeline, waits
 from webhook.store import output as store_output
-from webhook.store.database import Sync, SyncPool
+from webhook.store.database import Sync
 from webhook.store.lineage import lineage_of
-from webhook.timing import Clock
+from webhook.web.changes import Wake
+from webhook.web.live import Parts, event, parts_event
 from webhook.web.pages.deployment import PageData
 from webhook.web.pages.terminal_text import take
+from webhook.web.services import PageServices
 
-log = structlog.get_logger()
-
-# Streams that one process holds open at once.
-STREAMS = 8
 # Characters of output that a page begins with at most: the last ones.
 PAGE_OUTPUT = 1024 * 1024
-_COME_BACK = "retry: 3000\n\n"
-_HEARTBEAT = ": still here\n\n"
+# Seconds: whoever sees output is asked for permission so often.
+ASKS_EVERY = 5.0
 
-# What a page has to change, as JSON; None: its viewer may not see it any more.
-Render = Callable[[PageData], dict[str, Any] | None]
-
-
-@dataclass(frozen=True, slots=True)
-class StreamTiming:
-    """Seconds, but for `streams`."""
-
-    poll: float = 0.5
-    heartbeat: float = 10.0
-    longest: float = 300.0
-    streams: int = STREAMS
+# None: its viewer may not see it any more.
+Render = Callable[[PageData], Parts | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,87 +39,69 @@ class Output:
     cut: bool
 
 
-class Streams:
-    """The streams of one process."""
-
-    def __init__(self, pool: SyncPool, timing: StreamTiming, clock: Clock) -> None:
-        self._clock = clock
-        self._pool = pool
-        self._timing = timing
-        self._slots = BoundedSemaphore(timing.streams)
-
-    def events(self, deployment_id: int, offset: int, render: Render) -> Iterator[str]:
-        # Claimed here, so that a response which nobody reads holds no slot.
-        acquired = self._slots.acquire(blocking=False)
-        try:
-            yield _COME_BACK
-            viewer = _Viewer(self._pool, deployment_id, offset, render, self._clock)
-            yield from self._follow(viewer) if acquired else viewer.poll()
-        except psycopg.Error as error:
-            # The browser comes back by itself; the page that it shows stays.
-            log.warning("stream ended, no response from the store", error=type(error).__name__)
-        finally:
-            if acquired:
-                self._slots.release()
-
-    def _follow(self, viewer: "_Viewer") -> Iterator[str]:
-        end = monotonic() + self._timing.longest
-        heartbeat = 0.0
-        while not viewer.done and monotonic() < end:
-            events = viewer.poll()
-            yield from events
-            if events:
-                heartbeat = monotonic() + self._timing.heartbeat
-            elif monotonic() >= heartbeat:
-                yield _HEARTBEAT
-                heartbeat = monotonic() + self._timing.heartbeat
-            if not viewer.behind and not viewer.done:
-                sleep(self._timing.poll)
+def topics_of(data: PageData) -> set[str]:
+    """What changes its page: others in its queue, too."""
+    about = {f"deployment:{data.row.id}", f"output:{data.row.id}"}
+    if data.row.ended_at is not None:
+        return about
+    return about | {f"repository:{data.row.repo_id}", "locks"}
 
 
-class _Viewer:
-    """How far one page is. `behind`: there may be more output to send at once."""
+class DeploymentFeed:
+    """How far one page is. What all its viewers see is read once."""
 
     def __init__(
-        self, pool: SyncPool, deployment_id: int, offset: int, render: Render, clock: Clock
+        self, services: PageServices, deployment_id: int, offset: int, render: Render
     ) -> None:
-        self._clock = clock
-        self._pool = pool
+        self._pool = services.pool
+        self._shared = services.live.shared
+        self._clock = services.clock
         self._id = deployment_id
         self._offset = offset
         self._render = render
-        self._shown: PageData | None = None
+        self._data: PageData | None = None
+        self._shown: dict[str, int] = {}
+        self._rendered_at = 0.0
         self.behind = False
         self.done = False
 
-    def poll(self) -> list[str]:
+    def poll(self, wake: Wake) -> list[str]:
+        data = self._shared.get(("deployment", self._id), wake.since, self._read)
+        if data is None:
+            self.done = True
+            return []
         with self._pool.connection() as connection:
-            data = read(connection, self._id, self._clock(), self._shown)
-            if data is None:
-                self.done = True
-                return []
             text, used = _piece(connection, data, self._offset)
         self._offset += used
         self.behind = used > 0
-        return [*self._output(text), *self._changed(data), *self._ended(data)]
+        return [*self._output(text), *self._changed(data, wake), *self._ended(data)]
+
+    def _read(self) -> PageData | None:
+        with self._pool.connection() as connection:
+            return read(connection, self._id, self._clock(), self._data)
 
     def _output(self, text: str) -> Iterator[str]:
         if self.behind:
-            yield _event("output", text, self._offset)
+            yield event("output", text, self._offset)
 
-    def _changed(self, data: PageData) -> Iterator[str]:
-        if data != self._shown:
-            self._shown = data
-            news = self._render(data)
-            if news is None:
-                self.done = True
-            else:
-                yield _event("state", news)
+    def _changed(self, data: PageData, wake: Wake) -> Iterator[str]:
+        """More output alone changes no part; but whether its viewer may see it is asked again."""
+        only_output = self.behind or wake.topics == {f"output:{self._id}"}
+        if only_output and data == self._data and monotonic() < self._rendered_at + ASKS_EVERY:
+            return
+        self._data = data
+        self._rendered_at = monotonic()
+        parts = self._render(data)
+        if parts is None:
+            self.done = True
+            yield event("end", {"state": "hidden"})
+        else:
+            yield from parts_event(parts, self._shown)
 
     def _ended(self, data: PageData) -> Iterator[str]:
-        if not self.behind and data.settled(self._clock()):
+        if not self.done and not self.behind and data.settled(self._clock()):
             self.done = True
-            yield _event("end", {"state": data.row.phase})
+            yield event("end", {"state": data.row.phase})
 
 
 def read(
@@ -179,8 +142,3 @@ def _piece(connection: Sync, data: PageData, offset: int) -> tuple[str, int]:
     text, used = take(raw)
     # What is left unfinished at the end stays so.
     return take(raw, final=True) if data.over and not used else (text, used)
-
-
-def _event(name: str, content: Any, event_id: int | None = None) -> str:
-    head = f"event: {name}\n" if event_id is None else f"event: {name}\nid: {event_id}\n"
-    return f"{head}data: {json.dumps(content)}\n\n"

@@ -6,7 +6,8 @@ with forms) and "Content-Security-Policy".
 
 from typing import Any
 
-from flask import Blueprint, Response, g, request, url_for
+from flask import Blueprint, Response, g, make_response, request, url_for
+from werkzeug.exceptions import InternalServerError
 
 from webhook import __version__
 from webhook.errors import HttpError
@@ -14,11 +15,19 @@ from webhook.http import PAGE_HEADERS, PAGE_POLICY, ErrorHandling, as_page
 from webhook.web import acts
 from webhook.web.auth import views as auth
 from webhook.web.navigation import navigation
-from webhook.web.pages import audit, board, deliveries, delivery_acts, environment, health, views
+from webhook.web.pages import (
+    audit,
+    board,
+    deliveries,
+    delivery_acts,
+    delivery_simulation,
+    environment,
+    health,
+    views,
+)
 from webhook.web.pages.elements import moment
 from webhook.web.requests import form_fields
 from webhook.web.services import PageServices
-from webhook.web.stream import StreamTiming
 
 # No account on GitHub begins with a hyphen, so no repository's pages are in the way.
 STATIC_PATH = "/deployments/-/static"
@@ -34,11 +43,12 @@ PAGES = (
     audit,
     deliveries,
     delivery_acts,
+    delivery_simulation,
     environment,
 )
 
 
-def blueprint(services: PageServices, timing: StreamTiming | None = None) -> Blueprint:
+def blueprint(services: PageServices) -> Blueprint:
     bp = Blueprint(
         "pages",
         __name__,
@@ -47,6 +57,7 @@ def blueprint(services: PageServices, timing: StreamTiming | None = None) -> Blu
         static_url_path=STATIC_PATH,
     )
     bp.app_errorhandler(404)(_not_found)
+    bp.app_errorhandler(500)(_failed)
     bp.add_app_template_global(_asset, "asset")
 
     @bp.app_context_processor
@@ -72,7 +83,7 @@ def blueprint(services: PageServices, timing: StreamTiming | None = None) -> Blu
 
     for page in PAGES:
         page.add_to(bp, services)
-    views.add_to(bp, services, timing)
+    views.add_to(bp, services)
     return bp
 
 
@@ -90,6 +101,20 @@ def _not_found(_error: Exception) -> Response:
         remedy="Open the link in a deployment's status on GitHub, or in its message in Slack.",
     )
     return _with_headers(as_page(error))
+
+
+def _failed(error: InternalServerError) -> Response:
+    """A bug, which Flask has logged. Only people get a page."""
+    if "text/html" not in request.headers.get("Accept", ""):
+        return make_response(error)
+    shown = HttpError(
+        500,
+        "The relay could not show this page",
+        detail="That is a mistake of its own. Deployments go on.",
+        remedy="Load the page again. If it happens again, whoever runs the relay finds the cause in"
+        " its log, and can report it.",
+    )
+    return _with_headers(as_page(shown))
 
 
 def _with_headers(response: Response) -> Response:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from flask import Blueprint, Response, current_app, render_template, request
 from jinja2 import Environment
@@ -16,7 +16,9 @@ from jinja2 import Environment
 from webhook.config.environments import CurrentConfig
 from webhook.config.routing import route
 from webhook.deployments.actions import origin_label
+from webhook.engine.offers import may_override
 from webhook.errors import BadCredentials, HttpError
+from webhook.gates import GATES
 from webhook.security.signing import LINK_DAYS
 from webhook.settings import Retention
 from webhook.store import deployments
@@ -24,12 +26,13 @@ from webhook.store.deployments import DeploymentRow
 from webhook.store.lineage import Lineage
 from webhook.web import paths, stream
 from webhook.web.auth.viewer import Viewer, not_found
+from webhook.web.live import Parts
 from webhook.web.pages.deployment import Page, PageData, build_page
 from webhook.web.pages.deployment_beside import Reader, read_beside, reader_of
 from webhook.web.pages.elements import Link
 from webhook.web.pages.gates import PageOf
 from webhook.web.services import PageServices
-from webhook.web.stream import Render, Streams, StreamTiming
+from webhook.web.stream import DeploymentFeed, Render, topics_of
 
 # The parts of the page that change while it is open: macros of parts.html, ids in the page.
 PARTS = ("state", "timing", "gates", "facts", "changes", "timeline", "messages", "no_output")
@@ -39,9 +42,8 @@ PARTS_BESIDE = ("requests", "acts", "phases", "record")
 _OFFSET = re.compile(r"[0-9]{1,15}", re.ASCII)
 
 
-def add_to(bp: Blueprint, services: PageServices, timing: StreamTiming | None = None) -> None:
+def add_to(bp: Blueprint, services: PageServices) -> None:
     pool = services.pool
-    streams = Streams(pool, timing or StreamTiming(), services.clock)
 
     @bp.get("/deployments/<owner>/<name>/<int:deployment_id>")
     def deployment(owner: str, name: str, deployment_id: int) -> str:
@@ -58,13 +60,11 @@ def add_to(bp: Blueprint, services: PageServices, timing: StreamTiming | None = 
         )
 
     @bp.get("/deployments/<owner>/<name>/<int:deployment_id>/events")
-    def live(owner: str, name: str, deployment_id: int) -> Response:
+    def events(owner: str, name: str, deployment_id: int) -> Response:
         opened = _open(services, f"{owner}/{name}", deployment_id)
         render = _render(current_app.jinja_env, services, opened)
-        events = streams.events(deployment_id, _offset(), render)
-        # Proxies must not collect what is to be seen at once. Source: nginx, X-Accel-Buffering.
-        headers = {"X-Accel-Buffering": "no"}
-        return Response(events, mimetype="text/event-stream", headers=headers)
+        feed = DeploymentFeed(services, deployment_id, _offset(), render)
+        return services.live.feed(topics_of(opened.data), feed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +126,7 @@ def _page(services: PageServices, data: PageData, reader: Reader) -> Page:
         origin=_origin(page_of, services.origins, data.lineage),
         output_kept=services.keep.output,
         gives_up=_gives_up(services.config, data.row),
+        may_override=may_override(services.config.config, GATES, data.row),
     )
 
 
@@ -158,7 +159,7 @@ def _render(templates: Environment, services: PageServices, opened: _Opened) -> 
     parts = templates.get_template("parts.html").module
     more = templates.get_template("deployment_parts.html").module
 
-    def render(data: PageData) -> dict[str, Any] | None:
+    def render(data: PageData) -> Parts | None:
         """None: its viewer may not see it any more."""
         reader = reader_of(services, opened.viewer, data.row, by_link=opened.by_link)
         if reader is None:
@@ -168,6 +169,6 @@ def _render(templates: Environment, services: PageServices, opened: _Opened) -> 
             beside = read_beside(connection, services, data, reader)
         changed = {name: str(getattr(parts, name)(page)) for name in PARTS}
         changed |= {name: str(getattr(more, name)(beside)) for name in PARTS_BESIDE}
-        return {"title": page.title, "tone": page.label.kind, "parts": changed}
+        return Parts(page.title, page.label.kind, changed)
 
     return render

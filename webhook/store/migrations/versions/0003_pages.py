@@ -194,6 +194,93 @@ create trigger deployments_wait before update of blockers on deployments for eac
     when (old.blockers is distinct from new.blockers) execute function keep_waits();
 """
 
+LIVE = """
+-- What pages show has changed: `topics`, separated by spaces. NOTIFY makes commits wait for each
+-- other, so it is used only while somebody listens, who holds this lock then
+-- (webhook.store.changes).
+create function notify_pages(topics text) returns void language plpgsql as $$
+begin
+    if pg_try_advisory_lock(1885431155, 1) then
+        perform pg_advisory_unlock(1885431155, 1);
+    else
+        perform pg_notify('pages', topics);
+    end if;
+end $$;
+
+create function deployments_on_pages() returns trigger language plpgsql as $$
+declare
+    changed deployments := coalesce(new, old);
+begin
+    perform notify_pages(
+        'deployment:' || changed.id || ' repository:' || changed.repo_id || ' deployments'
+    );
+    return null;
+end $$;
+create trigger deployments_shown after insert or delete on deployments
+    for each row execute function deployments_on_pages();
+create trigger deployments_changed after update on deployments
+    for each row when (
+        old.version <> new.version or old.repo <> new.repo
+        or old.changelog is distinct from new.changelog
+    ) execute function deployments_on_pages();
+
+-- The topic before the colon is the trigger's argument.
+create function parts_on_pages() returns trigger language plpgsql as $$
+begin
+    perform notify_pages(tg_argv[0] || ':' || new.deployment_id);
+    return null;
+end $$;
+create trigger timeline_shown after insert or update on timeline
+    for each row execute function parts_on_pages('deployment');
+create trigger overrides_shown after insert on overrides
+    for each row execute function parts_on_pages('deployment');
+create trigger outbox_shown after insert on outbox
+    for each row when (new.deployment_id is not null)
+    execute function parts_on_pages('deployment');
+create trigger outbox_changed after update on outbox
+    for each row when (
+        new.deployment_id is not null and (
+            (new.state <> old.state and new.state <> 'claimed')
+            or new.error <> old.error or new.simplified <> old.simplified
+        )
+    ) execute function parts_on_pages('deployment');
+create trigger output_shown after insert on output
+    for each row execute function parts_on_pages('output');
+
+create function actions_on_pages() returns trigger language plpgsql as $$
+begin
+    perform notify_pages(
+        'actions person:' || new.login_id || ' repository:' || new.repo_id
+        || coalesce(' deployment:' || new.deployment_id, '')
+    );
+    return null;
+end $$;
+create trigger actions_shown after insert on actions
+    for each row execute function actions_on_pages();
+create trigger actions_changed after update on actions
+    for each row when (
+        old.outcome <> new.outcome or old.message <> new.message or old.login_id <> new.login_id
+    ) execute function actions_on_pages();
+
+create function approvals_on_pages() returns trigger language plpgsql as $$
+begin
+    perform notify_pages(
+        'approvals deployment:' || new.deployment_id || ' repository:' || new.repo_id
+    );
+    return null;
+end $$;
+create trigger approvals_shown after insert on approvals
+    for each row execute function approvals_on_pages();
+
+create function locks_on_pages() returns trigger language plpgsql as $$
+begin
+    perform notify_pages('locks repository:' || new.repo_id);
+    return null;
+end $$;
+create trigger locks_shown after insert or update on locks
+    for each row execute function locks_on_pages();
+"""
+
 SIGN_OUTS = """
 -- When somebody has signed out, or took the App's authorization back: sessions that began before
 -- are void.
@@ -203,7 +290,17 @@ create table sign_outs (
 );
 """
 
-SCHEMA = (ACTIONS, AUDIT, DELIVERIES, DELIVERY_REQUESTS, FACTS, FACTS_FILLED, FACTS_KEPT, SIGN_OUTS)
+SCHEMA = (
+    ACTIONS,
+    AUDIT,
+    DELIVERIES,
+    DELIVERY_REQUESTS,
+    FACTS,
+    FACTS_FILLED,
+    FACTS_KEPT,
+    LIVE,
+    SIGN_OUTS,
+)
 
 
 def upgrade() -> None:
