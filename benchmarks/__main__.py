@@ -17,6 +17,7 @@ KINDS = {
     "--retention": "benchmarks.retention",
     "--outputs": "benchmarks.outputs",
     "--commands": "benchmarks.commands",
+    "--pages": "benchmarks.pages",
 }
 
 

@@ -94,7 +94,7 @@ def _ratio(values: Sequence[float], floor: float) -> float:
 
 
 @contextlib.contextmanager
-def _server(folder: Path) -> Iterator[str]:
+def server(folder: Path) -> Iterator[str]:
     postgres = EmbeddedPostgres(folder)
     url = postgres.start()
     try:
@@ -109,7 +109,7 @@ def _server(folder: Path) -> Iterator[str]:
 
 def measure(folder: Path, size: int, repeat: int) -> Store:
     """In a store that is filled, unless it is already."""
-    with _server(folder) as url:
+    with server(folder) as url:
         migrate(url)
         with psycopg.connect(url, autocommit=True) as connection:
             begun = time.monotonic()

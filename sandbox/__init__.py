@@ -17,14 +17,15 @@ a closed connection, before or after the work is done; `server.faults` has the r
 
 - `github.server.GitHub`: one App, its installations, repositories, deployments and signed webhooks.
   `sign_in` is a person in a browser who authorizes the App; `add_collaborator`, `rename_user` and
-  `revoke_authorization` change who that is and what they may do.
+  `revoke_authorization` change who that is and what they may do. `website` has pages for people.
   Its own failures: `rate_limits`, `Installation.suspended`, `Repository.conflicting` and
   `missing_refs`; `webhooks.timeout` is how long it waits for the relay.
 - `github_actions.server.Actions`: workflows and runs, as `github.actions`. `Job(outcome=...)` fails
   a run; `runs.paused` leaves it to the test; `index_lag` makes filtered lists late.
 - `slack.server.Slack`: workspaces with one App, over HTTP and Socket Mode: messages, blocks, views,
-  buttons, commands, events and OAuth. Its own failures: `auth_error`, `scopes`, `post_interval`,
-  `sockets.drop()`; `response_timeout` is how long it waits for the App.
+  buttons, commands, events and OAuth; `website` has channels for people, who press and type there.
+  Its own failures: `auth_error`, `scopes`, `post_interval`, `sockets.drop()`; `response_timeout` is
+  how long it waits for the App.
 - `discord.Discord`: webhooks of channels; `limited` sets a rate limit.
 - `event_receiver.EventReceiver`: an endpoint for signed events; with `gone` it responds with 410.
 - `drone.Drone`: repositories and builds; `Repo.ends` and `bad_yaml` fail builds; `access`

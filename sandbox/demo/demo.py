@@ -11,6 +11,7 @@ import shutil
 import signal
 import sys
 import tempfile
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,11 +21,12 @@ import aiohttp
 
 from sandbox.demo.failure import DemoError, expected, explanation
 from sandbox.demo.output import FINAL_TEXTS, Output
+from sandbox.demo.playground import PEOPLE_TO_BE, SETTINGS, Playground
 from sandbox.demo.processes import LOG, get, relay, site
 from sandbox.demo.tools import SECRETS, Tools
 from sandbox.github.request import API_VERSION
 from sandbox.github.server import GitHub
-from sandbox.sandbox import REPOSITORY, Sandbox, free_ports
+from sandbox.sandbox import PEOPLE, REPOSITORY, Sandbox, free_ports
 from sandbox.server import HOST
 from sandbox.slack.model import Message, User
 from sandbox.slack.screen import render
@@ -36,8 +38,9 @@ STOPPED = 130
 
 DEPLOY_YML = """\
 slack: {{channel: "#deploys"}}
-slack_users: {{octocat: {octocat}}}
+slack_users: {{{people}}}
 envs:
+{more}\
   - name: staging
     handler: command
     with:
@@ -138,21 +141,32 @@ async def _demo(
     github = an_app(every_tool=every_tool)
     async with Sandbox(github, interactive=True) as sandbox, site(folder / "site") as site_url:
         sandbox.github.strict = False  # people call it too, with curl
+        playground = Playground(sandbox) if keep else None
         tools = Tools(sandbox, TOOLS) if every_tool else None
         async with tools or nullcontext():
-            octocat = sandbox.slack.add_user("octocat")
-            deploy_yml = DEPLOY_YML.format(
-                deploy=DEPLOY, site=folder / "site", url=site_url, octocat=octocat.id
-            )
+            people = [sandbox.slack.add_user(login) for login in PEOPLE]
+            deploy_yml = _deploy_yml(folder / "site", site_url, people, playground)
             deploy_yml += tools.deploy_yml() if tools else ""
             output = Output(sandbox, io.StringIO() if as_json else None)
             output.print_starting()
-            variables = SECRETS | (PULL if pull else {})
+            variables = SECRETS | (PULL if pull else {}) | (SETTINGS if keep else {})
             async with relay(sandbox, folder, deploy_yml, variables) as relay_url:
                 if pull:  # an address at which nobody answers
                     github.webhook_url = f"http://{HOST}:{free_ports(1)[0]}/"
-                running = Demo(sandbox, tools, output, relay_url, site_url, octocat)
-                await running.run(keep=keep, as_json=as_json, hint=hint)
+                running = Demo(sandbox, tools, output, relay_url, site_url, people[0], playground)
+                await running.run(as_json=as_json, hint=hint)
+
+
+def _deploy_yml(
+    site_folder: Path, url: str, people: Sequence[User], playground: Playground | None
+) -> str:
+    return DEPLOY_YML.format(
+        deploy=DEPLOY,
+        site=site_folder,
+        url=url,
+        people=", ".join(f"{user.name}: {user.id}" for user in people),
+        more=playground.environments(DEPLOY, site_folder, url) if playground else "",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,8 +177,9 @@ class Demo:
     relay_url: str
     site_url: str
     octocat: User
+    playground: Playground | None
 
-    async def run(self, *, keep: bool, as_json: bool, hint: str) -> None:
+    async def run(self, *, as_json: bool, hint: str) -> None:
         """Errors: `DemoError` where something did not end as planned."""
         by_tools = TOOL_DEPLOYMENTS if self.tools else ()
         all_planned = (*DEPLOYMENTS, ROLLBACK, LOCKED, *by_tools)
@@ -183,9 +198,12 @@ class Demo:
             ),
             hint,
         )
+        if self.playground:
+            self.output.print_act("More to see in the browser")
+            await self.playground.fill()
         if as_json:
             sys.stdout.write(json.dumps(_result(self.sandbox), indent=2) + "\n")
-        if keep:
+        if self.playground:
             await self._keep_running()
 
     async def _deploy(self, planned: PlannedDeployment) -> None:
@@ -269,11 +287,18 @@ class Demo:
             asyncio.get_running_loop().add_signal_handler(number, stopped.set)
         sandbox = self.sandbox
         repository = f"{sandbox.github.api_url}/repos/{REPOSITORY}/deployments"
+        deploys = sandbox.slack.channel("deploys").id
         servers = self.tools.servers if self.tools else {}
         self.output.print_addresses(
             {
+                "the board": f"{self.relay_url}/",
+                "the channel in Slack": f"{sandbox.slack.url}/archives/{deploys}",
+                "GitHub's deployments": f"{sandbox.github.url}/{REPOSITORY}/deployments",
+            },
+            PEOPLE_TO_BE,
+            {
                 "the site": f"{self.site_url}/production/",
-                "Slack": sandbox.slack.url,
+                "all messages": sandbox.slack.url,
                 "GitHub's API": repository,
                 "the relay": f"{self.relay_url}/workz",
                 **{name: server.url for name, server in servers.items()},
@@ -323,9 +348,10 @@ def _result(sandbox: Sandbox) -> dict[str, Any]:
                 "environment": deployment.environment,
                 "ref": deployment.ref,
                 "states": sandbox.github.states(deployment.id),
-                "log_url": sandbox.github.statuses(deployment.id)[-1].log_url,
+                "log_url": statuses[-1].log_url,
             }
             for deployment in sandbox.github.deployments.values()
+            if (statuses := sandbox.github.statuses(deployment.id))
         ],
         "slack": [
             {

@@ -79,19 +79,36 @@ class Output:
             f"All as expected, also what failed: {expected_failures}. {hint}".rstrip()
         )
 
-    def print_addresses(self, addresses: Mapping[str, str], command: str) -> None:
-        self._console.print(f"\nCreate another deployment:\n  {command}")
+    def print_addresses(
+        self,
+        first: Mapping[str, str],
+        people: Mapping[str, str],
+        addresses: Mapping[str, str],
+        command: str,
+    ) -> None:
+        """`first`: where to begin. `people`: as whom one can sign in, and why."""
         self._console.print("\nEverything keeps running until Ctrl-C. Open in a browser:")
+        self._print_columns(first)
+        self._console.print("\nSign in to the board, without a password, as")
+        self._print_columns(people)
+        self._console.print("\nAlso there:")
         pages = {
-            f"{deployment.environment} {_ref(deployment)}": self._page(deployment)
+            f"{_repository(deployment)} {deployment.environment} {_ref(deployment)}": page
             for deployment in self._sandbox.github.deployments.values()
+            if (page := self._page(deployment))
         }
-        width = max(map(len, (*pages, *addresses)))
-        for name, address in (pages | dict(addresses)).items():
-            self._console.print(f"  {name:{width}}  {address}")
+        self._print_columns(pages | dict(addresses))
+        self._console.print(f"\nCreate another deployment:\n  {command}")
+
+    def _print_columns(self, rows: Mapping[str, str]) -> None:
+        width = max(map(len, rows))
+        for name, text in rows.items():
+            self._console.print(f"  {name:{width}}  {text}")
 
     def _page(self, deployment: Deployment) -> str:
-        log_url: str = self._sandbox.github.statuses(deployment.id)[-1].log_url
+        """Empty while it has no status."""
+        statuses = self._sandbox.github.statuses(deployment.id)
+        log_url: str = statuses[-1].log_url if statuses else ""
         return log_url.partition("#")[0]
 
     def _print_status(self, deployment: Deployment, status: Status) -> None:
@@ -125,6 +142,10 @@ class Output:
     def _print_line(self, source: str, text: str | Text) -> None:
         seconds = time.monotonic() - self._started
         self._console.print(Text.assemble((f"{seconds:5.1f}s  ", "dim"), f"{source:8} ", text))
+
+
+def _repository(deployment: Deployment) -> str:
+    return deployment.repository.name
 
 
 def _ref(deployment: Deployment) -> str:

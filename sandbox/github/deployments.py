@@ -257,7 +257,7 @@ class AutoMerged(Exception):
 
 def check_creation(repository: Repository, body: Json) -> None:
     ref = required(body, "ref")
-    if not ref or ref in repository.missing_refs:
+    if not ref or repository.lacks(ref):
         raise ErrorResponse(422, f"No ref found for: {ref}")
     # The documents limit only a status's description; the same limit is used here.
     if len(body.get("description") or "") > 140:

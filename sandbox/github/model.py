@@ -204,7 +204,8 @@ class Push:
 class Repository:
     """`roles`: login (lower case) -> role. `statuses` and `suites`: what was reported of commits,
     oldest first. `behind` and `conflicting` are refs that lack commits of the default branch, which
-    can or cannot be merged into them; `missing_refs` do not exist. `on_push` hears of pushes."""
+    can or cannot be merged into them; `missing_refs` do not exist, and with `only_pushed` none that
+    was not pushed. `on_push` hears of pushes."""
 
     id: int
     owner: Account
@@ -219,6 +220,7 @@ class Repository:
     behind: set[str] = field(default_factory=set)
     conflicting: set[str] = field(default_factory=set)
     missing_refs: set[str] = field(default_factory=set)
+    only_pushed: bool = False
 
     @property
     def full_name(self) -> str:
@@ -246,6 +248,9 @@ class Repository:
         if re.fullmatch(FULL_SHA, ref):
             return ref
         return self.git.sha(ref) or hashlib.sha1(ref.encode()).hexdigest()
+
+    def lacks(self, ref: str) -> bool:
+        return ref in self.missing_refs or (self.only_pushed and self.git.find(ref) is None)
 
     def push(
         self,

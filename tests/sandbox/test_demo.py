@@ -6,7 +6,8 @@ from pathlib import Path
 
 from sandbox.demo.failure import DemoError, explanation
 from sandbox.demo.output import Output
-from sandbox.sandbox import Sandbox
+from sandbox.demo.playground import PEOPLE_TO_BE, ROLES
+from sandbox.sandbox import PEOPLE, Sandbox
 from tests.world import live
 
 ROOT = Path(__file__).parents[2]
@@ -49,3 +50,13 @@ def test_it_ends_with_what_to_do_next() -> None:
     Output(Sandbox(), printed).print_summary([], "v1 to production", "To open: relay demo --keep")
     end = "All as expected, also what failed: v1 to production. To open: relay demo --keep\n"
     assert printed.getvalue().endswith(end)
+
+
+def test_with_keep_it_says_first_where_to_begin_and_as_whom() -> None:
+    printed = io.StringIO()
+    first, others = {"the board": "http://a/"}, {"the site": "http://b/"}
+    Output(Sandbox(), printed).print_addresses(first, PEOPLE_TO_BE, others, "curl")
+    found = printed.getvalue().split()
+    in_order = ["http://a/", *PEOPLE_TO_BE, "http://b/", "curl"]
+    assert sorted(in_order, key=found.index) == in_order
+    assert set(PEOPLE_TO_BE) == set(PEOPLE) == set(ROLES)

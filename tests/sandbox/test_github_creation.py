@@ -65,3 +65,15 @@ async def test_a_missing_ref_and_a_long_description_are_rejected(
     for description, expected in (("d" * 141, 422), ("d" * 140, 201), (None, 201), (1, 422)):
         body = {"ref": "main", "description": description, "surprise": 1}
         assert (await send("POST", PATH, token, body))[0] == expected
+
+
+async def test_a_ref_that_was_not_pushed_can_be_missing(
+    github: GitHub, installation: Installation, send: Send, token: str
+) -> None:
+    web = github.repository("acme/web")
+    web.only_pushed = True
+    sha = web.push("Begin")
+    statuses = [
+        (await send("POST", PATH, token, {"ref": ref}))[0] for ref in ("main", sha, "v9", "f" * 40)
+    ]
+    assert statuses == [201, 201, 422, 422]

@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from flask import render_template_string, request
+from flask import Response, make_response, render_template_string, request
 
 from tests.web.viewing import REQUESTED_AT
 from webhook.deployments.labels import Label, phase_label
 from webhook.deployments.phases import Phase
+from webhook.http import PAGE_POLICY
 from webhook.web.flask_app import RelayFlask
 from webhook.web.navigation import navigation
 from webhook.web.pages.elements import Link, moment
@@ -51,9 +52,13 @@ def labels() -> list[Label]:
 def add_gallery(app: RelayFlask) -> None:
     """To an app that serves the pages."""
 
+    @app.get("/broken")
+    def broken() -> str:
+        raise RuntimeError("a bug")
+
     @app.get(URL)
-    def gallery() -> str:
-        return render_template_string(
+    def gallery() -> Response:
+        html = render_template_string(
             _SOURCE.read_text(),
             nav=navigation(request.path),
             viewer=Viewer(Person("octocat")),
@@ -67,3 +72,6 @@ def add_gallery(app: RelayFlask) -> None:
             action=Link("https://docs.github.com", "Create one on GitHub"),
             evil=EVIL,
         )
+        response = make_response(html)
+        response.headers["Content-Security-Policy"] = f"{PAGE_POLICY}; script-src 'self'"
+        return response

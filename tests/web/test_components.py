@@ -131,6 +131,16 @@ def test_an_error_page_says_the_way_back(browser: FlaskClient) -> None:
     assert "What to do" in page.text
 
 
+def test_a_bug_gives_people_a_page_and_says_nothing_of_itself(browser: FlaskClient) -> None:
+    response = browser.get("/broken", headers={"Accept": "text/html"})
+    page = Seen(response.text)
+    assert response.status_code == 500
+    assert "/" in page.links()
+    assert "a bug" not in page.text
+    assert "frame-ancestors 'none'" in response.headers["Content-Security-Policy"]
+    assert not Seen(browser.get("/broken").text).links()
+
+
 def test_the_frame_is_light(browser: FlaskClient) -> None:
     sizes = [(STATIC / name).stat().st_size for name in FRAME]
     assert sum(sizes) < 40_000

@@ -40,6 +40,13 @@ envs:
   - name: production
     handler: command
     with: {run: ["true"]}
+  - name: first
+    handler: command
+    with: {run: ["true"]}
+  - name: second
+    handler: command
+    with: {run: ["true"]}
+    after: [first]
 """
 ACTS = ("approve", "reject", "cancel", "retry", "rollback", "promote", "override")
 
@@ -166,10 +173,11 @@ async def test_a_writer_approves_on_the_page_and_it_runs(
     assert given["source"] == "page"
     for part in ("Where the time went", "Waited for gates", "by approval", "Ran"):
         assert part in after.text
-    assert "Deliveries that it came of" not in after.text
+    assert "Deliveries about it" not in after.text
     everything = await root.open(here)
-    assert "Deliveries that it came of" in everything.text
+    assert "Deliveries about it" in everything.text
     assert any(link.startswith("/deliveries/") for link in everything.links)
+    assert "deployment.created" in everything.text
     assert "octocat approve, on a page" in everything.text
 
 
@@ -194,7 +202,9 @@ async def test_a_rejection_needs_a_reason_and_ends_it(world: World, bob: Browser
     deployment = await asked(world, "gated")
     page = await act(bob, deployment, "reject", comment=" ")
     assert "Nothing was rejected: say why in the comment" in page.text
-    page = await act(bob, deployment, "reject", comment="not on a\nFriday")
+    page = await act(bob, deployment, "reject", comment="x" * 1001)
+    assert "A comment has at most 1000 characters, and this one has 1001" in page.text
+    page = await act(bob, deployment, "reject", comment="not on a\nFriday\x00")
     await world.github.wait_for(deployment.id, "error")
     page = await bob.open(address(deployment.id))
     assert "Rejected by octowriter" in page.text
@@ -244,11 +254,26 @@ async def test_what_runs_is_cancelled_and_what_failed_retried_or_rolled_back(
     assert back["sha"] == good.sha
 
 
+async def test_a_success_goes_on_to_the_next_environment_once(world: World, ada: Browser) -> None:
+    first = await world.deployed("first", ref=new_sha())
+    page = await ada.open(address(first.id))
+    assert offered(page) == {"promote"}
+    assert f"Deploy {first.sha[:7]} of acme/site to second?" in page.text
+    form = page.form("/acts/promote").fields
+    await act(ada, first, "promote")
+    await ada.post("/acts/promote", {**form, "key": "an old copy of the page"})
+    await world.idle()
+    there = world.rows("select sha, phase from deployments where environment = 'second'")
+    assert there == [{"sha": first.sha, "phase": "success"}]
+    assert "You have requested that already" in (await ada.open(address(first.id))).text
+
+
 async def test_who_may_break_the_glass_says_why(world: World, ada: Browser, bob: Browser) -> None:
     deployment = await asked(world, "glass")
     page = await bob.open(address(deployment.id))
     assert offered(page) == {"approve", "reject", "cancel"}
     assert "deploy.yml lets octocat do it" in page.text
+    assert "May be overridden by octocat." in page.text
     assert offered(await ada.open(address(deployment.id))) == {"cancel", "override"}
     page = await act(ada, deployment, "override", reason=" ")
     assert "say why it cannot wait" in page.text
@@ -267,10 +292,11 @@ async def test_a_link_opens_it_to_be_read_only(world: World, ada: Browser) -> No
         page = await anybody.open(link)
         assert not offered(page)
         assert "Sign in with GitHub to act on it" in page.text
-        assert "Deliveries that it came of" not in page.text
+        assert "Deliveries about it" not in page.text
         bad = await anybody.open(f"{address(deployment.id)}?key=wrong")
         assert bad.status == 403
         assert "sign in with GitHub" in bad.text
+        assert f"/signin?next={address(deployment.id)}" in bad.links
     async with browser(world, "octoguest") as guest:
         assert not offered(await guest.open(link))
         assert (await guest.open(address(deployment.id))).status == 404

@@ -56,7 +56,7 @@ def test_each_status_and_message_is_there_with_what_became_of_it(
     assert "Slack: is_archived; choose another channel" in messages
     assert all("src" in one for one in page.all("script"))
     # Raw events and people's acts are for who has signed in.
-    assert "Deliveries that it came of" not in page.text
+    assert "Deliveries about it" not in page.text
     assert "What people did with it" not in page.text
 
 

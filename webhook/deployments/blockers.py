@@ -43,6 +43,7 @@ def in_full(blockers: Iterable[Blocker], now: datetime) -> str:
     )
 
 
+NO_KNOWN_END = "no known end"
 # Characters that say what is meant: of a reason where there is room for more than reasons, of one
 # where there is not, and of a way out.
 _READABLE, _RECOGNIZABLE, _WAY_OUT = 32, 16, 24
@@ -108,7 +109,7 @@ def _in_brackets(one: Blocker, now: datetime) -> str:
 
 def end_of(one: Blocker, now: datetime) -> str:
     if one.until is None:
-        return "no known end"
+        return NO_KNOWN_END
     return f"until {moment(one.until, now)}"
 
 

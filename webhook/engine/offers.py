@@ -106,10 +106,15 @@ class Offers:
         )
 
     def _is_overridable(self, row: DeploymentRow) -> bool:
-        if not any(can_skip(self.gates, blocker) for blocker in row.blockers):
-            return False
-        environment = route(self.config, row.repo, row.environment)
-        return environment is not None and bool(environment.break_glass)
+        return bool(may_override(self.config, self.gates, row))
+
+
+def may_override(config: Config, gates: Gates, row: DeploymentRow) -> Sequence[str]:
+    """Who may skip some of the gates that it waits for: logins, and teams."""
+    if not any(can_skip(gates, blocker) for blocker in row.blockers):
+        return ()
+    environment = route(config, row.repo, row.environment)
+    return environment.break_glass if environment else ()
 
 
 def next_environments(config: Config, row: DeploymentRow) -> dict[str, Environment]:

@@ -31,10 +31,11 @@ _RECENT = {"deployments": 800, "actions": 400, "approvals": 300}
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoardDeployment:
     """A deployment that is the newest in its environment, or the last success there, or both.
-    `started`: its tool was started. `by`: the login of who asked for it, or of who created it;
-    `by_id`: that account, 0 if unknown. `action`: of which kind the request was. `since`: from when
-    on it has its phase. `compared_with`: the commit from which on `total` commits are new in it,
-    and `behind` are taken back; "" where that is not known."""
+    `started`: its tool was started; `watched`: by somebody else than the relay. `by`: the login of
+    who asked for it, or of who created it; `by_id`: that account, 0 if unknown. `action`: of which
+    kind the request was. `since`: from when on it has its phase. `compared_with`: the commit from
+    which on `total` commits are new in it, and `behind` are taken back; "" where that is not known.
+    """
 
     id: int
     repo_id: int
@@ -47,6 +48,7 @@ class BoardDeployment:
     sha: str
     phase: Phase
     started: bool
+    watched: bool
     since: datetime
     by: str
     by_id: int
@@ -129,7 +131,7 @@ with recursive scanned as (
     select repo_id, name, id from scanned union select * from named
 )
 select deployments.id, deployments.repo_id, repo, repo_url, environment, production, transient,
-    sha, phase, run is not null as started, coalesce(ended_at, phase_at) as since, {_BY},
+    sha, phase, watched, run is not null as started, coalesce(ended_at, phase_at) as since, {_BY},
     deployments.id = found.id as newest, deployments.id = live.id is true as live,
     case when changelog ? 'total' then changelog->>'since' else '' end as compared_with,
     coalesce((changelog->>'total')::integer, 0) as total,

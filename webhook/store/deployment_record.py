@@ -16,10 +16,12 @@ MOST = 50
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryRecord:
-    """`outcome` None: not processed yet; `arrivals`: how often GitHub sent it."""
+    """`action`: of the payload, None where that was not read, or has none. `outcome` None: not
+    processed yet; `arrivals`: how often GitHub sent it."""
 
     guid: str
     event: str
+    action: str | None
     received_at: datetime
     outcome: Outcome | None
     reason: str
@@ -31,7 +33,7 @@ def deliveries_of(connection: Sync, deployment_id: int) -> list[DeliveryRecord]:
     """The newest first."""
     cursor = connection.cursor(row_factory=class_row(DeliveryRecord))
     cursor.execute(
-        "select guid, event, received_at, outcome, reason, arrivals, way from deliveries"
+        "select guid, event, action, received_at, outcome, reason, arrivals, way from deliveries"
         " where deployment_id = %s order by id desc limit %s",
         [deployment_id, MOST],
     )

@@ -17,6 +17,7 @@ from flask import Blueprint, Response, make_response, redirect, render_template,
 
 from webhook.deployments.actions import ActionRequest, OfferedAction, Reply, Requester
 from webhook.errors import HttpError
+from webhook.github.events import storable
 from webhook.http import BodyRule
 from webhook.store import actions, deployments, schedule
 from webhook.store.actions import PAGE
@@ -111,7 +112,7 @@ def _named(services: PageServices, fields: Mapping[str, str]) -> Target:
         return Target()
     for known in services.permissions.repositories().values():
         if known.name.casefold() == name.casefold():
-            environment = fields.get("environment", "")[:_LONGEST_FIELD]
+            environment = storable(fields.get("environment", "")[:_LONGEST_FIELD])
             return Target(known.repo_id, known.name, environment)
     raise not_found()
 
@@ -160,7 +161,7 @@ def _request(
         target=other,
         repo=target.repo if target.deployment_id is None else "",
         environment=target.environment if target.deployment_id is None else "",
-        ref=pinned.sha if pinned else form.get("ref", "")[:_LONGEST_FIELD],
+        ref=pinned.sha if pinned else storable(form.get("ref", "")[:_LONGEST_FIELD]),
         ref_name=pinned.name if pinned else "",
         inputs=inputs,
         source=PAGE,
@@ -170,7 +171,7 @@ def _request(
 
 def _inputs(form: Mapping[str, str]) -> dict[str, str]:
     found = {
-        name.removeprefix(_INPUT): value
+        storable(name.removeprefix(_INPUT)): storable(value)
         for name, value in form.items()
         if name.startswith(_INPUT) and value
     }

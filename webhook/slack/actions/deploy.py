@@ -129,8 +129,8 @@ def _is_confirmed(action: ActionRow) -> bool:
 def _unconfirmed(action: ActionRow, by: Authorized) -> Declined:
     """It was not production a moment ago."""
     if action.source == PAGE:
-        message = f"{action.environment} is production, to which the page deploys a commit"
-        return Declined("not_possible", f"{message}; see there first what would be deployed")
+        message = f"To {action.environment}, which is production, a page deploys a commit only"
+        return Declined("not_possible", f"{message}; see first what it would do, and confirm that")
     if by.repository.repo.lower() == action.repo.lower():
         message = f"{action.environment} of {action.repo} has just become production"
         return Declined("not_possible", f"{message}; please type it once more")

@@ -6,7 +6,8 @@ with forms) and "Content-Security-Policy".
 
 from typing import Any
 
-from flask import Blueprint, Response, g, request, url_for
+from flask import Blueprint, Response, g, make_response, request, url_for
+from werkzeug.exceptions import InternalServerError
 
 from webhook import __version__
 from webhook.errors import HttpError
@@ -58,6 +59,7 @@ def blueprint(services: PageServices) -> Blueprint:
         static_url_path=STATIC_PATH,
     )
     bp.app_errorhandler(404)(_not_found)
+    bp.app_errorhandler(500)(_failed)
     bp.add_app_template_global(_asset, "asset")
 
     @bp.app_context_processor
@@ -101,6 +103,20 @@ def _not_found(_error: Exception) -> Response:
         remedy="Open the link in a deployment's status on GitHub, or in its message in Slack.",
     )
     return _with_headers(as_page(error))
+
+
+def _failed(error: InternalServerError) -> Response:
+    """A bug, which Flask has logged. Only people get a page."""
+    if "text/html" not in request.headers.get("Accept", ""):
+        return make_response(error)
+    shown = HttpError(
+        500,
+        "The relay could not show this page",
+        detail="That is a mistake of its own. Deployments go on.",
+        remedy="Load the page again. If it happens again, whoever runs the relay finds the cause in"
+        " its log, and can report it.",
+    )
+    return _with_headers(as_page(shown))
 
 
 def _with_headers(response: Response) -> Response:

@@ -20,12 +20,14 @@ from webhook.web.pages.board_page import (
     BoardPage,
     BuildCells,
     Candidates,
+    Personal,
     Selected,
     build_board,
     select,
 )
 from webhook.web.pages.board_waits import Wait, asked_for_approval, waits_for
 from webhook.web.pages.home import home_page
+from webhook.web.requests import requests_of
 from webhook.web.services import PageServices
 
 
@@ -79,9 +81,10 @@ def read_board(
             build,
         )
         answered = board.answered(connection, person.id, asked_for_approval(beside.every))
+        requests = requests_of(connection, viewer.session, services.actions, lambda _: True)
     waits: Sequence[Wait] = ()
     if not filters.after:
-        may_write = viewer.with_permission("write", {one.repo_id for one in beside.every})
+        may_write = viewer.with_permission("write", visible)
         waits = waits_for(
             person,
             beside,
@@ -92,7 +95,14 @@ def read_board(
             now=now,
         )
     empty = "unmatched" if visible else "invisible" if known else "nothing"
-    return build_board(found.selected, own, waits, filters, more=found.more, empty=empty)
+    return build_board(
+        found.selected,
+        own,
+        Personal(tuple(waits), tuple(requests)),
+        filters,
+        more=found.more,
+        empty=empty,
+    )
 
 
 @dataclass(slots=True)

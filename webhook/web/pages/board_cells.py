@@ -51,9 +51,10 @@ class LiveView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewestView:
-    """The newest deployment, where it is another one than what is there."""
+    """The newest deployment, where it is another one than what is there. `version`: its ref and
+    commit, which are linked on its page."""
 
-    version: Version
+    version: str
     since: Moment
     page: str
     by: str
@@ -108,22 +109,23 @@ class Freezes:
 
     def __init__(self, now: datetime) -> None:
         self._now = now
-        self._ends: dict[int, datetime | None] = {}
+        self._signs: dict[tuple[int, ...], Sign | None] = {}
 
     def of(self, environment: Environment | None, repo: str, name: str) -> Sign | None:
         windows = keys_of(environment, FreezeKeys).frozen_windows if environment else ()
         covering = [one for one in windows if one.covers((repo,), name)]
-        held = [one for one in covering if self._holds(one)]
+        key = tuple(map(id, covering))
+        if key not in self._signs:
+            self._signs[key] = self._sign(covering)
+        return self._signs[key]
+
+    def _sign(self, windows: Sequence[FrozenWindow]) -> Sign | None:
+        held = [one for one in windows if one.window.end_at(self._now)]
         if not held:
             return None
-        until = frozen_until([one.window for one in covering], self._now)
+        until = frozen_until([one.window for one in windows], self._now)
         labels = " and ".join(dict.fromkeys(one.label for one in held))
         return Sign("Frozen", day_and_time(until) if until else None, one_line(labels, _PHRASE))
-
-    def _holds(self, window: FrozenWindow) -> bool:
-        if id(window) not in self._ends:
-            self._ends[id(window)] = window.window.end_at(self._now)
-        return self._ends[id(window)] is not None
 
 
 def build_cell(
@@ -196,8 +198,10 @@ def _live(one: BoardDeployment) -> LiveView:
 
 def _newest(one: BoardDeployment, data: EnvironmentData) -> NewestView:
     flight = next((other for other in data.in_flight if other.id == one.id), None)
+    version = _version(one)
+    sha = version.sha.text
     return NewestView(
-        version=_version(one),
+        version=f"{version.ref} @ {sha}" if version.ref else sha,
         since=moment(one.since, "%d %b %Y, %H:%M"),
         page=paths.deployment(one.repo, one.id),
         by=_by(one),

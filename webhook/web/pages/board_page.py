@@ -3,16 +3,17 @@
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from webhook.store.repositories import KnownRepository
 from webhook.text import web_url
 from webhook.web.pages.board_cells import Cell
 from webhook.web.pages.board_data import RepositoryData
-from webhook.web.pages.board_filters import STATES, Filters
+from webhook.web.pages.board_filters import Filters
 from webhook.web.pages.board_waits import MOST, Wait
 from webhook.web.pages.elements import Link, line
+from webhook.web.requests import RequestView
 
 REPOSITORIES_ON_PAGE = 200
 # Of one's own repositories, those that come first.
@@ -21,8 +22,11 @@ _MOST_OWN = 100
 _MOST_COLUMNS, _LEAST_ROWS, _SHARED, _COVERED = 6, 2, 0.5, 0.8
 # Of one repository; the others are there, folded.
 _MOST_SHOWN = 8
-# What is counted above the list.
-_COUNTED = ("running", "waiting", "failed", "locked", "frozen", "drift")
+# What is counted above the list, and how that is said.
+_COUNTED = {
+    **dict.fromkeys(("running", "waiting", "failed", "locked", "frozen")),
+    "drift": "not as the stage before",
+}
 
 BuildCells: TypeAlias = Callable[[RepositoryData], Sequence[Cell]]
 
@@ -49,9 +53,18 @@ class RepositoryView:
 class Count:
     """Environments of a state on this page. `url`: of those alone."""
 
+    state: str
     text: str
     number: int
     url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Personal:
+    """What waits for the viewer, and what they have requested on pages lately."""
+
+    waits: tuple[Wait, ...] = ()
+    requests: tuple[RequestView, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +76,7 @@ class BoardPage:
     filters: Filters
     waits: tuple[Wait, ...]
     more_waits: int
+    requests: tuple[RequestView, ...]
     counts: tuple[Count, ...]
     columns: tuple[str, ...]
     others: bool
@@ -82,7 +96,7 @@ class BoardPage:
             return "bad"
         if self.waits:
             return "hold"
-        return "running" if any(one.text == STATES["running"] for one in self.counts) else "good"
+        return "running" if any(one.state == "running" for one in self.counts) else "good"
 
     @property
     def digest(self) -> str:
@@ -142,7 +156,7 @@ def select(data: Iterable[RepositoryData], build: BuildCells, filters: Filters) 
 def build_board(
     selected: Sequence[Selected],
     own: Collection[int],
-    waits: Sequence[Wait],
+    personal: Personal,
     filters: Filters,
     *,
     more: bool,
@@ -155,8 +169,9 @@ def build_board(
     views = tuple(_view(one, columns, own) for one in shown)
     return BoardPage(
         filters=filters,
-        waits=tuple(waits[:MOST]),
-        more_waits=max(0, len(waits) - MOST),
+        waits=personal.waits[:MOST],
+        more_waits=max(0, len(personal.waits) - MOST),
+        requests=personal.requests,
         counts=tuple(_counts(shown, filters)),
         columns=tuple(columns.values()),
         others=any(one.others or one.folded for one in views),
@@ -224,6 +239,8 @@ def _url(data: RepositoryData) -> str:
 
 def _counts(shown: Iterable[Selected], filters: Filters) -> Iterator[Count]:
     number = Counter(state for one in shown for cell in one.cells for state in cell.states)
-    for state in _COUNTED:
+    for state, text in _COUNTED.items():
         if number[state]:
-            yield Count(STATES[state], number[state], Filters(state=state).address())
+            yield Count(
+                state, text or state, number[state], replace(filters, state=state).address()
+            )

@@ -1,7 +1,7 @@
 """What waits for one person: approvals that they may give, what they asked for and has not gone
 well, and locks that they own and may have forgotten."""
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal, Protocol, TypeAlias
@@ -37,11 +37,21 @@ class Account(Protocol):
     def login(self) -> str: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Act:
+    """A form that asks whether the action `kind` is to be done about these `fields`."""
+
+    kind: str
+    label: str
+    fields: Mapping[str, str]
+    style: str = "quiet"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wait:
     """`tone`: of its sign. `subject`: what it is about, which leads to its page. `reason`: why.
-    `deployment_id`: 0 of a lock. `sure`: else only GitHub knows whether the person is in the team
-    that is asked."""
+    `act`: with which it waits no longer. `sure`: else only GitHub knows whether the person is in
+    the team that is asked."""
 
     kind: Kind
     tone: str
@@ -50,7 +60,7 @@ class Wait:
     environment: Link
     reason: str
     since: Moment
-    deployment_id: int = 0
+    act: Act | None = None
     sure: bool = True
 
 
@@ -72,13 +82,13 @@ def waits_for(
     now: datetime,
 ) -> list[Wait]:
     """The most urgent first. `answered`: deployments for which this person has answered;
-    `may_write`: repositories in which an approval of theirs counts."""
+    `may_write`: repositories in which they may do anything."""
     open_to = [one for one in beside.every if one.id not in answered and one.repo_id in may_write]
     return [
         *_approvals(person, open_to, routed),
-        *_failures(person, repositories, now),
+        *_failures(person, repositories, may_write, now),
         *_own_waits(person, beside.every),
-        *_locks(person, beside.locks, now),
+        *_locks(person, beside.locks, may_write, now),
     ]
 
 
@@ -119,13 +129,16 @@ def _approval(one: InFlight, *, sure: bool) -> Wait:
         environment=_environment(one),
         reason=line(f"{reason_of(one)}{by}"),
         since=moment(one.requested_at),
-        deployment_id=one.id,
+        act=Act("approve", "Approve", {"deployment": str(one.id)}, "primary"),
         sure=sure,
     )
 
 
 def _failures(
-    person: Account, repositories: Iterable[RepositoryData], now: datetime
+    person: Account,
+    repositories: Iterable[RepositoryData],
+    may_write: Collection[int],
+    now: datetime,
 ) -> Iterator[Wait]:
     """Nothing newer was deployed there since."""
     newest = (
@@ -135,6 +148,7 @@ def _failures(
     for one in sorted(failed, key=lambda one: one.since, reverse=True):
         if one.since > now - _FAILED_WITHIN:
             label = phase_label(one.phase, held=False, started=one.started)
+            retry = Act("retry", "Retry", {"deployment": str(one.id)})
             yield Wait(
                 kind="failed",
                 tone=label.kind,
@@ -143,7 +157,7 @@ def _failures(
                 environment=_environment(one),
                 reason="",
                 since=moment(one.since),
-                deployment_id=one.id,
+                act=retry if one.repo_id in may_write and not one.watched else None,
             )
 
 
@@ -158,13 +172,15 @@ def _own_waits(person: Account, in_flight: Iterable[InFlight]) -> Iterator[Wait]
                 environment=_environment(one),
                 reason=reason_of(one),
                 since=moment(one.requested_at),
-                deployment_id=one.id,
             )
 
 
-def _locks(person: Account, locks: Iterable[Lock], now: datetime) -> Iterator[Wait]:
+def _locks(
+    person: Account, locks: Iterable[Lock], may_write: Collection[int], now: datetime
+) -> Iterator[Wait]:
     for one in locks:
         if owned_by(one, person.login) and one.created_at < now - FORGOTTEN_AFTER:
+            unlock = Act("unlock", "Unlock", {"repo": one.repo, "environment": one.environment})
             page = paths.environment(one.repo, one.environment) if one.repo_id else ""
             yield Wait(
                 kind="lock",
@@ -174,6 +190,7 @@ def _locks(person: Account, locks: Iterable[Lock], now: datetime) -> Iterator[Wa
                 environment=Link("", ""),
                 reason=line(short_reason(one)),
                 since=moment(one.created_at),
+                act=unlock if one.repo_id in may_write else None,
             )
 
 

@@ -5,7 +5,7 @@ http(s) URLs become links; escaping is the templates'.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -174,9 +174,11 @@ def build_page(
     origin: Link | None = None,
     output_kept: timedelta | None = None,
     gives_up: datetime | None = None,
+    may_override: Sequence[str] = (),
 ) -> Page:
     """`page_of`: the address of another deployment's page. `output_kept`: how long after the end;
-    None: forever. `gives_up`: when it ends if it still waits for its gates then."""
+    None: forever. `gives_up`: when it ends if it still waits for its gates then. `may_override`:
+    who may skip these."""
     row = data.row
     old = output_kept is not None and row.ended_at is not None and row.ended_at + output_kept < now
     blocked = bool(row.blockers) and row.ended_at is None
@@ -202,7 +204,7 @@ def build_page(
         task="" if row.task in ("deploy", f"deploy:{data.lineage.origin}") else line(row.task),
         origin=origin,
         superseded_by=_superseded_by(row, page_of),
-        gates=build_gates(row, data.waits, page_of, gives_up),
+        gates=build_gates(row, data.waits, page_of, gives_up, may_override),
         requested=_requested(data),
         handler="GitHub Actions, watched" if row.watched else line(row.handler),
         requested_at=moment(row.created_at, "%d %b %Y, %H:%M:%S"),

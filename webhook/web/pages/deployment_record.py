@@ -182,7 +182,7 @@ def _delivery(one: DeliveryRecord) -> DeliveryView:
     notes = [line(one.reason), _WAYS[one.way]]
     notes += [f"sent {one.arrivals} times"] if one.arrivals > 1 else []
     return DeliveryView(
-        event=line(one.event),
+        event=line(f"{one.event}.{one.action}" if one.action else one.event),
         guid=Link(paths.delivery(one.guid), line(one.guid)),
         at=moment(one.received_at),
         kind=kind,

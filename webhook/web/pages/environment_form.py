@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from webhook.config.creation import Creation, Input, payload_of
+from webhook.deployments.blockers import NO_KNOWN_END
 from webhook.deployments.changelog import Changelog, commits
 from webhook.deployments.difference import on_github
 from webhook.deployments.explanation import Explanation, Section
@@ -206,6 +207,7 @@ def _taken_back(found: Changelog) -> str:
 
 
 _KINDS = {"waits": "hold", "refuses": "bad"}
+_VERDICTS = {"waits": "waits for", "refuses": "refused by"}
 
 
 def _gates(found: Explanation) -> Sequence[GateView]:
@@ -214,13 +216,17 @@ def _gates(found: Explanation) -> Sequence[GateView]:
         GateView(
             gate=line(cells["gate"]),
             kind=_KINDS[cells["verdict"]],
-            verdict=cells["verdict"],
-            until=line(cells["until"]),
+            verdict=f"{_VERDICTS[cells['verdict']]} {line(cells['gate'])}",
+            until=_until(cells["until"]),
             reason=line(cells["reason"]),
         )
         for cells in rows
         if cells["verdict"] in _KINDS
     ]
+
+
+def _until(text: str) -> str:
+    return f"until {line(text)}" if text and text != NO_KNOWN_END else text
 
 
 def _others(found: Explanation) -> Sequence[Section]:

@@ -1,7 +1,7 @@
 """What holds a deployment back, on its page: all that blocks it, the queue of its environment,
 locks, answers of people, and gates that somebody has skipped."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeAlias
@@ -13,6 +13,7 @@ from webhook.deployments.overrides import Override
 from webhook.deployments.queue import Queued, others
 from webhook.store.deployments import DeploymentRow
 from webhook.store.waits import Waits
+from webhook.text import and_more
 from webhook.web.pages.elements import Link, Moment, day_and_time, line, moment
 
 # The address of a deployment's page, by its repository and number.
@@ -75,11 +76,13 @@ class SkippedView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatesView:
-    """`gives_up`: when it ends if it still waits then. `more`: those of the queue that are not
+    """`gives_up`: when it ends if it still waits then. `overrides`: who may skip what it waits for,
+    "" for nobody. `more`: those of the queue that are not
     shown."""
 
     blockers: tuple[BlockerView, ...]
     gives_up: Moment | None
+    overrides: str
     queue: tuple[QueuedView, ...]
     more: int
     locks: tuple[LockView, ...]
@@ -93,14 +96,20 @@ class GatesView:
 
 
 def build_gates(
-    row: DeploymentRow, waits: Waits, page_of: PageOf, gives_up: datetime | None
+    row: DeploymentRow,
+    waits: Waits,
+    page_of: PageOf,
+    gives_up: datetime | None,
+    may_override: Sequence[str] = (),
 ) -> GatesView:
+    """`may_override`: logins, and teams as organization/team."""
     blockers = row.blockers if row.ended_at is None else ()
     queue = waits.queue if others(waits.queue, row.id) else ()
     waiting = [one for one in queue if not one.running]
     return GatesView(
         blockers=tuple(_blocker(one) for one in blockers),
         gives_up=day_and_time(gives_up) if blockers and gives_up else None,
+        overrides=line(and_more(list(may_override), most=10)) if blockers and may_override else "",
         queue=tuple(_queued(one, row, page_of) for one in queue),
         more=max((one.total for one in waiting), default=0) - len(waiting),
         locks=tuple(_lock(one, row) for one in waits.locks),

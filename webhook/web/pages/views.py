@@ -16,7 +16,9 @@ from jinja2 import Environment
 from webhook.config.environments import CurrentConfig
 from webhook.config.routing import route
 from webhook.deployments.actions import origin_label
+from webhook.engine.offers import may_override
 from webhook.errors import BadCredentials, HttpError
+from webhook.gates import GATES
 from webhook.security.signing import LINK_DAYS
 from webhook.settings import Retention
 from webhook.store import deployments
@@ -124,6 +126,7 @@ def _page(services: PageServices, data: PageData, reader: Reader) -> Page:
         origin=_origin(page_of, services.origins, data.lineage),
         output_kept=services.keep.output,
         gives_up=_gives_up(services.config, data.row),
+        may_override=may_override(services.config.config, GATES, data.row),
     )
 
 
