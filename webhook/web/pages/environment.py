@@ -13,6 +13,7 @@ from flask import Blueprint, Response, current_app, render_template, request
 from jinja2 import Environment as Templates
 
 from webhook.config.environments import Environment
+from webhook.deployments.locks import is_pattern
 from webhook.deployments.models import is_production
 from webhook.deployments.phases import Phase
 from webhook.engine.explain import Question
@@ -245,8 +246,10 @@ def _requests(services: PageServices, connection: Sync, opened: Opened) -> list[
     where = opened.where
 
     def about(one: Requested) -> bool:
+        """A promotion is about two, and is requested on the page of either."""
         here = one.environment.lower() in ("", where.name.lower())
-        return one.repo_id in (0, where.repo_id) and here
+        wider = one.kind == "promote" or is_pattern(one.environment)
+        return one.repo_id in (0, where.repo_id) and (here or wider)
 
     return requests_of(connection, opened.viewer.session, services.actions, about)
 
