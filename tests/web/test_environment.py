@@ -180,8 +180,10 @@ async def test_a_preview_says_what_is_wrong(world: World) -> None:
         page = await mona.open(deploy_of("staging", ref=""))
         assert "main @" in page.text
         assert "This commit is there already" in page.text
+        sha = world.github.repository(REPO).sha("main")
         page = await mona.open(deploy_of("preview/a b", ref="main"))
         assert "region is missing" in page.text
+        assert any(one.endswith(f"/{REPO}/commit/{sha}") for one in page.links)
         assert not page.offers("/acts/deploy")
         page = await mona.open(deploy_of("preview/a b", ref="main", **{"input.region": "eu"}))
         await mona.press(page, "/acts/deploy")
