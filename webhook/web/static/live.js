@@ -1,70 +1,84 @@
-// Keeps a page up to date: the element with data-live names the stream that sends its parts, each
-// by the id of the element that it fills. Without it, the page shows what was there.
+// Keeps a page up to date that names its stream: <main data-live="address">. Its `state` events have
+// {title, tone, parts}: HTML by the id of its element, made by the page's own templates, which escape
+// what comes from outside. Without it, the page shows what was there.
+//
+// Elements stay where they say the same, so that focus, selection, what is typed and what was folded
+// out stay too.
 
 const LOST_AFTER = 8000;
-const FIRST_WAIT = 5000;
 const LONGEST_WAIT = 60000;
-
-const byId = (id) => document.getElementById(id);
-const address = document.querySelector("[data-live]")?.dataset.live;
-const connection = byId("connection");
-let wait = FIRST_WAIT;
+const KEPT = new Set(["open", "data-time", "title"]); // of browsers and ui.js
+const shown = document.querySelector(".connection[data-page]");
+let wait = 5000;
 let lost = 0;
 
 function say(text, tone) {
-  if (!connection) return;
-  connection.textContent = text;
-  connection.dataset.tone = tone;
+  shown.textContent = text;
+  shown.dataset.tone = tone;
 }
 
-const FOCUSABLE = "a[href], button, summary, input:not([type=hidden]), [tabindex]";
-
-// Whoever has the focus in what is replaced keeps it, and what was opened stays open.
-function fill(element, html) {
-  const template = document.createElement("template");
-  template.innerHTML = html; // made by the page's own templates, which escape what comes from outside
-  const focused = element.contains(document.activeElement) ? document.activeElement : null;
-  const number = focused ? [...element.querySelectorAll(FOCUSABLE)].indexOf(focused) : -1;
-  const opened = [...element.querySelectorAll("details")].map((one) => one.open);
-  element.replaceChildren(template.content);
-  [...element.querySelectorAll("details")].forEach((one, index) => { one.open = opened[index] ?? false; });
-  if (number < 0) return;
-  const now = [...element.querySelectorAll(FOCUSABLE)];
-  const same = now.find((one) => focused.href && one.href === focused.href);
-  (same ?? now[Math.min(number, now.length - 1)])?.focus({ preventScroll: true });
+function alike(now, next) {
+  if (now.nodeName !== next.nodeName || now.id !== next.id) return false;
+  return now.nodeName !== "TIME" || now.dateTime === next.dateTime;
 }
 
-function show(news) {
-  for (const [id, html] of Object.entries(news.parts)) {
-    const element = byId(id);
-    if (element) fill(element, html);
+function update(now, next) {
+  if (now.nodeType !== Node.ELEMENT_NODE) {
+    if (now.nodeValue !== next.nodeValue) now.nodeValue = next.nodeValue;
+    return;
   }
-  document.dispatchEvent(new CustomEvent("relay:state", { detail: news }));
+  if (now.nodeName === "TIME" || now.isEqualNode(next)) return;
+  // What a form sends along is that of the page, where the stream has none.
+  if (now.type === "hidden" && !next.value) return;
+  for (const { name } of [...now.attributes]) if (!KEPT.has(name) && !next.hasAttribute(name)) now.removeAttribute(name);
+  for (const { name, value } of next.attributes) if (now.getAttribute(name) !== value) now.setAttribute(name, value);
+  if (now.nodeName !== "TEXTAREA") become(now, next);
 }
 
-function lose(source) {
-  lost ||= setTimeout(() => say("not connected, trying again", "bad"), LOST_AFTER);
-  if (source.readyState !== EventSource.CLOSED) return; // it comes back by itself
-  setTimeout(listen, wait);
-  wait = Math.min(wait * 2, LONGEST_WAIT);
+function become(now, next) {
+  const wanted = [...next.childNodes];
+  wanted.forEach((child, index) => {
+    let there = now.childNodes[index];
+    const known = child.id && [...now.children].find((one) => one.id === child.id);
+    if (known && known !== there) there = now.insertBefore(known, there ?? null);
+    if (!there) now.append(child);
+    else if (alike(there, child)) update(there, child);
+    else if (child.id && !known) now.insertBefore(child, there);
+    else there.replaceWith(child);
+  });
+  while (now.childNodes.length > wanted.length) now.lastChild.remove();
 }
 
-function listen() {
+function show({ title, tone, parts }) {
+  for (const [id, html] of Object.entries(parts)) {
+    const template = document.createElement("template");
+    template.innerHTML = html;
+    const element = document.getElementById(id);
+    if (element) become(element, template.content);
+  }
+  document.dispatchEvent(new CustomEvent("relay:state", { detail: { title, tone } }));
+}
+
+function listen(address) {
   const source = new EventSource(address);
   source.onopen = () => {
     clearTimeout(lost);
     lost = 0;
-    wait = FIRST_WAIT;
+    wait = 5000;
     say("live", "good");
   };
-  source.onerror = () => lose(source);
-  source.addEventListener("state", ({ data }) => show(JSON.parse(data)));
+  source.onerror = () => {
+    lost ||= setTimeout(() => say("Not connected, trying again: this page may be out of date", "bad"), LOST_AFTER);
+    if (source.readyState !== EventSource.CLOSED) return; // it comes back by itself
+    setTimeout(() => listen(address), wait);
+    wait = Math.min(wait * 2, LONGEST_WAIT);
+  };
+  source.addEventListener("state", (event) => show(JSON.parse(event.data)));
   source.addEventListener("end", () => {
     source.close();
-    clearTimeout(lost);
-    say("not renewed any more: load the page again", "bad");
+    say("no longer live: load the page again", "error");
   });
-  addEventListener("pagehide", () => source.close(), { once: true });
 }
 
-if (address) listen();
+const page = document.querySelector("[data-live]");
+if (page?.dataset.live) listen(page.dataset.live);
