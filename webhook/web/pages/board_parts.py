@@ -4,7 +4,6 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any
 
-from flask import current_app
 from jinja2 import Environment
 from markupsafe import Markup
 
@@ -25,10 +24,9 @@ class BoardParts:
     _url: str
 
     @classmethod
-    def of(cls, board: Board, url: str, templates: Environment | None = None) -> "BoardParts":
-        """`url`: the relay's. `templates`: outside a request."""
-        found = templates or current_app.jinja_env
-        macros: Any = found.get_template("board_parts.html").module
+    def of(cls, board: Board, url: str, templates: Environment) -> "BoardParts":
+        """`url`: the relay's."""
+        macros: Any = templates.get_template("board_parts.html").module
         page, content = board.page, board.content
         rows = {
             one.element: Markup(content.row(page, one, macros.repository))  # noqa: S704 - rendered
