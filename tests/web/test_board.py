@@ -259,6 +259,9 @@ async def test_it_shows_the_commits_that_production_lacks(world: World, stage: S
     stage.put("production", SHAS[6], repo="acme/ahead", since=SHAS[2], total=1)
     async with browser(world, "octoreader") as reader:
         page = await board(reader)
+        head = page.html.partition("<thead")[2].partition("</thead>")[0]
+        columns = [one.partition("</th>")[0].rpartition(">")[2] for one in head.split("<th ")[1:]]
+        assert columns == ["Repository", "staging", "production"]
         drifts = {
             "acme/one": "3 commits behind staging",
             "acme/two": "5 commits behind staging",
