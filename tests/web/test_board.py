@@ -408,6 +408,26 @@ async def test_more_repositories_are_on_further_pages(world: World, stage: Stage
         assert not [one for one in second.links if "after=" in one]
 
 
+async def test_many_previews_hide_no_environment_that_has_a_name(
+    world: World, stage: Stage
+) -> None:
+    for environment in ("production", "staging", "eu"):
+        stage.put(environment, SHAS[0])
+    for number in range(40):
+        stage.put(f"a-preview-{number:02}", SHAS[1])
+    async with browser(world, "octoreader") as reader:
+        page = await board(reader)
+        folded = page.html.partition("<details>")[2].partition("</details>")[0]
+        for environment in ("staging", "frozen", "production"):
+            assert cell(page, environment)
+            assert f">{environment}</a>" not in folded
+        assert "19 more environments" in page.text
+        assert "a-preview-39" not in page.text
+        assert "Only the first by name" in page.text
+        for query in ("?q=A-preview-39", "?environment=a-preview-39"):
+            assert shown(await board(reader, query)) == ["a-preview-39"]
+
+
 async def test_an_open_board_follows_what_happens(world: World, stage: Stage) -> None:
     site, api = stage.repository(REPOSITORY), stage.repository("acme/api")
     stage.put("production", SHAS[0])
