@@ -2,9 +2,9 @@
 
 script/bench --pages [--size 1000000] [--repositories 200] [--repeat 20] [--stores FOLDER] [--json]
 
-The views are called as the web process calls them, with a real PostgreSQL, by one who may read so
-many repositories; GitHub has been asked what they may. All of a page
-is there before its first byte.
+The views are called as the web process calls them, with a real PostgreSQL, by one who administers
+so many repositories; GitHub has been asked what they may. All of a page is there before its first
+byte.
 """
 
 import argparse
@@ -60,18 +60,22 @@ ADDRESSES = {
     "board, failed": "/?state=failed",
     "environment": "/environments/acme/app-1/production",
     "deployment": f"/deployments/acme/app-1/{FIRST_ID + 5}",
+    "deliveries": "/deliveries",
+    "deliveries, none": "/deliveries?event=installation",
+    "deliveries, text": "/deliveries?q=nothing",
+    "dead letters": "/deliveries?tab=dead",
     "insights": "/insights",
     "insights of one": "/insights?repo=acme/app-1",
 }
 
 
 class _Reader(PermissionCache):
-    """Of one who may read the first repositories, as GitHub has said just now."""
+    """Of one who administers the first repositories, as GitHub has said just now."""
 
     most: int = 0
 
     def permissions(self, person: Person, repo_ids: Iterable[int]) -> dict[int, str]:
-        return {one: "write" if one <= self.most else "none" for one in repo_ids}
+        return {one: "admin" if one <= self.most else "none" for one in repo_ids}
 
 
 @dataclass(frozen=True, slots=True)
