@@ -94,9 +94,14 @@ def create_app(
     reports = status_api.blueprint(pool, settings.server_url, keys, current.redactor, clock)
     http.serve(app, reports, status_api.ERRORS)
     live = Live(store_url, timing)
-    simulating = _Simulator(setup, store_url, clock, actions, current)
     services = _page_services(
-        setup, pool, live, clock, actions=actions, current=current, simulate=simulating
+        setup,
+        pool,
+        live,
+        clock,
+        actions=actions,
+        current=current,
+        simulate=_Simulator(setup, store_url, clock, actions, current),
     )
     http.serve(app, pages.blueprint(services), pages.ERRORS)
     app.extensions[CLOSE] = services.github.close
