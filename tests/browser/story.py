@@ -69,7 +69,7 @@ class Story:
 
     def link_of(self, deployment: Deployment) -> str:
         """With its key, as GitHub and Slack show it."""
-        urls = [one.log_url for one in self.world.github.statuses(deployment.id)]
+        urls: list[str] = [one.log_url for one in self.world.github.statuses(deployment.id)]
         return next(url for url in urls if "key=" in url).removeprefix(self.world.url)
 
     def guid(self, event: str) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from time import monotonic
 
-from webhook.store import deployments, outbox, timeline, waits
+from webhook.store import actions, deployments, outbox, timeline, waits
 from webhook.store import output as store_output
 from webhook.store.database import Sync
 from webhook.store.lineage import lineage_of
@@ -121,6 +121,7 @@ def read(
         timeline.of_deployment(connection, deployment_id),
         outbox.messages_of(connection, deployment_id),
         waits.of_deployment(connection, row, now),
+        actions.under_way(connection, deployment_id),
     )
 
 

@@ -1,4 +1,5 @@
-"""What a run printed, converted to text that a page can show.
+"""What a run printed, converted to text that a page can show; webhook.web.pages.log makes lines of
+it, with their colours.
 
 Source: ECMA-48 (control sequences) and xterm's "Control Sequences" (titles and links).
 Units: bytes.
@@ -36,6 +37,7 @@ _HARMLESS: dict[int, str] = {
         "\N{REPLACEMENT CHARACTER}",
     ),
 }
+_HARMLESS_IN_LINES = {code: sign for code, sign in _HARMLESS.items() if code not in (0x08, 0x0D)}
 
 
 def take(raw: bytes, *, final: bool = False) -> tuple[str, int]:
@@ -43,6 +45,22 @@ def take(raw: bytes, *, final: bool = False) -> tuple[str, int]:
     used = len(raw) if final else len(raw) - _unfinished(raw)
     # Each part between sequences is decoded by itself: bytes around one do not belong together.
     return "".join(_decoded(part) for part in _SEQUENCE.split(raw[:used])), used
+
+
+def take_pieces(raw: bytes, *, final: bool = False) -> tuple[list[str], int]:
+    """As `take`, but text and sequences alternate, the first is text, and in texts carriage returns
+    and backspaces are what they are."""
+    used = len(raw) if final else len(raw) - _unfinished(raw)
+    pieces, at = [], 0
+    for match in _SEQUENCE.finditer(raw, 0, used):
+        pieces += [_moving(raw[at : match.start()]), match[0].decode("latin-1")]
+        at = match.end()
+    return [*pieces, _moving(raw[at:used])], used
+
+
+def _moving(part: bytes) -> str:
+    text = part.decode("utf-8", errors="replace").replace("\r\n", "\n")
+    return text.translate(_HARMLESS_IN_LINES)
 
 
 def harmless(text: str) -> str:

@@ -27,33 +27,64 @@ function print(text) {
   if (atEnd || first) scroller.scrollTop = scroller.scrollHeight;
 }
 
-// Elements stay where they say the same, so that focus, selection and :target stay too.
-function fill(element, content) {
-  const same = document.createElement("div");
-  same.append(content.cloneNode(true));
-  if (same.innerHTML !== element.innerHTML) element.replaceChildren(content);
+// Elements stay where the server says the same as before, so that focus, selection and :target stay
+// too. What stands there now may differ: times count, details are open.
+const sent = new Map();
+const postponed = new Map();
+
+function fill(element, html) {
+  if (sent.get(element.id) === html) return;
+  const template = document.createElement("template");
+  template.innerHTML = html; // made by the page's own templates, which escape what comes from outside
+  const first = !sent.has(element.id) && template.innerHTML === element.innerHTML;
+  sent.set(element.id, html);
+  if (first) return;
+  // Nobody loses what they are writing; what is asked for is checked again by the server.
+  if (element.querySelector("details[open] form")) postponed.set(element, template.content);
+  else replace(element, template.content);
 }
 
-function fillTimeline(list, content) {
-  for (const entry of [...content.children]) {
+function replace(element, content) {
+  const open = [...element.querySelectorAll("details[open][id]")].map(({ id }) => id);
+  const focused = element.contains(document.activeElement) ? found(document.activeElement) : "";
+  element.replaceChildren(content);
+  for (const id of open) byId(id)?.setAttribute("open", "");
+  if (focused) element.querySelector(focused)?.focus({ preventScroll: true });
+}
+
+// A selector by which it is found again once its part was made anew.
+function found(element) {
+  if (element.id) return `#${CSS.escape(element.id)}`;
+  if (element.matches("summary") && element.parentElement.id) return `#${CSS.escape(element.parentElement.id)} > summary`;
+  const url = element.getAttribute("href");
+  return url ? `a[href="${CSS.escape(url)}"]` : "";
+}
+
+document.addEventListener("toggle", () => {
+  for (const [element, content] of postponed) {
+    if (element.querySelector("details[open] form")) continue;
+    postponed.delete(element);
+    replace(element, content);
+  }
+}, true);
+
+function fillTimeline(list, html) {
+  const template = document.createElement("template");
+  template.innerHTML = html;
+  for (const entry of [...template.content.children]) {
     const known = byId(entry.id);
     if (!known) {
       list.append(entry);
+      sent.set(entry.id, entry.innerHTML);
       continue;
     }
     known.dataset.tone = entry.dataset.tone;
-    const inner = document.createDocumentFragment();
-    inner.append(...entry.childNodes);
-    fill(known, inner);
+    fill(known, entry.innerHTML);
   }
 }
 
 function show(news) {
-  for (const [id, html] of Object.entries(news.parts)) {
-    const template = document.createElement("template");
-    template.innerHTML = html; // made by the page's own templates, which escape what comes from outside
-    (id === "timeline" ? fillTimeline : fill)(byId(id), template.content);
-  }
+  for (const [id, html] of Object.entries(news.parts)) (id === "timeline" ? fillTimeline : fill)(byId(id), html);
   byId("verdict").dataset.tone = news.tone;
   document.dispatchEvent(new CustomEvent("relay:state", { detail: news }));
   startClock();

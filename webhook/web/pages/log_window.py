@@ -1,0 +1,177 @@
+"""The part of an output that a page shows: its end, or the lines around one that is linked to.
+
+Where lines begin is known for what was read before, so that a page of a long output does not read
+all of it.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from threading import Lock
+
+from cachetools import LRUCache
+from markupsafe import Markup
+
+from webhook.store import output
+from webhook.store.database import Sync
+from webhook.web.pages.log import Log
+from webhook.web.pages.terminal_text import take
+
+# Bytes of output that a page shows, and of HTML that they may become (its lines at the end count).
+PAGE_OUTPUT = 32 * 1024
+PAGE_HTML = 44 * 1024
+# Bytes shown before the line that is linked to.
+_BEFORE = 2 * 1024
+_BLOCK = output.READ_LIMIT
+_MOST_KNOWN = 200
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    number: int
+    html: Markup
+
+
+@dataclass(frozen=True, slots=True)
+class LogView:
+    """`offset`: where what is printed next begins; None: not the end is shown. `earlier`, `later`:
+    the line before the first, after the last; 0: there is none. `cut`: more was printed before."""
+
+    lines: tuple[LogLine, ...]
+    offset: int | None
+    earlier: int
+    later: int
+    cut: bool
+
+
+class LogWindows:
+    """Of one process."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        # How many lines end in each whole block of an output, which do not change.
+        self._blocks: LRUCache[int, list[int]] = LRUCache(_MOST_KNOWN)
+
+    def end(self, connection: Sync, deployment_id: int, *, over: bool) -> LogView:
+        """`over`: nothing more is printed."""
+        index = self._index(connection, deployment_id)
+        begin = index.line_start(connection, index.length - PAGE_OUTPUT)
+        raw = _between(connection, deployment_id, begin, index.length)
+        log = Log()
+        lines, used = log.add(raw, final=over)
+        first = 1 + index.lines_before(connection, begin)
+        shown = _last(lines)
+        first += len(lines) - len(shown)
+        return LogView(_numbered(shown, first), begin + used, first - 1, 0, begin > 0 or first > 1)
+
+    def around(
+        self, connection: Sync, deployment_id: int, *, line: int = 0, until: int = 0
+    ) -> LogView:
+        """With `line`, or what ends with `until`."""
+        index = self._index(connection, deployment_id)
+        if until:
+            end = index.start_of(connection, until + 1)
+            begin = index.line_start(connection, end - PAGE_OUTPUT)
+        else:
+            begin = index.line_start(connection, index.start_of(connection, line) - _BEFORE)
+            end = index.line_start(connection, begin + PAGE_OUTPUT)
+        raw = _between(connection, deployment_id, begin, end)
+        lines, _ = Log().add(raw, final=True)
+        first = 1 + index.lines_before(connection, begin)
+        shown = _last(lines) if until else _first(lines)
+        first += len(lines) - len(shown) if until else 0
+        after = first + len(shown)
+        later = after if end < index.length or len(shown) < len(lines) else 0
+        return LogView(_numbered(shown, first), None, first - 1, later, first > 1)
+
+    def _index(self, connection: Sync, deployment_id: int) -> "_Index":
+        with self._lock:
+            blocks = list(self._blocks.get(deployment_id, ()))
+        while (
+            len(rest := _between(connection, deployment_id, at := len(blocks) * _BLOCK)) == _BLOCK
+        ):
+            blocks.append(rest.count(b"\n"))
+        with self._lock:
+            self._blocks[deployment_id] = blocks
+        return _Index(deployment_id, blocks, at + len(rest))
+
+
+@dataclass(frozen=True, slots=True)
+class _Index:
+    deployment_id: int
+    blocks: list[int]
+    length: int
+
+    def lines_before(self, connection: Sync, offset: int) -> int:
+        """That end before it."""
+        block = min(offset // _BLOCK, len(self.blocks))
+        rest = _between(connection, self.deployment_id, block * _BLOCK, offset)
+        return sum(self.blocks[:block]) + rest.count(b"\n")
+
+    def line_start(self, connection: Sync, offset: int) -> int:
+        """Where the next line begins; where none does soon, there itself."""
+        if offset <= 0:
+            return 0
+        if offset >= self.length:
+            return self.length
+        near = _between(connection, self.deployment_id, offset - 1, offset + PAGE_OUTPUT - 1)
+        return offset + max(0, near.find(b"\n"))
+
+    def start_of(self, connection: Sync, line: int) -> int:
+        """Of that line; of what is not there, the end."""
+        missing, block = line - 1, 0
+        while block < len(self.blocks) and self.blocks[block] < missing:
+            missing -= self.blocks[block]
+            block += 1
+        raw = _between(connection, self.deployment_id, block * _BLOCK)
+        at = 0
+        for _ in range(missing):
+            at = raw.find(b"\n", at) + 1
+            if not at:
+                return self.length
+        return block * _BLOCK + at
+
+
+def text_of(connection: Sync, deployment_id: int, offset: int) -> tuple[str, int]:
+    """What follows as text, and how many bytes that is; none at the end."""
+    raw = output.read(connection, deployment_id, offset)
+    text, used = take(raw)
+    return (text, used) if used or not raw else take(raw, final=True)
+
+
+def resumed(connection: Sync, deployment_id: int, offset: int) -> Log:
+    """As it was there: in the midst of a line, perhaps, and of a colour."""
+    before = _between(connection, deployment_id, max(0, offset - PAGE_OUTPUT), offset)
+    log = Log()
+    log.add(before[before.rfind(b"\n") + 1 :], final=True)
+    return log
+
+
+def _between(connection: Sync, deployment_id: int, begin: int, end: int | None = None) -> bytes:
+    """As far as there is output; by default one block."""
+    end = begin + _BLOCK if end is None else end
+    return b"".join(_pieces(connection, deployment_id, begin, end))
+
+
+def _pieces(connection: Sync, deployment_id: int, begin: int, end: int) -> Iterator[bytes]:
+    while begin < end and (piece := output.read(connection, deployment_id, begin)):
+        yield piece[: end - begin]
+        begin += len(piece)
+
+
+def _last(lines: list[str]) -> list[str]:
+    return _first(lines[::-1])[::-1]
+
+
+def _first(lines: list[str]) -> list[str]:
+    """As many as a page may have; one at least. A line has some 50 bytes beside its text."""
+    size = 0
+    for count, line in enumerate(lines):
+        size += len(line.encode()) + 50
+        if size > PAGE_HTML and count:
+            return lines[:count]
+    return lines
+
+
+def _numbered(lines: list[str], first: int) -> tuple[LogLine, ...]:
+    # What is printed was escaped where it was made HTML.
+    return tuple(LogLine(number, Markup(html)) for number, html in enumerate(lines, first))  # noqa: S704
