@@ -82,7 +82,7 @@ class Measured:
 
 
 def _services(pool: SyncPool, repositories: int) -> PageServices:
-    services = page_services(pool, **SIGN_IN)
+    services = page_services(pool, None, **SIGN_IN)
     config = load(
         DEPLOY_YML,
         source="deploy.yml",

@@ -94,8 +94,15 @@ def create_app(
     reports = status_api.blueprint(pool, settings.server_url, keys, current.redactor, clock)
     http.serve(app, reports, status_api.ERRORS)
     live = Live(store_url, timing)
-    simulating = _Simulator(setup, store_url, clock, actions, current)
-    services = _page_services(setup, pool, clock, actions, current, live=live, simulate=simulating)
+    services = _page_services(
+        setup,
+        pool,
+        live,
+        clock,
+        actions=actions,
+        current=current,
+        simulate=_Simulator(setup, store_url, clock, actions, current),
+    )
     http.serve(app, pages.blueprint(services), pages.ERRORS)
     app.extensions[CLOSE] = services.github.close
     app.extensions[LIVE] = live
@@ -118,11 +125,11 @@ def create_app(
 def _page_services(
     setup: Setup,
     pool: SyncPool,
+    live: Live,
     clock: Clock,
+    *,
     actions: Actions,
     current: Current,
-    *,
-    live: Live,
     simulate: Callable[[Subject], Simulation],
 ) -> PageServices:
     settings, keys = setup.settings, setup.secret_keys

@@ -1,11 +1,14 @@
 """The board: what is where, what is in the way, and what waits for whom."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
+from html import unescape
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from sandbox.sandbox import REPOSITORY
@@ -14,6 +17,7 @@ from tests.web.viewing import Seen
 from tests.world import World, live
 from webhook.deployments.blockers import Blocker
 from webhook.timing import utc_now
+from webhook.web.auth.access import KEPT
 
 RUN = '{run: ["true"]}'
 DEPLOY_YML = f"""
@@ -40,7 +44,6 @@ class Stage:
 
     world: World
     number: int = 100
-    ids: dict[str, int] = field(default_factory=dict)
 
     def account(self, login: str) -> int:
         user = self.world.github.world.user(login)
@@ -398,3 +401,46 @@ async def test_more_repositories_are_on_further_pages(world: World, stage: Stage
         second = await board(operator, after.removeprefix("/"))
         assert names(second) == [*apps[199:], "site"]
         assert not [one for one in second.links if "after=" in one]
+
+
+async def test_an_open_board_follows_what_happens(world: World, stage: Stage) -> None:
+    site, api = stage.repository(REPOSITORY), stage.repository("acme/api")
+    stage.put("production", SHAS[0])
+    stage.put("production", SHAS[0], repo="acme/api")
+    for login in ("octoreader", "octoadmin"):
+        world.github.add_collaborator("acme/api", login, "read")
+    async with browser(world, "octoreader") as reader, browser(world) as nobody:
+        address = unescape((await board(reader)).html.partition('data-live="')[2].partition('"')[0])
+        refused = await nobody.session.get(world.url + address, allow_redirects=False)
+        assert refused.status == 303
+        async with reader.session.get(world.url + address) as stream:
+            assert stream.content_type == "text/event-stream"
+            first = await news(stream)
+            assert not {one for one in first if one.startswith(("board ", "repository"))}
+
+            stage.lock("production", "octoadmin", repo_id=site)
+            changed = await news(stream, f"repository-{site}")
+            assert "Locked by octoadmin" in changed[f"repository-{site}"]
+            assert f"repository-{api}" not in changed, "only what has changed is sent"
+
+            world.github.add_collaborator("acme/api", "octoreader", "none")
+            with world.clock.moved(KEPT + timedelta(seconds=1)):
+                stage.lock("staging", "octoadmin", repo_id=site)
+                whole = (await news(stream, "board"))["board"]
+            assert f"repository-{site}" in whole
+            assert "acme/api" not in whole, "who may not read it any more does not see it any more"
+
+        # Who comes back with what the page began with gets all that has changed since.
+        async with reader.session.get(world.url + address) as stream:
+            assert "Locked by octoadmin" in (await news(stream, "board"))["board"]
+
+
+async def news(stream: aiohttp.ClientResponse, part: str = "") -> dict[str, str]:
+    """The parts of the next event that has this one."""
+    async with asyncio.timeout(10):
+        async for line in stream.content:
+            if line.startswith(b"data: "):
+                parts: dict[str, str] = json.loads(line.removeprefix(b"data: "))["parts"]
+                if not part or part in parts:
+                    return parts
+    raise AssertionError("the stream has ended")

@@ -1,5 +1,6 @@
 """The deliveries' pages: who sees which, what they say, and what is requested on them."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import aiohttp
 import pytest
 
 from sandbox.sandbox import REPOSITORY
@@ -260,8 +262,7 @@ async def test_a_replay_processes_it_again_once_however_often_it_is_sent(
             "repo": REPOSITORY,
             "details": {"deliveries": [guid], "count": 1},
         }
-        after = await admin.open(f"/deliveries/{guid}")
-        assert "Processed" in after.text
+        assert guid in shown(await admin.open("/deliveries?outcome=processed"))
     waiting = add(world, 5, {}, outcome="done")
     world.execute("update deliveries set outcome = null where guid = %s", waiting)
     async with browser(world, OPERATOR) as operator:
@@ -296,6 +297,14 @@ async def test_github_is_asked_to_send_it_again_and_what_it_says_is_shown(world:
             "page",
             {"delivery": guid},
         )
+    world.execute(
+        "with begun as (insert into delivery_requests (key, kind, login, user_id, guid, state)"
+        " values ('begun', 'redeliver', 'octoboss', 1, %s, 'running') returning id)"
+        " insert into schedule (task, subject) select 'redeliver', id from begun",
+        guid,
+    )
+    assert "a worker ended while GitHub was asked" in (await replayed(world, guid))["message"]
+    assert len([one for one in world.github.deliveries if one.guid == guid]) == 2
     gone = add(world, 6, {}, outcome="failed")
     async with browser(world, OPERATOR) as operator:
         action = f"/deliveries/{gone}/redeliver"
@@ -414,7 +423,7 @@ async def test_a_replay_of_many_can_be_cancelled_and_leaves_the_rest(
             assert "Left out: 1, each of which waits to be processed" in plan.text
             assert "Left out: 1, each of which is older than 365 days" in plan.text
             report = await operator.press(plan, "/deliveries/replay")
-            assert "Waits for a worker" in report.text
+            assert "waits for a worker" in report.text
             path = report.url.removeprefix(world.url)
             cancelled = await operator.press(report, f"{path}/cancel")
             assert f"Cancelled by {OPERATOR}" in cancelled.text
@@ -431,3 +440,41 @@ async def test_a_replay_of_many_can_be_cancelled_and_leaves_the_rest(
             assert "150 ignored" in report.text or "151 ignored" in report.text
             actions = [row["action"] for row in world.rows("select action from audit order by id")]
             assert actions == ["replay", "cancel replay", "replay"]
+
+
+async def test_open_pages_follow_what_becomes_of_a_delivery(world: World, tmp_path: Path) -> None:
+    await world.deploy("moon")
+    await world.idle()
+    guid = guid_of(world, "deployment", "ignored")
+    await with_moon(world, tmp_path)
+    async with browser(world, "octoadmin") as admin:
+        page = await admin.open(f"/deliveries/{guid}")
+        assert f'data-live="/deliveries/{guid}/events"' in page.html
+        url = f"{world.url}/deliveries/{guid}/events"
+        async with admin.session.get(url) as stream:
+            parts = Shown(stream)
+            await parts.until("outcome", "ignored")
+            await admin.press(page, f"/deliveries/{guid}/replay")
+            await parts.until("requested", "done")
+            assert "by octoadmin" in parts.html["requested"]
+            await parts.until("outcome", "processed")
+        async with admin.session.get(f"{world.url}/deliveries/events?event=deployment") as stream:
+            parts = Shown(stream)
+            await parts.until("delivery_list", "processed")
+            assert guid in parts.html["delivery_list"]
+
+
+class Shown:
+    """The parts of an open page, by the ids of their elements."""
+
+    def __init__(self, stream: aiohttp.ClientResponse) -> None:
+        self.html: dict[str, str] = {}
+        self._stream = stream
+
+    async def until(self, name: str, text: str) -> None:
+        async with asyncio.timeout(20):
+            while text not in self.html.get(name, ""):
+                line = await self._stream.content.readline()
+                assert line, "the stream ended"
+                if line.startswith(b"data: "):
+                    self.html |= json.loads(line.removeprefix(b"data: ")).get("parts", {})

@@ -1,10 +1,14 @@
 """The page of an environment, as people use it: deploy, roll back, lock, and what holds there."""
 
 import asyncio
+import json
+import re
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 from urllib.parse import quote
 
+import aiohttp
 import pytest
 import pytest_asyncio
 
@@ -13,6 +17,7 @@ from tests.conftest import Databases
 from tests.web.people import Browser, Page, browser
 from tests.world import World, live, until
 from webhook.web import paths
+from webhook.web.auth.access import KEPT
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -340,3 +345,43 @@ async def test_names_may_be_hostile(world: World) -> None:
             missing = await mona.open(path)
             assert missing.status == 404
             assert "There is nothing at this address" in missing.text
+
+
+async def test_an_open_page_hears_of_a_lock_and_of_what_its_viewer_may_not_see_any_more(
+    world: World,
+) -> None:
+    async with browser(world, "octocat") as mona, browser(world, "octoreader") as reader:
+        page = await reader.open(page_of("staging"))
+        [address] = re.findall(r'data-live="([^"]*)"', page.html)
+        async with reader.session.get(f"{world.url}{address}") as stream:
+            first = await _event(stream)
+            assert {"there", "queue", "locks", "history_table", "requests"} <= set(first["parts"])
+            assert first["title"] == f"staging of {REPO}"
+            locking = await mona.open(page_of("staging"))
+            await fill_in(mona, locking, "/acts/lock", **{"reason": "live", "for": "1h"})
+            news = await _event(stream)
+            assert "is locked by" in news["parts"]["locks"]
+            assert "/acts/" not in news["parts"]["locks"]
+            await mona.press(await reading(mona, page_of("staging"), "live"), "/acts/unlock")
+            while "It is not locked" not in news["parts"].get("locks", ""):
+                news = await _event(stream)
+            world.github.add_collaborator(REPO, "octoreader", "none")
+            world.clock.ahead += KEPT * 2
+            try:
+                await world.deploy("staging")
+                while "parts" in news:
+                    news = await _event(stream)
+                assert news == {"state": "hidden"}
+            finally:
+                world.clock.ahead = timedelta(0)
+                world.github.add_collaborator(REPO, "octoreader", "read")
+                await world.idle()
+
+
+async def _event(stream: aiohttp.ClientResponse) -> Any:
+    """The data of the next event."""
+    async with asyncio.timeout(20):
+        async for line in stream.content:
+            if line.startswith(b"data: "):
+                return json.loads(line.removeprefix(b"data: "))
+    raise AssertionError("the stream ended")

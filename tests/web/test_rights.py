@@ -20,16 +20,21 @@ ADMINS = (303, 404, 404, 404, 200, 200)
 # What one may see decides what is in them, not whether they open.
 PAGES: Mapping[str, tuple[int, ...]] = {
     "/": (200, 200, 200, 200, 200, 200),
+    "/events": ALL_WHO_SIGNED_IN,
     "/health": ALL_WHO_SIGNED_IN,
     "/audit": ALL_WHO_SIGNED_IN,
     "/audit.csv": ALL_WHO_SIGNED_IN,
     "/deliveries": ALL_WHO_SIGNED_IN,
+    "/deliveries/events": ALL_WHO_SIGNED_IN,
     "/deliveries/replay": ADMINS,
     "/deliveries/<guid>": ADMINS,
+    "/deliveries/<guid>/events": ADMINS,
     "/deliveries/<guid>/payload": ADMINS,
     "/deliveries/<guid>/simulation": ADMINS,
     "/deliveries/replays/<int:request_id>": (303, 404, 404, 404, 404, 404),  # there is none
+    "/deliveries/replays/<int:request_id>/events": (303, 404, 404, 404, 404, 404),
     "/environments/<owner>/<name>/<path:environment>": READERS,
+    "/environments/-/events/<owner>/<name>/<path:environment>": READERS,
     # They only show what would be deployed.
     "/environments/-/deploy/<owner>/<name>/<path:environment>": READERS,
     "/environments/-/roll-back/<owner>/<name>/<path:environment>": READERS,

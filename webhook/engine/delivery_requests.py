@@ -57,11 +57,11 @@ async def replay(services: Services, request_id: int) -> None:
 async def redeliver_requested(services: Services, request_id: int) -> None:
     async with services.pool.connection() as connection, connection.transaction():
         request = await delivery_requests.begin(connection, request_id)
-        if request is None or not request.open:
-            return
-        if request.state == "running":
-            await _end(services, request, "failed", _NOT_KNOWN)
-            return
+    if request is None or not request.open:
+        return
+    if request.state == "running":
+        await _end(services, request, "failed", _NOT_KNOWN)
+        return
     try:
         found = await _find(services, request)
     except UserError as error:

@@ -47,8 +47,9 @@ def _connection(timing: Timing, *, read_only: bool = False) -> dict[str, Any]:
         **_liveness(timing),
         "autocommit": True,
         "row_factory": dict_row,
+        # What is read is found by many short look-ups: compiling a statement takes longer.
         "options": f"-c statement_timeout={statement} -c lock_timeout={lock} -c timezone=UTC"
-        + (" -c default_transaction_read_only=on" if read_only else ""),
+        " -c jit=off" + (" -c default_transaction_read_only=on" if read_only else ""),
     }
 
 

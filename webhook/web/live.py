@@ -244,11 +244,11 @@ class _PartsFeed:
 
 
 class Shared:
-    """What several viewers see is made once for all of them."""
+    """What several viewers see is made once for all of them; `most` of it is kept."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = _MOST_SHARED) -> None:
         self._lock = Lock()
-        self._entries: LRUCache[Hashable, _Entry] = LRUCache(_MOST_SHARED)
+        self._entries: LRUCache[Hashable, _Entry] = LRUCache(most)
 
     def get(self, key: Hashable, since: float, make: Callable[[], T]) -> T:
         """As `make` returns it, begun no earlier than `since` (by `monotonic`)."""

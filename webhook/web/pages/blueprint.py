@@ -20,6 +20,7 @@ from webhook.web.pages import (
     board,
     deliveries,
     delivery_acts,
+    delivery_live,
     delivery_simulation,
     environment,
     health,
@@ -43,6 +44,7 @@ PAGES = (
     audit,
     deliveries,
     delivery_acts,
+    delivery_live,
     delivery_simulation,
     environment,
 )

@@ -7,6 +7,7 @@ the templates'.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 
 from webhook.config.environments import Environment
 from webhook.deployments.automatic import cause_of
@@ -19,7 +20,8 @@ from webhook.deployments.phases import FAILED, Phase
 from webhook.gates.contract import keys_of
 from webhook.gates.freeze import FREEZE, FreezeKeys, FrozenWindow
 from webhook.store.board import BoardDeployment, InFlight
-from webhook.text import one_line, web_url
+from webhook.text import one_line
+from webhook.text import web_url as checked_url
 from webhook.web import paths
 from webhook.web.pages.board_data import EnvironmentData, RepositoryData
 from webhook.web.pages.board_filters import Filters
@@ -28,6 +30,8 @@ from webhook.web.pages.elements import Link, Moment, day_and_time, line, moment
 # Characters of what makes something wait; its page has all of it.
 _PHRASE, _REF = 90, 60
 _INACTIVE = Label("\N{HEAVY MINUS SIGN}", "inactive", "past")
+# Of many cells it is the same.
+web_url = lru_cache(maxsize=4096)(checked_url)
 _NEVER = Label("•", "nothing deployed", "other")
 
 

@@ -16,6 +16,7 @@ from webhook.store import deliveries, delivery_requests, delivery_search, recove
 from webhook.store.database import Sync
 from webhook.store.delivery_search import SEARCHED, TEXT_SEARCHED, DeliveryPage
 from webhook.store.recovery import Summary
+from webhook.web import paths
 from webhook.web.auth.viewer import Viewer, not_found
 from webhook.web.pages.delivery import read_delivery, read_missed, stored_delivery
 from webhook.web.pages.delivery_filter import (
@@ -38,6 +39,7 @@ from webhook.web.pages.payload import file_text
 from webhook.web.services import PageServices
 
 PER_PAGE = 50
+EVENTS_PATH = f"{paths.DELIVERIES}/events"
 _MOST_MISSED = 100
 _MOST_REPLAYS = 3
 _MOST_COUNTED = 999
@@ -75,6 +77,7 @@ class ListPage:
     newest_url: str
     replay_url: str
     empty: tuple[str, str]
+    live: str
 
 
 def add_to(bp: Blueprint, services: PageServices) -> None:
@@ -141,6 +144,7 @@ def read_page(services: PageServices, viewer: Viewer, args: Any) -> ListPage:
             newest_url=chosen.path() if before is not None else "",
             replay_url=_replay_url(chosen, found),
             empty=_empty(chosen, repo_ids),
+            live="" if before is not None else chosen.path(EVENTS_PATH),
         )
 
 

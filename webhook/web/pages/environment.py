@@ -6,12 +6,12 @@ Errors, each a page: 404 unknown, or not to be seen; 503 the store does not resp
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from flask import Blueprint, render_template, request
+from flask import Blueprint, Response, current_app, render_template, request
+from jinja2 import Environment as Templates
 
-from webhook import logs
 from webhook.config.environments import Environment
 from webhook.deployments.models import is_production
 from webhook.deployments.phases import Phase
@@ -27,6 +27,7 @@ from webhook.store.repositories import KnownRepository
 from webhook.text import web_url
 from webhook.web import paths
 from webhook.web.auth.viewer import Viewer, not_found
+from webhook.web.live import Parts, Render
 from webhook.web.pages.elements import line
 from webhook.web.pages.environment_data import (
     EnvironmentData,
@@ -59,6 +60,8 @@ STATES: Mapping[str, tuple[Phase, ...]] = {
     "waiting": (Phase.QUEUED, Phase.SEEN),
     "superseded": (Phase.SUPERSEDED,),
 }
+# Macros of environment_parts.html, ids in the page.
+PARTS = ("requests", "there", "chain", "queue", "locks")
 _NUMBER = re.compile(r"[0-9]{1,18}", re.ASCII)
 _LONGEST = 255
 _INPUT = "input."
@@ -101,8 +104,9 @@ class Filter:
         return HistoryFilter(phases=STATES.get(self.state, ()), who=self.who)
 
     def path(self, page: str, **changes: str) -> str:
-        values = {"state": self.state, "who": self.who, **changes}
-        return f"{paths.with_query(page, **values)}#history"
+        before = str(self.before) if self.before else ""
+        values = {"state": self.state, "who": self.who, "before": before, **changes}
+        return paths.with_query(page, **values)
 
 
 def add_to(bp: Blueprint, services: PageServices) -> None:
@@ -117,6 +121,7 @@ def add_to(bp: Blueprint, services: PageServices) -> None:
         return render_template(
             "environment.html",
             page=_view(services, opened, data),
+            events=chosen.path(paths.environment_events(opened.where.repo, opened.where.name)),
             by=by,
             refs=refs,
             states=[_ANY, *((name, name) for name in STATES)],
@@ -125,6 +130,15 @@ def add_to(bp: Blueprint, services: PageServices) -> None:
             looked_through=data.history.looked_through,
         )
 
+    @bp.get("/environments/-/events/<owner>/<name>/<path:environment>", merge_slashes=False)
+    def environment_events(owner: str, name: str, environment: str) -> Response:
+        opened = _open(services, owner, name, environment)
+        person = opened.viewer.person
+        topics = [f"repository:{opened.where.repo_id}", "locks"]
+        topics += [f"person:{person.id}"] if person else []
+        render = _render(services, current_app.jinja_env, opened, _filter())
+        return services.live.parts(topics, render)
+
     @bp.get("/environments/-/deploy/<owner>/<name>/<path:environment>", merge_slashes=False)
     def deploy(owner: str, name: str, environment: str) -> str:
         return _deploy_page(services, _open(services, owner, name, environment))
@@ -132,6 +146,29 @@ def add_to(bp: Blueprint, services: PageServices) -> None:
     @bp.get("/environments/-/roll-back/<owner>/<name>/<path:environment>", merge_slashes=False)
     def roll_back(owner: str, name: str, environment: str) -> str:
         return _roll_back_page(services, _open(services, owner, name, environment))
+
+
+def _render(services: PageServices, templates: Templates, opened: Opened, chosen: Filter) -> Render:
+    """The parts that change while the page is open."""
+    macros = templates.get_template("environment_parts.html").module
+    form = form_fields(services.sessions, opened.viewer.session)
+
+    def render() -> Parts | None:
+        if not opened.viewer.may(opened.where.repo_id, "read"):
+            return None
+        config, where = services.config.config, opened.where
+        with services.pool.connection() as connection:
+            found = find_where(connection, config, where.repository, where.name)
+            if found is None:
+                return None
+            data = _read(services, connection, found, chosen)
+            by = replace(_reader(services, connection, opened), form=form)
+        page = _view(services, opened, data)
+        html = {name: str(getattr(macros, name)(page, by)) for name in PARTS}
+        table = macros.history_table(page, by, chosen, data.history.looked_through)  # type: ignore[attr-defined]
+        return Parts(page.title, page.tone, {**html, "history_table": str(table)})
+
+    return render
 
 
 def _open(services: PageServices, owner: str, name: str, environment: str) -> Opened:
@@ -192,7 +229,7 @@ def _view(services: PageServices, opened: Opened, data: EnvironmentData) -> Envi
         services.clock(),
         services.config.config,
         GATES,
-        logs.redactor,
+        services.redactor,
         login=opened.login,
     )
 
@@ -201,7 +238,7 @@ def _older(chosen: Filter, data: EnvironmentData, where: Where) -> str:
     if not data.history.older:
         return ""
     page = paths.environment(where.repo, where.name)
-    return chosen.path(page, before=str(data.history.older))
+    return f"{chosen.path(page, before=str(data.history.older))}#history"
 
 
 def _requests(services: PageServices, connection: Sync, opened: Opened) -> list[RequestView]:

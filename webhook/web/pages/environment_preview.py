@@ -11,7 +11,6 @@ from datetime import datetime
 
 from cachetools import LRUCache
 
-from webhook import logs
 from webhook.config.environments import Config
 from webhook.deployments.changelog import Changelog
 from webhook.deployments.explanation import Explanation
@@ -45,8 +44,8 @@ class _Services:
     pool: AsyncPool
     github: GitHub
     clock: Clock
+    redactor: Redactor
     gates: Gates = field(default_factory=lambda: GATES)
-    redactor: Redactor = field(default_factory=lambda: logs.redactor)
     timing: Timing = DEFAULT_TIMING
     commit_files: LRUCache[tuple[int, str], RepositoryFile] = field(
         default_factory=lambda: LRUCache(2)
@@ -94,6 +93,7 @@ async def _opened(services: PageServices, outside: Outside, wanted: Wanted) -> P
             pool=pool,
             github=outside.github,
             clock=services.clock,
+            redactor=services.redactor,
         )
         question = await _with_ref(given, wanted.question)
         commit = await find_commit(given, question)

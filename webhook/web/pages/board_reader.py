@@ -1,0 +1,155 @@
+"""Reads and builds a board for a viewer. What those who may see the same repositories have in
+common, which is nearly all of it, can be made once for all of them.
+
+Errors: psycopg's.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from webhook.store import board
+from webhook.store.board import InFlight
+from webhook.store.database import Sync
+from webhook.store.repositories import KnownRepository
+from webhook.web.auth.viewer import Viewer
+from webhook.web.pages import board_data
+from webhook.web.pages.board_cells import Cell, Freezes, build_cell
+from webhook.web.pages.board_data import Around, RepositoryData, Routes
+from webhook.web.pages.board_filters import Filters
+from webhook.web.pages.board_page import (
+    REPOSITORIES_ON_PAGE,
+    BoardPage,
+    Candidates,
+    Personal,
+    RepositoryView,
+    Selected,
+    build_board,
+    select,
+)
+from webhook.web.pages.board_waits import asked_for_approval, waits_for
+from webhook.web.requests import requests_of
+from webhook.web.services import PageServices
+
+
+@dataclass(slots=True)
+class Content:
+    """What those who may see the same repositories see of them. `first`: the first repositories,
+    whatever of them is to be shown. `more`: there may be others. `rows`: what is rendered of them.
+    """
+
+    around: Around
+    first: list[RepositoryData] = field(default_factory=list)
+    selected: list[Selected] = field(default_factory=list)
+    more: bool = False
+    rows: dict[Any, str] = field(default_factory=dict)
+
+    def row(self, page: BoardPage, one: RepositoryView, render: Callable[..., str]) -> str:
+        """As `render(page, one)` returns it."""
+        key = page.columns, page.others, one.id, one.own
+        if key not in self.rows:
+            self.rows[key] = render(page, one)
+        return self.rows[key]
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    page: BoardPage
+    content: Content
+
+
+# By what it is known, and how it is made.
+Make = Callable[[Any, Callable[[], Content]], Content]
+
+
+def make_now(_key: Any, make: Callable[[], Content]) -> Content:
+    return make()
+
+
+class BoardReader:
+    def __init__(self, services: PageServices) -> None:
+        self._services = services
+        self._routes = Routes(services.config)
+
+    def read(self, viewer: Viewer, filters: Filters, get: Make = make_now) -> Board:
+        """Also outside a request. `get`: it may know the content already."""
+        services, person = self._services, viewer.person
+        assert person is not None
+        known, visible = services.permissions.repositories(), viewer.visible()
+        with services.pool.connection() as connection:
+            own = board.lately_active(connection, person.id) & visible
+            about = requests_of(connection, viewer.session, services.actions, lambda _: True)
+        # On a single page, everybody's repositories are the same in another order.
+        several = len(visible) > REPOSITORIES_ON_PAGE or filters.mine
+        candidates = Candidates.of(known, visible, own if several else (), filters)
+        content = get(
+            (visible, filters, own if several else None),
+            lambda: self._content(candidates, visible, filters),
+        )
+        waits = Personal(requests=tuple(about))
+        if not filters.after:
+            waits = self._personal(viewer, visible, content, waits)
+        empty = "unmatched" if visible else "invisible" if known else "nothing"
+        selected = content.selected
+        if not several:
+            selected = sorted(selected, key=lambda one: one.data.repo_id not in own)
+        page = build_board(selected, own, waits, filters, more=content.more, empty=empty)
+        return Board(page, content)
+
+    def _content(
+        self, candidates: Candidates, visible: frozenset[int], filters: Filters
+    ) -> Content:
+        """Where much is left out, more than a page has to be read for it."""
+        services, routes = self._services, self._routes
+        routes.renew()
+        now = services.clock()
+        freezes = Freezes(now)
+
+        def build(data: RepositoryData) -> list[Cell]:
+            return [
+                build_cell(data, one, routes(data.repo, one.stage.name), freezes)
+                for one in data.environments
+            ]
+
+        with services.pool.connection() as connection:
+            content = Content(board_data.around(connection, visible, now))
+            for number, batch in enumerate(candidates.batches()):
+                if len(content.selected) >= REPOSITORIES_ON_PAGE:
+                    content.more = True
+                    break
+                data = self._read(connection, batch, filters, content.around)
+                content.first = content.first if number else data
+                content.selected += select(data, build, filters)
+        return content
+
+    def _read(
+        self,
+        connection: Sync,
+        some: Sequence[KnownRepository],
+        filters: Filters,
+        around: Around,
+    ) -> list[RepositoryData]:
+        return board_data.read(connection, some, filters.names, around, self._routes)
+
+    def _personal(
+        self, viewer: Viewer, visible: frozenset[int], content: Content, personal: Personal
+    ) -> Personal:
+        assert viewer.person is not None
+        every = content.around.every
+        waits = waits_for(
+            viewer.person,
+            content.around,
+            content.first,
+            answered=self._answered(viewer.person.id, every),
+            may_write=viewer.with_permission("write", visible),
+            routed=self._routes,
+            now=self._services.clock(),
+        )
+        return Personal(tuple(waits), personal.requests)
+
+    def _answered(self, user_id: int, every: Sequence[InFlight]) -> frozenset[int]:
+        asked = asked_for_approval(every)
+        if not asked:
+            return frozenset()
+        with self._services.pool.connection() as connection:
+            return board.answered(connection, user_id, asked)
