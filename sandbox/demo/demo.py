@@ -145,19 +145,19 @@ async def _demo(
         tools = Tools(sandbox, TOOLS) if every_tool else None
         async with tools or nullcontext():
             people = [sandbox.slack.add_user(login) for login in PEOPLE]
-            deploy_yml = _deploy_yml(folder / "site", site_url, people, playground)
-            deploy_yml += tools.deploy_yml() if tools else ""
+            config = deploy_yml(folder / "site", site_url, people, playground)
+            config += tools.deploy_yml() if tools else ""
             output = Output(sandbox, io.StringIO() if as_json else None)
             output.print_starting()
             variables = SECRETS | (PULL if pull else {}) | (SETTINGS if keep else {})
-            async with relay(sandbox, folder, deploy_yml, variables) as relay_url:
+            async with relay(sandbox, folder, config, variables) as relay_url:
                 if pull:  # an address at which nobody answers
                     github.webhook_url = f"http://{HOST}:{free_ports(1)[0]}/"
                 running = Demo(sandbox, tools, output, relay_url, site_url, people[0], playground)
                 await running.run(as_json=as_json, hint=hint)
 
 
-def _deploy_yml(
+def deploy_yml(
     site_folder: Path, url: str, people: Sequence[User], playground: Playground | None
 ) -> str:
     return DEPLOY_YML.format(

@@ -4,10 +4,11 @@ They show what the person in the cookie may see. Who may write can create a depl
 commit in a form, which does what the API or git would do.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from html import escape
+from types import MappingProxyType
 from urllib.parse import quote
 
 from aiohttp import web
@@ -24,6 +25,7 @@ REPOSITORY = "/{owner}/{repo}"
 # A longer list would be no list to read.
 MOST = 100
 WRITERS = ("write", "admin")
+NOTHING_TYPED: Mapping[str, str] = MappingProxyType({})
 STATES = {
     "success": ("✓", "Active"),
     "inactive": ("·", "Inactive"),
@@ -175,8 +177,15 @@ class Website:
         raise web.HTTPSeeOther(f"{visit.path}/commit/{sha}")
 
     async def _list(
-        self, request: web.Request, visit: Visit, *, error: str = "", status: int = 200
+        self,
+        request: web.Request,
+        visit: Visit,
+        *,
+        error: str = "",
+        status: int = 200,
+        typed: Mapping[str, str] = NOTHING_TYPED,
     ) -> web.StreamResponse:
+        """`typed`: the form as it was sent, where GitHub rejected that."""
         wanted = request.match_info.get("environment", "")
         every = self._newest_first(visit.repository)
         shown = [one for one in every if wanted in ("", one.environment)]
@@ -192,6 +201,7 @@ class Website:
             wanted=wanted,
             refs=list(visit.repository.refs),
             error=error,
+            typed={"environment": wanted or "production", "task": "deploy", **typed},
         )
 
     def _newest_first(self, repository: Repository) -> Sequence[Deployment]:
@@ -211,9 +221,11 @@ class Website:
         try:
             self._deployments.create(Caller(visit.user.account), visit.repository, body)
         except ErrorResponse as error:
-            return await self._list(request, visit, error=_message(error), status=error.status)
+            reason, status = _message(error), error.status
+            return await self._list(request, visit, error=reason, status=status, typed=form)
         except AutoMerged as merged:
-            return await self._list(request, visit, error=str(merged.document["message"]))
+            reason = str(merged.document["message"])
+            return await self._list(request, visit, error=reason, typed=form)
         raise web.HTTPSeeOther(f"{visit.path}/deployments")
 
     def _commit_of(self, repository: Repository, sha: str) -> Commit | None:

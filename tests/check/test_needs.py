@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from handlers import HANDLERS
 from handlers.contract import Options
 from sandbox.demo import demo
+from sandbox.demo.playground import Playground
 from sandbox.demo.tools import SECRETS, Tools
 from sandbox.sandbox import Sandbox
 from tests.github.github_app import on_github
@@ -145,11 +146,13 @@ def test_what_the_relay_asks_for_it_understands() -> None:
     assert own == ["github-actions"]
 
 
-@pytest.mark.parametrize("every_tool", [False, True])
-async def test_the_demo_asks_for_what_it_uses(every_tool: bool) -> None:
-    text = demo.DEPLOY_YML.format(deploy="x", site="y", url="http://z", octocat="U012AB3CD")
+@pytest.mark.parametrize(("every_tool", "keep"), [(False, False), (True, False), (False, True)])
+async def test_the_demo_asks_for_what_it_uses(every_tool: bool, keep: bool) -> None:
     github = demo.an_app(every_tool=every_tool)
     async with Sandbox(github) as sandbox, Tools(sandbox, demo.TOOLS) as tools:
+        people = [sandbox.slack.add_user("octocat")]
+        playground = Playground(sandbox) if keep else None
+        text = demo.deploy_yml(Path("y"), "http://z", people, playground)
         used = config(text + (tools.deploy_yml() if every_tool else ""), **SECRETS)
     needs = needs_of(used.envs)
     assert github.app.permissions == permissions_of(needs)

@@ -83,6 +83,7 @@ async def test_what_github_rejects_is_shown_and_no_deployment_is_created(
     repository.set_check("main", "ci", "failure")
     page = await sent(github, browser, "/acme/web/deployments", ref="main", environment="qa")
     assert "Commit status checks failed for main" in page
+    assert 'value="qa"' in page  # what was typed is still there
     assert not github.deployments
     page = await sent(github, browser, "/acme/web/deployments", environment="qa")
     assert "ref" in page

@@ -289,6 +289,8 @@ async def test_search_and_filters_stand_in_the_address(world: World, stage: Stag
             "?environment=Staging": ["staging"],
             "?production=1": ["production"],
             "?q=nowhere": [],
+            "?q=%00%ff": [],
+            "?environment=%00eu%00": ["eu"],
             "?mine=1": [],
         }.items():
             page = await board(reader, query)

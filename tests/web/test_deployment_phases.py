@@ -79,8 +79,8 @@ def test_each_phase_has_its_duration_and_each_gate_its_share(rows: Rows) -> None
     ]
     assert view.total == "7m"
     assert [one.usual for one in view.phases] == ["", "45s", "", "1m2s"]
-    gates = [(one.gate, one.text, one.goes_on) for one in view.phases[1].gates]
-    assert gates == [("approval", "5m", False), ("lock", "1m", False)]
+    gates = [(one.gate, one.text, one.since) for one in view.phases[1].gates]
+    assert gates == [("approval", "5m", None), ("lock", "1m", None)]
     # The bar is full, without a gap, and each phase can be seen.
     end = view.phases[-1].x + view.phases[-1].width
     assert end == pytest.approx(WIDTH, abs=0.5)
@@ -93,7 +93,7 @@ def test_each_phase_has_its_duration_and_each_gate_its_share(rows: Rows) -> None
 @pytest.mark.parametrize(
     ("columns", "waits", "expected"),
     [
-        # It waits: the share of what holds it grows.
+        # It waits: what holds it has a beginning.
         ({}, {"freeze": GateWait(10, REQUESTED_AT)}, [("Waited for gates", True)]),
         # It waits for nothing that is known.
         ({}, {}, [("Accepted", True)]),
@@ -118,7 +118,11 @@ def test_what_goes_on_is_open(
     view = built(row_of(rows), now=later(30), waits=waits)
     assert [(one.name, one.goes_on) for one in view.phases] == expected
     for gate in view.phases[0].gates:
-        assert (gate.text, gate.goes_on) == ("40s", True)
+        assert gate.text == "10s"
+        assert gate.since is not None
+    if row_of(rows).ended_at is None:
+        later_on = built(row_of(rows), now=later(40), waits=waits)
+        assert later_on == view, "nothing has happened"
 
 
 def test_clocks_that_differ_make_no_negative_duration(rows: Rows) -> None:

@@ -2,10 +2,14 @@
 
 from collections.abc import Iterator
 
+import psycopg
 import pytest
 from flask.testing import FlaskClient
+from psycopg.rows import dict_row
 
 from tests.web.viewing import Rows, Seen, app, open_page, page_url
+from webhook.deployments.actions import ActionRequest, Reply, Requester
+from webhook.store import actions
 from webhook.web.pages.deployment_record import MOST
 
 HOSTILE = "<script>alert(1)</script>"
@@ -84,3 +88,19 @@ def test_it_is_well_formed_for_who_listens(rows: Rows, browser: FlaskClient) -> 
     assert named <= set(ids)
     live = {one["id"] for _, one in page.elements if one.get("aria-live")}
     assert live <= {"state", "requests"}
+
+
+def test_the_page_of_one_that_has_ended_is_live_while_something_is_requested_on_it(
+    rows: Rows, browser: FlaskClient
+) -> None:
+    rows.deployment()
+    rows.end()
+    [connection] = [one for one in open_page(browser).all("p") if one.get("id") == "connection"]
+    assert "data-offset" not in connection
+    request = ActionRequest(
+        key="1", kind="retry", requester=Requester("", "", "ada"), reply=Reply(), deployment_id=1
+    )
+    with psycopg.connect(rows.url, row_factory=dict_row) as store:
+        actions.keep(store, request)
+    [connection] = [one for one in open_page(browser).all("p") if one.get("id") == "connection"]
+    assert "data-offset" in connection

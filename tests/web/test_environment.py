@@ -180,8 +180,10 @@ async def test_a_preview_says_what_is_wrong(world: World) -> None:
         page = await mona.open(deploy_of("staging", ref=""))
         assert "main @" in page.text
         assert "This commit is there already" in page.text
+        sha = world.github.repository(REPO).sha("main")
         page = await mona.open(deploy_of("preview/a b", ref="main"))
         assert "region is missing" in page.text
+        assert any(one.endswith(f"/{REPO}/commit/{sha}") for one in page.links)
         assert not page.offers("/acts/deploy")
         page = await mona.open(deploy_of("preview/a b", ref="main", **{"input.region": "eu"}))
         await mona.press(page, "/acts/deploy")
@@ -213,6 +215,7 @@ async def test_a_lock_is_set_taken_over_and_ended(world: World) -> None:
         inputs = {"reason": "disk is <full>", "for": "2h", "lets": "rollbacks"}
         await fill_in(mona, await mona.open(locked), "/acts/lock", **inputs)
         page = await reading(mona, locked, "is locked by octocat", "lets rollbacks through")
+        await reading(hubot, "/", "disk is <full>")
         assert "disk is <full>" in page.text
         assert page.offers("/acts/unlock")
         [row] = world.rows("select source, owner from locks where ended_at is null")
@@ -225,6 +228,7 @@ async def test_a_lock_is_set_taken_over_and_ended(world: World) -> None:
         page = await reading(hubot, locked, "is locked by octowriter", "mine")
         await hubot.press(page, "/acts/unlock")
         await reading(hubot, locked, "It is not locked")
+        assert "mine" not in (await hubot.open("/")).text
         await fill_in(mona, await mona.open(staging), "/acts/lock", **{"reason": "x", "for": "1h"})
         page = await reading(hubot, staging, "is locked by octocat")
         await hubot.press(page, "/acts/take_over_unlock")
@@ -341,6 +345,9 @@ async def test_names_may_be_hostile(world: World) -> None:
             assert f"{name} of {REPO}" in page.text
             assert "<script>alert" not in page.html
             assert page_of(name) in [one.action for one in page.forms]
+        pattern = await mona.open(page_of("preview/*"))
+        assert "This is a pattern of deploy.yml" in pattern.text
+        assert "/environments/-/deploy/" not in pattern.html
         for path in (page_of("nowhere"), "/environments/acme/nothing/staging"):
             missing = await mona.open(path)
             assert missing.status == 404

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from sandbox.faults import Fault
 from tests.web.people import browser
 from tests.world import World, live, until
 from webhook.web.auth.access import KEPT
@@ -71,6 +72,21 @@ async def test_nobody_sees_what_github_does_not_let_them_read(world: World) -> N
         world.github.add_collaborator("acme/site", "octoreader", "none")
         with world.clock.moved(KEPT + timedelta(seconds=1)):
             assert (await reader.open(address)).status == 404
+
+
+async def test_what_github_does_not_answer_is_not_shown_and_said(world: World) -> None:
+    deployment = await world.deployed()
+    address = f"/deployments/acme/site/{deployment.id}"
+    async with browser(world, "octoreader") as reader:
+        with world.clock.moved(KEPT + timedelta(seconds=1)):
+            world.github.faults.add("GET *collaborators/octoreader/permission", Fault.status(502))
+            hidden = await reader.open(address)
+            assert hidden.status == 404
+            assert "GitHub does not say now what you may see" in hidden.text
+        with world.clock.moved(KEPT + timedelta(seconds=10)):
+            again = await reader.open(address)
+            assert again.status == 200
+            assert "GitHub does not say" not in again.text
 
 
 @pytest.mark.parametrize(

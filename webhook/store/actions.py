@@ -196,6 +196,16 @@ def of_deployment(connection: Sync, deployment_id: int) -> list[ActionRow]:
     return [_row(values) for values in rows]
 
 
+def under_way(connection: Sync, deployment_id: int) -> bool:
+    """Whether something was requested on it lately of which nobody knows yet what becomes."""
+    row = connection.execute(
+        f"select exists (select from actions where deployment_id = %s and {_OPEN}"
+        " and at > now() - interval '10 minutes') as found",
+        [deployment_id],
+    ).fetchone()
+    return bool(row and row["found"])
+
+
 async def read(connection: Async, action_id: int) -> ActionRow | None:
     return await _one(connection, "where id = %s", [action_id])
 

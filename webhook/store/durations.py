@@ -22,10 +22,6 @@ class GateWait:
     seconds: float
     since: datetime | None = None
 
-    def total(self, now: datetime) -> float:
-        held = (now - self.since).total_seconds() if self.since else 0.0
-        return self.seconds + max(0.0, held)
-
 
 @dataclass(frozen=True, slots=True)
 class Usual:

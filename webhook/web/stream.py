@@ -12,7 +12,7 @@ from datetime import datetime
 from time import monotonic
 from typing import Any
 
-from webhook.store import deployments, outbox, output, timeline, waits
+from webhook.store import actions, deployments, outbox, output, timeline, waits
 from webhook.store.database import Sync
 from webhook.store.lineage import lineage_of
 from webhook.web.changes import Wake
@@ -147,4 +147,5 @@ def read(
         timeline.of_deployment(connection, deployment_id),
         outbox.messages_of(connection, deployment_id),
         waits.of_deployment(connection, row, now),
+        actions.under_way(connection, deployment_id),
     )

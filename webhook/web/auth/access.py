@@ -120,6 +120,21 @@ class PermissionCache:
             self._calls.run(ask)
         except UnknownOutcome as error:
             log.warning("no permissions from GitHub", error=str(error))
+            self._keep_unclear(person, due)
+
+    def _keep_unclear(self, person: Person, due: list[KnownRepository]) -> None:
+        """What GitHub has not said by now, so that the next page does not wait for it again."""
+        for one in due:
+            if self._fresh(person, one.repo_id, KEPT) is None:
+                with self._lock:
+                    self._answers[person.id, one.repo_id] = _unclear(self._clock())
+
+    def is_unclear(self, person: Person) -> bool:
+        """Whether GitHub has not said lately what the person may do in some repository."""
+        now = self._clock()
+        with self._lock:
+            answers = (self._answers.get((person.id, one)) for one in self._listed.get("", ()))
+            return any(answer and not answer.clear and now - answer.at < KEPT for answer in answers)
 
     async def _ask_one(self, outside: Outside, person: Person, one: KnownRepository) -> None:
         key = (person.id, one.repo_id)
@@ -136,6 +151,10 @@ class PermissionCache:
             answer = _Answer(NO_ACCESS, "", self._clock(), clear=_is_no(error))
         with self._lock:
             self._answers[key] = answer
+
+
+def _unclear(at: datetime) -> _Answer:
+    return _Answer(NO_ACCESS, "", at, clear=False)
 
 
 def _is_no(error: RelayError) -> bool:

@@ -34,6 +34,11 @@ class Viewer:
     def person(self) -> Person | None:
         return self.session.person if self.session else None
 
+    @property
+    def unclear(self) -> bool:
+        """GitHub does not say now all of what they may see."""
+        return self.person is not None and self._permissions.is_unclear(self.person)
+
     def permission(self, repo_id: int) -> str:
         """admin, write, read or none."""
         if self.person is None:

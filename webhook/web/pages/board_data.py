@@ -166,13 +166,12 @@ def _pairs(repository: _Repository) -> Iterator[_Pair]:
 
 
 def _compared(repositories: Iterable[_Repository]) -> set[EnvironmentKey]:
-    """Environments that have another commit than one that comes before or after."""
+    """Environments whose last successes may say how much those after them lack."""
     return {
-        one.key
+        pair.there.key
         for repository in repositories
         for pair in _pairs(repository)
-        if not pair.same
-        for one in (pair.here, pair.there)
+        if not pair.same and pair.there.compared_with != pair.here.sha
     }
 
 
@@ -208,7 +207,7 @@ def _drift(
 ) -> tuple[Drift, str]:
     found = drift(
         pair.before,
-        here=successes.get(pair.here.key) or [pair.here.success],
+        here=[pair.here.success],
         there=successes.get(pair.there.key) or [pair.there.success],
         others=[current.newest.success] if current.newest else (),
     )

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from webhook.text import one_line
 from webhook.web import paths
 
 # What an environment can be, and what the form calls it.
@@ -36,7 +37,7 @@ class Filters:
 
     @classmethod
     def of(cls, arguments: Mapping[str, str]) -> "Filters":
-        given = {name: " ".join(text[:_LONGEST].split()) for name, text in arguments.items()}
+        given = {name: one_line(text, _LONGEST) for name, text in arguments.items()}
         state = given.get("state", "").lower()
         return cls(
             q=given.get("q", ""),

@@ -149,7 +149,12 @@ class Selected:
 
 
 def select(data: Iterable[RepositoryData], build: BuildCells, filters: Filters) -> list[Selected]:
-    found = (Selected(one, [cell for cell in build(one) if cell.matches(filters)]) for one in data)
+    found = (Selected(one, build(one)) for one in data)
+    if filters.narrow:
+        found = (
+            replace(one, cells=[cell for cell in one.cells if cell.matches(filters)])
+            for one in found
+        )
     return [one for one in found if one.cells]
 
 

@@ -38,12 +38,12 @@ from webhook.web.pages.elements import Moment, moment
 from webhook.web.pages.payload import file_text
 from webhook.web.services import PageServices
 
-PER_PAGE = 50
+PER_PAGE = 40
 EVENTS_PATH = f"{paths.DELIVERIES}/events"
 _MOST_MISSED = 100
 _MOST_REPLAYS = 3
 _MOST_COUNTED = 999
-_MOST_NAMED = 200
+_MOST_NAMED = 100
 _OUTCOMES = (("", "any"), *((one, one) for one in ("processed", "ignored", "failed", "waiting")))
 
 

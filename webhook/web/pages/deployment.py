@@ -50,6 +50,8 @@ class PageData:
     timeline: list[TimelineEntry]
     messages: list[Entry]
     waits: Waits
+    # Something was requested on it that is not done yet.
+    acting: bool
 
     @property
     def over(self) -> bool:
@@ -71,7 +73,7 @@ class PageData:
 
     def settled(self, now: datetime) -> bool:
         """Over, and nothing is on its way to GitHub or a notifier, or it takes too long."""
-        if not self.over or self.row.ended_at is None:
+        if not self.over or self.row.ended_at is None or self.acting:
             return False
         return not self._pending or now > self.row.ended_at + LINGER
 

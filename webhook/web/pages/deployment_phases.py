@@ -1,6 +1,7 @@
 """Where the time of a deployment went: from the request to the end, as a bar and a table.
 
-The gates' shares overlap: each says for how long that one held the deployment back.
+The gates' shares overlap: each says for how long that one held the deployment back. What goes on
+has a beginning instead of a duration, so that the same is shown until something happens.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,17 +23,18 @@ WIDTH, _NARROWEST = 1000.0, 6.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GateShare:
-    """`goes_on`: it still holds the deployment back."""
+    """`text`: for how long it held the deployment back, "" for nothing; `since`: it holds now."""
 
     gate: str
     text: str
-    goes_on: bool
+    since: Moment | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PhaseView:
     """`kind` is the drawing: way, accept, wait, queue or run. `text`: its duration. `usual`: that
-    of most there, "" if unknown. `x` and `width`: in the bar."""
+    of most there, "" if unknown. `x` and `width`: in the bar, of which what goes on takes a
+    half."""
 
     kind: str
     name: str
@@ -47,8 +49,8 @@ class PhaseView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PhasesView:
-    """`summary`: the bar in a sentence, for who does not see it. `sample`: how many successes
-    `usual` was made of."""
+    """`total`: "" while it goes on. `summary`: the bar in a sentence, for who does not see it.
+    `sample`: how many successes `usual` was made of."""
 
     phases: tuple[PhaseView, ...]
     asked: Moment
@@ -92,14 +94,14 @@ def build_phases(
     spans = [one for one in _spans(row, timeline, now, waits) if one.worth_a_line]
     end = row.ended_at or now
     total = (end - row.created_at).total_seconds()
-    if not spans or total < 0:
+    if not spans:
         return None
     names = [f"{one.name} {_text(one)}" for one in spans]
     return PhasesView(
-        phases=tuple(_views(spans, now, waits, usual)),
+        phases=tuple(_views(spans, waits, usual)),
         asked=moment(row.created_at),
         ended=moment(row.ended_at) if row.ended_at else None,
-        total=durations.write(max(0, round(total))),
+        total=durations.write(max(0, round(total))) if row.ended_at else "",
         summary=", ".join(names),
         sample=usual.sample if usual else 0,
     )
@@ -144,13 +146,12 @@ def _running_at(timeline: Sequence[TimelineEntry]) -> datetime | None:
 
 
 def _views(
-    spans: Sequence[_Span],
-    now: datetime,
-    waits: Mapping[str, GateWait],
-    usual: Usual | None,
+    spans: Sequence[_Span], waits: Mapping[str, GateWait], usual: Usual | None
 ) -> Iterator[PhaseView]:
+    over = sum(one.seconds for one in spans if not one.goes_on)
+    seconds = [over if one.goes_on else one.seconds for one in spans]
     x = 0.0
-    for one, width in zip(spans, _widths([one.seconds for one in spans]), strict=True):
+    for one, width in zip(spans, _widths(seconds), strict=True):
         yield PhaseView(
             kind=one.kind,
             name=one.name,
@@ -158,7 +159,7 @@ def _views(
             text=_text(one),
             usual=_usual(one.kind, usual),
             goes_on=one.goes_on,
-            gates=tuple(_shares(waits, now)) if one.kind == "wait" else (),
+            gates=tuple(_shares(waits)) if one.kind == "wait" else (),
             x=round(x, 1),
             width=round(width, 1),
         )
@@ -175,13 +176,14 @@ def _widths(seconds: Sequence[float]) -> list[float]:
     return [one * scale for one in wide]
 
 
-def _shares(waits: Mapping[str, GateWait], now: datetime) -> Iterator[GateShare]:
-    """The longest first."""
-    seconds = {gate: wait.total(now) for gate, wait in waits.items()}
-    for gate in sorted(seconds, key=lambda one: -seconds[one]):
-        text = durations.write(round(seconds[gate]))
-        goes_on = waits[gate].since is not None
-        yield GateShare(gate=line(gate.replace("_", " ")), text=text, goes_on=goes_on)
+def _shares(waits: Mapping[str, GateWait]) -> Iterator[GateShare]:
+    """Those that hold it now, then the longest first."""
+    for gate, wait in sorted(waits.items(), key=lambda one: (not one[1].since, -one[1].seconds)):
+        yield GateShare(
+            gate=line(gate.replace("_", " ")),
+            text="" if wait.since and not wait.seconds else durations.write(round(wait.seconds)),
+            since=moment(wait.since) if wait.since else None,
+        )
 
 
 def _usual(kind: str, usual: Usual | None) -> str:
@@ -192,4 +194,4 @@ def _usual(kind: str, usual: Usual | None) -> str:
 
 
 def _text(one: _Span) -> str:
-    return durations.write(round(one.seconds))
+    return "goes on" if one.goes_on else durations.write(round(one.seconds))

@@ -13,10 +13,12 @@ from flask import Blueprint, Response, current_app, render_template, request
 from jinja2 import Environment as Templates
 
 from webhook.config.environments import Environment
+from webhook.deployments.locks import is_pattern
 from webhook.deployments.models import is_production
 from webhook.deployments.phases import Phase
 from webhook.engine.explain import Question
 from webhook.gates import GATES
+from webhook.github.addresses import web_url_of
 from webhook.github.tokens import Scope
 from webhook.store import deployments, environment_history
 from webhook.store.actions import Requested
@@ -245,8 +247,10 @@ def _requests(services: PageServices, connection: Sync, opened: Opened) -> list[
     where = opened.where
 
     def about(one: Requested) -> bool:
+        """A promotion is about two, and is requested on the page of either."""
         here = one.environment.lower() in ("", where.name.lower())
-        return one.repo_id in (0, where.repo_id) and here
+        wider = one.kind == "promote" or is_pattern(one.environment)
+        return one.repo_id in (0, where.repo_id) and (here or wider)
 
     return requests_of(connection, opened.viewer.session, services.actions, about)
 
@@ -286,7 +290,7 @@ def _deploy_page(services: PageServices, opened: Opened) -> str:
         given=given,
         wrong=wrong,
         asked=asked,
-        preview=build_preview(found, _url(live), _sha(live)),
+        preview=build_preview(found, _url(services, where, live), _sha(live)),
         pinned=_sign(services, where, found),
         production=policy is not None and _is_production(where, policy.environment),
     )
@@ -311,7 +315,8 @@ def _roll_back_page(services: PageServices, opened: Opened) -> str:
     if newest is not None and old is not None:
         question = _question(opened, old.sha)
         wanted = Wanted(question=question, base=newest.sha, taken_back=True)
-        shown = build_preview(preview(services, wanted), _url(newest), newest.sha, taken_back=True)
+        url = _url(services, where, newest)
+        shown = build_preview(preview(services, wanted), url, newest.sha, taken_back=True)
         back = build_roll_back(newest, old)
     return render_template(
         "environment_roll_back.html",
@@ -360,8 +365,10 @@ def _sha(row: DeploymentRow | None) -> str:
     return row.sha if row else ""
 
 
-def _url(row: DeploymentRow | None) -> str:
-    return web_url(row.repo_url) if row else ""
+def _url(services: PageServices, where: Where, row: DeploymentRow | None) -> str:
+    """Of the repository on GitHub."""
+    known = web_url(row.repo_url) if row else ""
+    return known or f"{web_url_of(services.settings.github_base_url)}/{where.repo}"
 
 
 def _subject(where: Where, row: DeploymentRow | None) -> dict[str, Any]:

@@ -34,7 +34,8 @@ class InputView:
     @property
     def choices(self) -> list[tuple[str, str]]:
         """Values and texts."""
-        nothing = [] if self.required or self.value else [("", "not set")]
+        text = "choose" if self.required else "not set"
+        nothing = [] if self.value else [("", text)]
         return [*nothing, *((one, one) for one in self.options)]
 
 

@@ -12,7 +12,15 @@ from webhook.config.environments import Config
 from webhook.deployments.changelog import Changelog
 from webhook.deployments.difference import on_github
 from webhook.deployments.labels import Label, phase_label
-from webhook.deployments.locks import Lock, capitalized, is_stop, name_of, owned_by, whom
+from webhook.deployments.locks import (
+    Lock,
+    capitalized,
+    is_pattern,
+    is_stop,
+    name_of,
+    owned_by,
+    whom,
+)
 from webhook.deployments.models import is_production
 from webhook.deployments.phases import Phase
 from webhook.deployments.queue import Queued
@@ -29,6 +37,9 @@ from webhook.web.pages.elements import Link, Moment, day_and_time, line, moment
 from webhook.web.pages.environment_calendar import Calendar, build_calendar
 from webhook.web.pages.environment_data import EnvironmentData, Where
 from webhook.web.pages.gates import BlockerView
+
+# GitHub sends no login for an account that was deleted.
+_SOMEBODY = "somebody"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +135,8 @@ class PolicyView:
 class EnvironmentView:
     """`there`: None where nothing was ever deployed. `newest`: what was begun after that.
     `running`: how many run; `waiting`: how many wait. `back`: what a rollback returns to, "" for
-    nothing. `lock_error`: why it cannot be locked."""
+    nothing. `lock_error`: why it cannot be locked.
+    `pattern`: deploy.yml has it as one, of several environments."""
 
     title: str
     repo: str
@@ -135,6 +147,7 @@ class EnvironmentView:
     description: str
     tone: str
     routed: bool
+    pattern: bool
     there: VersionView | None
     newest: VersionView | None
     before: tuple[ChainView, ...]
@@ -181,6 +194,7 @@ def build_environment(
         description=line(data.policy.environment.description) if data.policy else "",
         tone=_label(data.newest).kind if data.newest else "",
         routed=where.listed is not None,
+        pattern=is_pattern(where.name),
         there=there,
         newest=_version(data.newest) if newer and data.newest else None,
         before=tuple(_before(data, repo_url)),
@@ -226,7 +240,7 @@ def _version(row: DeploymentRow, who: str = "") -> VersionView:
         ref=_ref(row),
         sha=_sha(row.repo_url, row.sha),
         since=moment(row.ended_at or row.phase_at),
-        who=line(who or row.asker or row.creator),
+        who=line(who or row.asker or row.creator) or _SOMEBODY,
         page=Link(paths.deployment(row.repo, row.id), f"deployment {row.id}"),
         run=_link(row.run.url, "run") if row.run else None,
         address=_link(row.environment_url, row.environment_url),
@@ -319,7 +333,7 @@ def _row(one: PastDeployment, data: EnvironmentData, repo_url: str) -> HistoryRo
         label=phase_label(one.phase, held=one.held, started=one.started, blocked=one.blocked),
         ref=line(one.shown_ref) if one.shown_ref != one.sha else "",
         sha=Link(on_github(web_url(one.repo_url) or repo_url, "commit", one.sha), sha),
-        who=line(one.who),
+        who=line(one.who) or _SOMEBODY,
         at=moment(one.at),
         took=_took(one.started_at, one.ended_at),
         changes=_changes(one),
