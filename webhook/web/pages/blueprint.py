@@ -14,6 +14,7 @@ from webhook.errors import HttpError
 from webhook.http import PAGE_HEADERS, PAGE_POLICY, ErrorHandling, as_page
 from webhook.web import acts
 from webhook.web.auth import views as auth
+from webhook.web.compression import compress
 from webhook.web.navigation import navigation
 from webhook.web.pages import (
     audit,
@@ -83,7 +84,7 @@ def blueprint(services: PageServices) -> Blueprint:
         viewer = g.get("viewer")
         if viewer is not None and viewer.session is not None and response.status_code == 200:
             services.sessions.refresh(viewer.session, response)
-        return _with_headers(response)
+        return compress(request, _with_headers(response))
 
     for page in PAGES:
         page.add_to(bp, services)
