@@ -13,6 +13,7 @@ from webhook.web.pages.delivery_acts import read_replay
 from webhook.web.requests import FormFields, form_fields
 from webhook.web.services import PageServices
 
+_LIST_PARTS = ("delivery_list", "replays")
 # Of one delivery, besides its buttons.
 _PARTS = ("outcome", "facts", "requested")
 _LONGEST_KEY = 100
@@ -26,10 +27,7 @@ def add_to(bp: Blueprint, services: PageServices) -> None:
 
         def render() -> Parts:
             page = read_page(services, viewer, args)
-            html = {
-                "delivery_list": str(macros.delivery_list(page)),
-                "replays": str(macros.replays(page)),
-            }
+            html = {name: str(getattr(macros, name)(page)) for name in _LIST_PARTS}
             return Parts("Deliveries", "", html)
 
         return services.live.parts([TICK], render)
