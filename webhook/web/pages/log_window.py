@@ -38,7 +38,8 @@ class LogLine:
 @dataclass(frozen=True, slots=True)
 class LogView:
     """`offset`: where what is printed next begins; None: not the end is shown. `earlier`, `later`:
-    the line before the first, after the last; 0: there is none. `cut`: more was printed before."""
+    the line before the first, and after the last; 0: there is none. `cut`: more was
+    printed before."""
 
     lines: tuple[LogLine, ...]
     offset: int | None
