@@ -24,6 +24,7 @@ from webhook.web.pages import (
     delivery_simulation,
     environment,
     health,
+    insights,
     views,
 )
 from webhook.web.pages.elements import moment
@@ -47,6 +48,7 @@ PAGES = (
     delivery_live,
     delivery_simulation,
     environment,
+    insights,
 )
 
 

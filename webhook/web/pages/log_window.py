@@ -22,7 +22,7 @@ log = structlog.get_logger()
 
 # Bytes of output that a page shows, and of HTML that they may become (its lines at the end count).
 PAGE_OUTPUT = 32 * 1024
-PAGE_HTML = 44 * 1024
+PAGE_HTML = 28 * 1024
 # Bytes shown before the line that is linked to.
 _BEFORE = 2 * 1024
 _BLOCK = output.READ_LIMIT

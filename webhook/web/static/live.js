@@ -4,7 +4,7 @@
 //   [id]              of a part that the stream sends
 //   [data-page-tone]  has the tone of the page
 //   [data-seconds]    counts on from there, as the server's clock may not be this one's
-//   #connection       says whether the page is live; without it, the frame does
+//   .connection       says whether the page is live
 //
 // It dispatches to the document: `relay:state` after a change ({title, tone}), `relay:connect` before
 // it connects ({query}), and `relay:stream` ({source}), for who listens for other events there.
@@ -25,10 +25,10 @@ let lost = 0;
 let later = 0;
 
 function say(text, tone) {
-  const connection = byId("connection") ?? document.querySelector(".connection[data-page]");
-  if (!connection || connection.textContent === text) return;
-  connection.textContent = text;
-  connection.dataset.tone = tone;
+  for (const one of document.querySelectorAll(".connection")) {
+    if (one.textContent !== text) one.textContent = text;
+    one.dataset.tone = tone;
+  }
 }
 
 function dispatch(name, detail) {
@@ -46,10 +46,10 @@ function renew(old, fresh) {
     if (old.nodeValue !== fresh.nodeValue) old.nodeValue = fresh.nodeValue;
     return;
   }
+  // What a form sends along is that of the page, where the stream has none.
+  if (old.type === "hidden" && !fresh.value) return;
   // ui.js has written the reader's time there.
   if (isTime(old) && isTime(fresh) && old.dateTime === fresh.dateTime) return;
-  // What a form sends along is that of the page, where the stream has none.
-  if (old.type === "hidden" && !fresh.getAttribute("value")) return;
   for (const { name, value } of fresh.attributes)
     if (old.getAttribute(name) !== value && !(name === "open" && old.nodeName === "DETAILS")) old.setAttribute(name, value);
   for (const { name } of [...old.attributes])
@@ -116,14 +116,14 @@ function connect(glimpse = false) {
   source.addEventListener("end", (event) => {
     over = true;
     opened.close();
-    if (JSON.parse(event.data).state === "hidden") say("you may not see this any more", "bad");
+    if (JSON.parse(event.data).state === "hidden") say("no longer live: load the page again", "error");
     else say("complete", "past");
   });
   dispatch("relay:stream", { source });
 }
 
 function lose(failed) {
-  lost ||= setTimeout(() => say("not connected, trying again", "bad"), LOST_AFTER);
+  lost ||= setTimeout(() => say("Not connected, trying again: this page may be out of date", "bad"), LOST_AFTER);
   if (failed.readyState !== EventSource.CLOSED || failed !== source) return; // it comes back by itself
   clearTimeout(later);
   later = setTimeout(connect, wait);
