@@ -128,6 +128,23 @@ async def test_no_action_is_open_to_who_may_only_read(world: World) -> None:
         assert not world.rows("select 1 from actions")
 
 
+async def test_nobody_writes_what_is_about_nothing_or_not_theirs(world: World) -> None:
+    """Anybody may have an account on GitHub, and sign in."""
+    async with AsyncExitStack() as stack:
+        _, guest, *_, admin, operator = await people(world, stack)
+        for kind, action in ACTIONS.items():
+            if action.on_page:
+                expected = (403, 403, 303) if action.everywhere else (400, 400, 400)
+                everybody = (guest, admin, operator)
+                found = [
+                    await sent(p, f"/acts/{kind}", {"key": "k"} | t)
+                    for p, t in [(p, await token_of(p)) for p in everybody]
+                ]
+                assert tuple(found) == expected, kind
+        [*acts] = world.rows("select distinct login from actions")
+        assert acts == [{"login": "operator"}]
+
+
 async def test_what_another_site_sends_is_refused(world: World) -> None:
     deployment = await world.deployed("broken")
     async with browser(world, "octowriter") as writer, browser(world, "octoadmin") as other:

@@ -106,6 +106,11 @@ class OfferedAction(Protocol):
         ...
 
     @property
+    def everywhere(self) -> bool:
+        """It concerns all repositories, and names none."""
+        ...
+
+    @property
     def noun(self) -> str: ...
 
     def group(self, target: int, environment: str) -> str:

@@ -3,8 +3,8 @@
 GET /acts/<kind> asks whether it is to be done; POST stores the request and goes back to the page,
 on which its outcome appears. The worker asks GitHub again whether the person may.
 
-Errors, each a page: 400 the form is not one of the relay's, 401 not signed in, 403 no permission,
-or another site's form, 404 no such action, deployment or repository.
+Errors, each a page: 400 the form is not one of the relay's, or names nothing, 401 not signed in,
+403 no permission, or another site's form, 404 no such action, deployment or repository.
 """
 
 import hashlib
@@ -45,7 +45,7 @@ _NUMBER = re.compile(r"[0-9]{1,18}", re.ASCII)
 @dataclass(frozen=True, slots=True)
 class Target:
     """What it is about: one deployment, or an environment of a repository; `repo_id` 0: all of
-    them, or what the inputs name."""
+    them."""
 
     repo_id: int = 0
     repo: str = ""
@@ -94,6 +94,15 @@ def _target(
     target = _named(services, fields)
     if target.repo_id:
         viewer.require(target.repo_id, action.permission, target.repo)
+    if action.everywhere and not viewer.operator:
+        raise HttpError(
+            403,
+            "You may not do this",
+            detail="It concerns all repositories. Nothing was done.",
+            remedy="Ask somebody whom GITPLOY_ADMIN_USERS names.",
+        )
+    if not action.everywhere and not target.repo_id:
+        raise incomplete()
     return target
 
 
@@ -180,10 +189,14 @@ def _inputs(form: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
+def incomplete() -> HttpError:
+    return HttpError(400, "The form is incomplete", "Open the page again, and press the button")
+
+
 def request_key(*parts: str) -> str:
     """The same form sent twice is one request."""
     if not parts[-1]:
-        raise HttpError(400, "The form is incomplete", "Open the page again, and press the button")
+        raise incomplete()
     return hashlib.sha256("\n".join(("page", *parts)).encode(errors="replace")).hexdigest()
 
 

@@ -53,6 +53,8 @@ class Action(ABC):
     audited: ClassVar[bool] = True
     # What needs one of Slack's forms, or a reply in Slack, is not for pages.
     on_page: ClassVar[bool] = True
+    # It concerns all repositories, and names none.
+    everywhere: ClassVar[bool] = False
     # As in "You have requested a retry already".
     noun: ClassVar[str] = "that"
     # How the message of a deployment that it created begins (webhook.deployments.actions).

@@ -18,6 +18,7 @@ from webhook.store.database import Async
 
 class Stop(StoreAction):
     name = "stop"
+    everywhere = True
     verb = "stop"
     usage = (f"stop {OPTIONS}", "holds all deployments of all repositories back")
     take_over = False
@@ -52,6 +53,7 @@ class TakeOverStop(Stop):
 
 class Go(StoreAction):
     name = "go"
+    everywhere = True
     verb = "go"
     usage = ("go", "ends your stop")
     take_over = False

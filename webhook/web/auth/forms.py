@@ -30,9 +30,8 @@ def require_own_form(sessions: Sessions, session: Session, server_url: str) -> N
 
 def local_path(text: str) -> str:
     """Where to go next, if that is a page of the relay's; "/" else."""
-    parts = urlsplit(text.replace("\\", "/"))
-    local = text.startswith("/") and not parts.scheme and not parts.netloc and text.isprintable()
-    return text if local and not text.startswith(("//", "/\\")) else "/"
+    local = text.startswith("/") and not text.startswith(("//", "/\\")) and text.isprintable()
+    return text if local else "/"
 
 
 def _origin() -> str:

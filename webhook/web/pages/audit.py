@@ -97,8 +97,10 @@ def _day(text: str) -> datetime | None:
     if not text:
         return None
     try:
-        return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
-    except ValueError:
+        day = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
+        day + timedelta(days=1)  # it may be the last that there is
+        return day
+    except (ValueError, OverflowError):
         raise HttpError(
             400,
             "This is not a date",

@@ -86,6 +86,7 @@ def blueprint(services: PageServices) -> Blueprint:
             services.sessions.refresh(viewer.session, response)
         return compress(request, _with_headers(response))
 
+    bp.before_request(_reject_nul)
     for page in PAGES:
         page.add_to(bp, services)
     views.add_to(bp, services)
@@ -95,6 +96,18 @@ def blueprint(services: PageServices) -> Blueprint:
 def _asset(name: str) -> str:
     """The version makes a new release's files new to browsers."""
     return url_for("pages.static", filename=name, v=__version__)
+
+
+def _reject_nul() -> None:
+    """No name has one, and PostgreSQL takes none: it would seem to be away."""
+    sent = (request.path, *request.args.values(), *request.args)
+    if any("\0" in one for one in sent):
+        raise HttpError(
+            400,
+            "This is no address of the relay",
+            detail="It has a character in it that no name has (%00).",
+            remedy="Start from the board.",
+        )
 
 
 def _not_found(_error: Exception) -> Response:

@@ -26,7 +26,7 @@ from webhook.store.database import Sync
 from webhook.store.delivery_requests import DeliveryRequest, NewRequest
 from webhook.store.delivery_search import PLANNED_OF, TEXT_SEARCHED, Candidate, Candidates
 from webhook.web import paths
-from webhook.web.acts import request_key
+from webhook.web.acts import incomplete, request_key
 from webhook.web.auth.forms import require_own_form
 from webhook.web.auth.viewer import Viewer, not_found
 from webhook.web.pages.delivery import PULLS, stored_delivery, why_not_redelivered
@@ -272,9 +272,7 @@ def _replay_all(services: PageServices, viewer: Viewer) -> int:
     chosen = _filter(services, viewer, form)
     upto = form.get("upto", "")
     if not upto.isascii() or not upto.isdigit() or len(upto) > 18:
-        raise HttpError(
-            400, "The form is incomplete", "Open the list again, and press Replay there"
-        )
+        raise incomplete()
     new = _new(viewer, "replay all")
     with services.pool.connection() as connection, connection.transaction():
         plan = _plan(services, connection, chosen, int(upto))

@@ -30,6 +30,8 @@ _NUMBER = re.compile(r"[0-9]{1,18}", re.ASCII)
 # Or its beginning; `listed-…` is of a delivery that nobody sent.
 _GUID = re.compile(r"[0-9a-f]{8}[0-9a-f-]{0,28}|listed-[0-9]{1,18}", re.ASCII | re.IGNORECASE)
 _LONGEST = 200
+# What is in between can be reckoned with, and stored.
+_FIRST_YEAR, _LAST_YEAR = 1970, 9000
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +150,8 @@ def _moment(text: str, now: datetime) -> datetime:
     if not re.match(r"[0-9]{4}-", text):
         return now - durations.parse_with_days(text)
     at = datetime.fromisoformat(text)
+    if not _FIRST_YEAR <= at.year <= _LAST_YEAR:
+        raise ValueError
     return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
