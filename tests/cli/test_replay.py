@@ -25,7 +25,7 @@ envs:
 WITH_MOON = f"{DEPLOY_YML}  - {{name: moon, handler: command, with: {{run: ['true']}}}}\n"
 # An error that no job expects, until it is dropped, as by an upgrade.
 BUG = (
-    "create function bug() returns trigger language plpgsql as"
+    "create or replace function bug() returns trigger language plpgsql as"
     " $$ begin raise exception using message = 'a bug of ' || new.environment; end $$",
     "create trigger bug before insert on deployments for each row execute function bug()",
 )

@@ -106,6 +106,11 @@ async def test_deliveries_are_deleted_after_a_while_once_they_were_processed(
     await world.github.deliver("star", {"action": "created"})
     await world.idle()
     world.execute("update deliveries set outcome = null where event = 'ping'")
+    world.execute(
+        "insert into delivery_requests (key, kind, login, user_id, state, ended_at)"
+        " values ('over', 'replay', 'octocat', 1, 'done', now()),"
+        " ('open', 'replay', 'octocat', 1, 'waiting', null)"
+    )
     with world.clock.moved(timedelta(days=31)):
         async with world.timed(retention_interval=SOON):
 
@@ -114,3 +119,9 @@ async def test_deliveries_are_deleted_after_a_while_once_they_were_processed(
                 return found if len(found) == 1 else None
 
             assert await until(events) == ["ping"]
+
+            def requests() -> Any:
+                found = [row["key"] for row in world.rows("select key from delivery_requests")]
+                return found if len(found) == 1 else None
+
+            assert await until(requests) == ["open"]

@@ -259,6 +259,9 @@ async def test_it_shows_the_commits_that_production_lacks(world: World, stage: S
     stage.put("production", SHAS[6], repo="acme/ahead", since=SHAS[2], total=1)
     async with browser(world, "octoreader") as reader:
         page = await board(reader)
+        head = page.html.partition("<thead")[2].partition("</thead>")[0]
+        columns = [one.partition("</th>")[0].rpartition(">")[2] for one in head.split("<th ")[1:]]
+        assert columns == ["Repository", "staging", "production"]
         drifts = {
             "acme/one": "3 commits behind staging",
             "acme/two": "5 commits behind staging",
@@ -403,6 +406,26 @@ async def test_more_repositories_are_on_further_pages(world: World, stage: Stage
         second = await board(operator, after.removeprefix("/"))
         assert names(second) == [*apps[199:], "site"]
         assert not [one for one in second.links if "after=" in one]
+
+
+async def test_many_previews_hide_no_environment_that_has_a_name(
+    world: World, stage: Stage
+) -> None:
+    for environment in ("production", "staging", "eu"):
+        stage.put(environment, SHAS[0])
+    for number in range(40):
+        stage.put(f"a-preview-{number:02}", SHAS[1])
+    async with browser(world, "octoreader") as reader:
+        page = await board(reader)
+        folded = page.html.partition("<details>")[2].partition("</details>")[0]
+        for environment in ("staging", "frozen", "production"):
+            assert cell(page, environment)
+            assert f">{environment}</a>" not in folded
+        assert "19 more environments" in page.text
+        assert "a-preview-39" not in page.text
+        assert "Only the first by name" in page.text
+        for query in ("?q=A-preview-39", "?environment=a-preview-39"):
+            assert shown(await board(reader, query)) == ["a-preview-39"]
 
 
 async def test_an_open_board_follows_what_happens(world: World, stage: Stage) -> None:

@@ -449,11 +449,14 @@ async def test_open_pages_follow_what_becomes_of_a_delivery(world: World, tmp_pa
     await with_moon(world, tmp_path)
     async with browser(world, "octoadmin") as admin:
         page = await admin.open(f"/deliveries/{guid}")
-        assert f'data-live="/deliveries/{guid}/events"' in page.html
-        url = f"{world.url}/deliveries/{guid}/events"
+        key = page.form(f"/deliveries/{guid}/replay").fields["key"]
+        address = f"/deliveries/{guid}/events?key={key}"
+        assert f'data-live="{address}"' in page.html
+        url = f"{world.url}{address}"
         async with admin.session.get(url) as stream:
             parts = Shown(stream)
             await parts.until("outcome", "ignored")
+            assert f'value="{key}"' in parts.html["again"]
             await admin.press(page, f"/deliveries/{guid}/replay")
             await parts.until("requested", "done")
             assert "by octoadmin" in parts.html["requested"]

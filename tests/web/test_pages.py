@@ -12,7 +12,7 @@ from handlers.contract import Run, State
 from tests.web.viewing import REQUESTED_AT, SHA, Rows, Seen, app, links, open_page, page_url
 from webhook.security.signing import LINK_DAYS
 from webhook.timing import Timing, utc_now
-from webhook.web.stream import PAGE_OUTPUT
+from webhook.web.pages.log_window import PAGE_OUTPUT
 
 
 @pytest.fixture
@@ -224,10 +224,11 @@ def test_the_payload_is_shown_where_there_is_one(
     assert shown is None or f"Payload {shown}" in page.text
 
 
-def test_output_is_shown_as_plain_text(rows: Rows, browser: FlaskClient) -> None:
+def test_output_is_shown_as_lines_with_their_colours(rows: Rows, browser: FlaskClient) -> None:
     rows.deployment()
     rows.printed(b"\x1b[31mred\x1b[0m <b>not bold</b>\x07\n")
-    shown = '<pre id="output">\nred &lt;b&gt;not bold&lt;/b&gt;␇\n</pre>'
+    line = '<span class="fg1">red</span> &lt;b&gt;not bold&lt;/b&gt;␇'
+    shown = f'<div id="output" class="log"><div id="L1"><a href="#L1">1</a>{line}</div>\n</div>'
     assert shown in browser.get(page_url()).text
 
 

@@ -90,7 +90,7 @@ def test_it_can_be_read_without_javascript(rows: Rows, browser: FlaskClient) -> 
 
 @pytest.mark.parametrize(
     "url",
-    [page_url(), page_url(9), "/deployments/acme/web/1", "/deployments/-/static/pages.js"],
+    [page_url(), page_url(9), "/deployments/acme/web/1", "/deployments/-/static/live.js"],
     ids=["the page", "unknown", "no key", "a file"],
 )
 def test_every_response_has_strict_security_headers(

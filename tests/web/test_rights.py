@@ -42,6 +42,7 @@ PAGES: Mapping[str, tuple[int, ...]] = {
     "/environments/-/roll-back/<owner>/<name>/<path:environment>": READERS,
     "/deployments/<owner>/<name>/<int:deployment_id>": READERS,
     "/deployments/<owner>/<name>/<int:deployment_id>/events": READERS,
+    "/deployments/<owner>/<name>/<int:deployment_id>/output.txt": READERS,
     "/acts/<kind>": (303, 404, 403, 200, 200, 403),
 }
 # Sent with the right token of the form.
@@ -187,7 +188,8 @@ async def sent(person: Browser, path: str, fields: Mapping[str, str]) -> int:
     async with person.session.post(
         url, data=fields, headers=headers, allow_redirects=False
     ) as response:
-        return response.status
+        # Somebody else has requested the same already.
+        return 303 if response.status == 409 else response.status
 
 
 async def token_of(person: Browser) -> dict[str, str]:

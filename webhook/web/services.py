@@ -1,7 +1,7 @@
 """What the pages need."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NoReturn
 
 from flask import abort, g, redirect, request
@@ -37,7 +37,7 @@ class PageServices:
     clock: Clock
     config: CurrentConfig
     settings: Settings
-    secret_keys: tuple[str, ...]
+    secret_keys: tuple[str, ...] = field(repr=False)
     origins: Mapping[str, str]
     actions: Mapping[str, OfferedAction]
     github: GitHubCalls
@@ -45,7 +45,7 @@ class PageServices:
     sessions: Sessions
     live: Live
     redactor: Redactor
-    check: Callable[[], Awaitable[Sequence[Finding]]]
+    check: Callable[[], Awaitable[Sequence[Finding]]] = field(repr=False)
     simulate: Callable[[Subject], Simulation]
 
     @property

@@ -1,42 +1,33 @@
 """What an open page of a deployment gets: its parts, and its output.
 
-An `output` event's id is the byte offset after it, so that a browser that reconnects continues
-exactly there.
+An `output` event has text, for scripts; a `lines` event has lines as HTML, for the page: the first
+of them takes the place of the page's last line where that is `continued`. The event's id is the
+byte offset after it, so that a browser that reconnects continues exactly there.
 
 Source: html.spec.whatwg.org, "Server-sent events".
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from time import monotonic
+from typing import Any
 
-from webhook.store import actions, deployments, outbox, timeline, waits
-from webhook.store import output as store_output
+from webhook.store import actions, deployments, outbox, output, timeline, waits
 from webhook.store.database import Sync
 from webhook.store.lineage import lineage_of
 from webhook.web.changes import Wake
 from webhook.web.live import Parts, event, parts_event
 from webhook.web.pages.deployment import PageData
+from webhook.web.pages.log import Log
+from webhook.web.pages.log_window import resumed
 from webhook.web.pages.terminal_text import take
 from webhook.web.services import PageServices
 
-# Characters of output that a page begins with at most: the last ones.
-PAGE_OUTPUT = 1024 * 1024
 # Seconds: whoever sees output is asked for permission so often.
 ASKS_EVERY = 5.0
 
 # None: its viewer may not see it any more.
 Render = Callable[[PageData], Parts | None]
-
-
-@dataclass(frozen=True, slots=True)
-class Output:
-    """`offset`: the bytes that `text` and what is left out before it (`cut`) were made of."""
-
-    text: str
-    offset: int
-    cut: bool
 
 
 def topics_of(data: PageData) -> set[str]:
@@ -47,17 +38,56 @@ def topics_of(data: PageData) -> set[str]:
     return about | {f"repository:{data.row.repo_id}", "locks"}
 
 
+class TextOutput:
+    """Of which a page has the first `offset` bytes."""
+
+    name = "output"
+
+    def __init__(self, offset: int) -> None:
+        self._offset = offset
+
+    def read(self, connection: Sync, deployment_id: int, *, over: bool) -> list[str]:
+        """What follows as an event, if anything does. `over`: nothing more is printed."""
+        raw = output.read(connection, deployment_id, self._offset)
+        if not raw:
+            return []
+        content, used = self._made(connection, deployment_id, raw, final=False)
+        if over and not used:  # what is left unfinished at the end stays so
+            content, used = self._made(connection, deployment_id, raw, final=True)
+        self._offset += used
+        return [event(self.name, content, self._offset)] if used else []
+
+    def _made(
+        self, _connection: Sync, _deployment_id: int, raw: bytes, *, final: bool
+    ) -> tuple[Any, int]:
+        return take(raw, final=final)
+
+
+class LineOutput(TextOutput):
+    name = "lines"
+    _log: Log | None = None
+
+    def _made(
+        self, connection: Sync, deployment_id: int, raw: bytes, *, final: bool
+    ) -> tuple[Any, int]:
+        if self._log is None:
+            self._log = resumed(connection, deployment_id, self._offset)
+        continued = self._log.begun
+        lines, used = self._log.add(raw, final=final)
+        return {"lines": lines, "continued": continued}, used
+
+
 class DeploymentFeed:
     """How far one page is. What all its viewers see is read once."""
 
     def __init__(
-        self, services: PageServices, deployment_id: int, offset: int, render: Render
+        self, services: PageServices, deployment_id: int, printed: TextOutput, render: Render
     ) -> None:
         self._pool = services.pool
         self._shared = services.live.shared
         self._clock = services.clock
         self._id = deployment_id
-        self._offset = offset
+        self._printed = printed
         self._render = render
         self._data: PageData | None = None
         self._shown: dict[str, int] = {}
@@ -71,18 +101,14 @@ class DeploymentFeed:
             self.done = True
             return []
         with self._pool.connection() as connection:
-            text, used = _piece(connection, data, self._offset)
-        self._offset += used
-        self.behind = used > 0
-        return [*self._output(text), *self._changed(data, wake), *self._ended(data)]
+            # After `data`, so that nothing is missed at the end.
+            printed = self._printed.read(connection, self._id, over=data.over)
+        self.behind = bool(printed)
+        return [*printed, *self._changed(data, wake), *self._ended(data)]
 
     def _read(self) -> PageData | None:
         with self._pool.connection() as connection:
             return read(connection, self._id, self._clock(), self._data)
-
-    def _output(self, text: str) -> Iterator[str]:
-        if self.behind:
-            yield event("output", text, self._offset)
 
     def _changed(self, data: PageData, wake: Wake) -> Iterator[str]:
         """More output alone changes no part; but whether its viewer may see it is asked again."""
@@ -123,23 +149,3 @@ def read(
         waits.of_deployment(connection, row, now),
         actions.under_way(connection, deployment_id),
     )
-
-
-def output_so_far(connection: Sync, data: PageData) -> Output:
-    """All output until now, as far as a page can begin with it."""
-    text, offset, total = "", 0, 0
-    while True:
-        piece, used = _piece(connection, data, offset)
-        if not used:
-            return Output(text, offset, total > len(text))
-        offset += used
-        total += len(piece)
-        text = (text + piece)[-PAGE_OUTPUT:]
-
-
-def _piece(connection: Sync, data: PageData, offset: int) -> tuple[str, int]:
-    """`data` is read before the output, so that nothing is missed at the end."""
-    raw = store_output.read(connection, data.row.id, offset)
-    text, used = take(raw)
-    # What is left unfinished at the end stays so.
-    return take(raw, final=True) if data.over and not used else (text, used)

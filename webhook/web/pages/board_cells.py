@@ -19,6 +19,7 @@ from webhook.deployments.locks import Lock, name_of, short_reason
 from webhook.deployments.phases import FAILED, Phase
 from webhook.gates.contract import keys_of
 from webhook.gates.freeze import FREEZE, FreezeKeys, FrozenWindow
+from webhook.gates.stages import is_literal
 from webhook.store.board import BoardDeployment, InFlight
 from webhook.text import one_line
 from webhook.text import web_url as checked_url
@@ -82,11 +83,13 @@ class DriftView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """`label`: of the newest deployment. `others`: what waits or runs besides that. `states`: by
-    which it is found; `texts` and `shas`: what a search finds."""
+    """`named`: it is production, or deploy.yml names it. `label`: of the newest deployment.
+    `others`: what waits or runs besides that. `states`: by which it is found; `texts` and `shas`:
+    what a search finds."""
 
     environment: Link
     production: bool
+    named: bool
     label: Label
     live: LiveView | None
     newest: NewestView | None
@@ -148,6 +151,7 @@ def build_cell(
     return Cell(
         environment=Link(paths.environment(repo, name), line(name)),
         production=data.stage.production,
+        named=data.stage.production or (environment is not None and is_literal(environment)),
         label=label,
         live=_live(data.live) if data.live else None,
         newest=_newest(newest, data) if newest and newest is not data.live else None,

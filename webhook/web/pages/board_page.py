@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
+from webhook.store.board import ENVIRONMENTS_OF_ONE
 from webhook.store.repositories import KnownRepository
 from webhook.text import web_url
 from webhook.web.pages.board_cells import Cell
@@ -34,7 +35,8 @@ BuildCells: TypeAlias = Callable[[RepositoryData], Sequence[Cell]]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RepositoryView:
     """`cells`: one for each column, None where it has no such environment. `others`: environments
-    that are no column, and `folded` those of them that few want to see. `own`: the viewer has done
+    that are no column, and `folded` those of them that few want to see. `cut`: there may be more,
+    which only their names find. `own`: the viewer has done
     something there lately."""
 
     id: int
@@ -43,6 +45,7 @@ class RepositoryView:
     cells: tuple[Cell | None, ...]
     others: tuple[Cell, ...]
     folded: tuple[Cell, ...]
+    cut: bool
 
     @property
     def element(self) -> str:
@@ -227,14 +230,17 @@ def _view(one: Selected, columns: Mapping[str, str], own: Collection[int]) -> Re
         cells=tuple(by_name.get(name) for name in columns),
         others=tuple(cell for cell in others if cell in kept),
         folded=tuple(cell for cell in others if cell not in kept),
+        cut=sum(1 for data in one.data.environments if data.newest) >= ENVIRONMENTS_OF_ONE,
     )
 
 
 def _kept(cells: Sequence[Cell]) -> Sequence[Cell]:
-    """Those that are not folded: what is taken down goes first, then what comes first in order, as
-    production is last."""
-    present = [cell for cell in cells if cell.label.kind != "past"] or list(cells)
-    return present[-_MOST_SHOWN:]
+    """Those that are not folded: what is taken down goes first, then what nobody names, such as
+    previews."""
+    named = [cell for cell in cells if cell.named]
+    rest = [cell for cell in cells if not cell.named and cell.label.kind != "past"]
+    room = _MOST_SHOWN - len(named)
+    return [*named, *(rest[:room] if room > 0 else [])] or cells[:_MOST_SHOWN]
 
 
 def _url(data: RepositoryData) -> str:

@@ -117,6 +117,7 @@ def read_page(services: PageServices, viewer: Viewer, args: Any) -> ListPage:
     repo_ids = seen_by(viewer)
     chosen = read_filter(args, services, repo_ids)
     before = _before(args.get("before", ""))
+    names = _names(services, repo_ids)  # which may take a connection itself
     with services.pool.connection() as connection:
         found = DeliveryPage(deliveries=())
         missed: Sequence[MissedRow] = ()
@@ -132,7 +133,7 @@ def read_page(services: PageServices, viewer: Viewer, args: Any) -> ListPage:
             operator=viewer.operator,
             events=EVENTS,
             outcomes=_OUTCOMES,
-            repositories=_names(services, repo_ids),
+            repositories=names,
             rows=[row_of(one, services.redactor, services.clock()) for one in found.deliveries],
             missed=missed,
             compared=_compared(compared) if compared else "",

@@ -1,19 +1,22 @@
 """The pages of deliveries kept up to date."""
 
+from dataclasses import replace
 from typing import Any
 
 from flask import Blueprint, Response, current_app, request
 
-from webhook.web.auth.viewer import not_found
+from webhook.web.auth.viewer import Viewer, not_found
 from webhook.web.live import TICK, Parts
 from webhook.web.pages.deliveries import read_page
 from webhook.web.pages.delivery import read_delivery, stored_delivery
 from webhook.web.pages.delivery_acts import read_replay
-from webhook.web.requests import form_fields
+from webhook.web.requests import FormFields, form_fields
 from webhook.web.services import PageServices
 
+_LIST_PARTS = ("delivery_list", "replays")
 # Of one delivery, besides its buttons.
 _PARTS = ("outcome", "facts", "requested")
+_LONGEST_KEY = 100
 
 
 def add_to(bp: Blueprint, services: PageServices) -> None:
@@ -24,10 +27,7 @@ def add_to(bp: Blueprint, services: PageServices) -> None:
 
         def render() -> Parts:
             page = read_page(services, viewer, args)
-            html = {
-                "delivery_list": str(macros.delivery_list(page)),
-                "replays": str(macros.replays(page)),
-            }
+            html = {name: str(getattr(macros, name)(page)) for name in _LIST_PARTS}
             return Parts("Deliveries", "", html)
 
         return services.live.parts([TICK], render)
@@ -37,7 +37,7 @@ def add_to(bp: Blueprint, services: PageServices) -> None:
         viewer = services.require_viewer()
         if stored_delivery(services, viewer, guid) is None:
             raise not_found()
-        form = form_fields(services.sessions, viewer.session)
+        form = _form(services, viewer)
         macros = _macros()
 
         def render() -> Parts | None:
@@ -54,7 +54,7 @@ def add_to(bp: Blueprint, services: PageServices) -> None:
     def live_progress(request_id: int) -> Response:
         viewer = services.require_viewer()
         read_replay(services, viewer, request_id)
-        form = form_fields(services.sessions, viewer.session)
+        form = _form(services, viewer)
         macros = _macros()
 
         def render() -> Parts:
@@ -67,6 +67,12 @@ def add_to(bp: Blueprint, services: PageServices) -> None:
             return Parts(f"Replay of {replay.count} deliveries", replay.tone, html)
 
         return services.live.parts([TICK], render)
+
+
+def _form(services: PageServices, viewer: Viewer) -> FormFields:
+    """With the key of the page, so that what is sent before and after an update counts once."""
+    new = form_fields(services.sessions, viewer.session)
+    return replace(new, key=request.args.get("key", "")[:_LONGEST_KEY] or new.key)
 
 
 def _macros() -> Any:

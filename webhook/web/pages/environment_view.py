@@ -38,7 +38,6 @@ from webhook.web.pages.environment_calendar import Calendar, build_calendar
 from webhook.web.pages.environment_data import EnvironmentData, Where
 from webhook.web.pages.gates import BlockerView
 
-
 # GitHub sends no login for an account that was deleted.
 _SOMEBODY = "somebody"
 

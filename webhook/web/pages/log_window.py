@@ -8,17 +8,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from threading import Lock
 
+import psycopg
+import structlog
 from cachetools import LRUCache
 from markupsafe import Markup
 
 from webhook.store import output
-from webhook.store.database import Sync
+from webhook.store.database import Sync, SyncPool
 from webhook.web.pages.log import Log
 from webhook.web.pages.terminal_text import take
 
+log = structlog.get_logger()
+
 # Bytes of output that a page shows, and of HTML that they may become (its lines at the end count).
 PAGE_OUTPUT = 32 * 1024
-PAGE_HTML = 44 * 1024
+PAGE_HTML = 28 * 1024
 # Bytes shown before the line that is linked to.
 _BEFORE = 2 * 1024
 _BLOCK = output.READ_LIMIT
@@ -56,8 +60,7 @@ class LogWindows:
         index = self._index(connection, deployment_id)
         begin = index.line_start(connection, index.length - PAGE_OUTPUT)
         raw = _between(connection, deployment_id, begin, index.length)
-        log = Log()
-        lines, used = log.add(raw, final=over)
+        lines, used = Log().add(raw, final=over)
         first = 1 + index.lines_before(connection, begin)
         shown = _last(lines)
         first += len(lines) - len(shown)
@@ -86,13 +89,14 @@ class LogWindows:
     def _index(self, connection: Sync, deployment_id: int) -> "_Index":
         with self._lock:
             blocks = list(self._blocks.get(deployment_id, ()))
-        while (
-            len(rest := _between(connection, deployment_id, at := len(blocks) * _BLOCK)) == _BLOCK
-        ):
+        while True:
+            rest = _between(connection, deployment_id, len(blocks) * _BLOCK)
+            if len(rest) < _BLOCK:
+                break
             blocks.append(rest.count(b"\n"))
         with self._lock:
             self._blocks[deployment_id] = blocks
-        return _Index(deployment_id, blocks, at + len(rest))
+        return _Index(deployment_id, blocks, len(blocks) * _BLOCK + len(rest))
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,19 +135,30 @@ class _Index:
         return block * _BLOCK + at
 
 
-def text_of(connection: Sync, deployment_id: int, offset: int) -> tuple[str, int]:
-    """What follows as text, and how many bytes that is; none at the end."""
-    raw = output.read(connection, deployment_id, offset)
-    text, used = take(raw)
-    return (text, used) if used or not raw else take(raw, final=True)
+def whole(pool: SyncPool, deployment_id: int) -> Iterator[str]:
+    """All of it as text, piece by piece. It was begun to be sent when the store goes away."""
+    offset, used = 0, 1
+    while used:
+        try:
+            with pool.connection() as connection:
+                raw = output.read(connection, deployment_id, offset)
+        except psycopg.Error as error:
+            log.warning("a download is cut off", error=type(error).__name__)
+            yield "\n(The rest is missing: the relay's store does not respond. Try again.)\n"
+            return
+        text, used = take(raw)
+        if not used:
+            text, used = take(raw, final=True)
+        yield text
+        offset += used
 
 
 def resumed(connection: Sync, deployment_id: int, offset: int) -> Log:
     """As it was there: in the midst of a line, perhaps, and of a colour."""
     before = _between(connection, deployment_id, max(0, offset - PAGE_OUTPUT), offset)
-    log = Log()
-    log.add(before[before.rfind(b"\n") + 1 :], final=True)
-    return log
+    found = Log()
+    found.add(before[before.rfind(b"\n") + 1 :], final=True)
+    return found
 
 
 def _between(connection: Sync, deployment_id: int, begin: int, end: int | None = None) -> bytes:

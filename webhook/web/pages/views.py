@@ -22,17 +22,20 @@ from webhook.gates import GATES
 from webhook.security.signing import LINK_DAYS
 from webhook.settings import Retention
 from webhook.store import deployments
+from webhook.store.database import Sync
 from webhook.store.deployments import DeploymentRow
 from webhook.store.lineage import Lineage
 from webhook.web import paths, stream
 from webhook.web.auth.viewer import Viewer, not_found
 from webhook.web.live import Parts
+from webhook.web.pages import log_window
 from webhook.web.pages.deployment import Page, PageData, build_page
 from webhook.web.pages.deployment_beside import Reader, read_beside, reader_of
 from webhook.web.pages.elements import Link
 from webhook.web.pages.gates import PageOf
+from webhook.web.pages.log_window import LogView, LogWindows
 from webhook.web.services import PageServices
-from webhook.web.stream import DeploymentFeed, Render, topics_of
+from webhook.web.stream import DeploymentFeed, LineOutput, Render, TextOutput, topics_of
 
 # The parts of the page that change while it is open: macros of parts.html, ids in the page.
 PARTS = ("state", "timing", "gates", "facts", "changes", "timeline", "messages", "no_output")
@@ -40,22 +43,25 @@ PARTS = ("state", "timing", "gates", "facts", "changes", "timeline", "messages",
 PARTS_BESIDE = ("requests", "acts", "phases", "record")
 
 _OFFSET = re.compile(r"[0-9]{1,15}", re.ASCII)
+# Of a file that a browser saves.
+_LONGEST_NAME = 120
 
 
 def add_to(bp: Blueprint, services: PageServices) -> None:
-    pool = services.pool
+    pool, windows = services.pool, LogWindows()
 
     @bp.get("/deployments/<owner>/<name>/<int:deployment_id>")
     def deployment(owner: str, name: str, deployment_id: int) -> str:
         opened = _open(services, f"{owner}/{name}", deployment_id)
         with pool.connection() as connection:
             beside = read_beside(connection, services, opened.data, opened.reader)
-            output = stream.output_so_far(connection, opened.data)
+            log = _log(windows, connection, opened.data)
         return render_template(
             "deployment.html",
             page=_page(services, opened.data, opened.reader),
             beside=beside,
-            output=output,
+            log=log,
+            path=request.path,
             link_days=LINK_DAYS,
         )
 
@@ -63,8 +69,31 @@ def add_to(bp: Blueprint, services: PageServices) -> None:
     def events(owner: str, name: str, deployment_id: int) -> Response:
         opened = _open(services, f"{owner}/{name}", deployment_id)
         render = _render(current_app.jinja_env, services, opened)
-        feed = DeploymentFeed(services, deployment_id, _offset(), render)
+        printed = LineOutput if "lines" in request.args else TextOutput
+        feed = DeploymentFeed(services, deployment_id, printed(_offset()), render)
         return services.live.feed(topics_of(opened.data), feed)
+
+    @bp.get("/deployments/<owner>/<name>/<int:deployment_id>/output.txt")
+    def output(owner: str, name: str, deployment_id: int) -> Response:
+        opened = _open(services, f"{owner}/{name}", deployment_id)
+        text = log_window.whole(pool, deployment_id)
+        response = Response(text, mimetype="text/plain")
+        response.headers["Content-Disposition"] = f'attachment; filename="{_file_name(opened)}"'
+        return response
+
+
+def _log(windows: LogWindows, connection: Sync, data: PageData) -> LogView:
+    """Its end, or what the query names."""
+    line, until = (_number(request.args.get(name, "")) for name in ("line", "until"))
+    if line or until:
+        return windows.around(connection, data.row.id, line=line, until=until)
+    return windows.end(connection, data.row.id, over=data.over)
+
+
+def _file_name(opened: "_Opened") -> str:
+    row = opened.data.row
+    name = re.sub(r"[^A-Za-z0-9.-]+", "-", f"{row.repo}-{row.environment}-{row.id}")
+    return name[-_LONGEST_NAME:].strip(".-") + ".txt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +174,10 @@ def _deleted(keep: Retention) -> str:
 
 def _offset() -> int:
     """The browser's offset: as it sends on reconnecting, else the page's initial one."""
-    given = request.headers.get("Last-Event-ID") or request.args.get("from", "")
+    return _number(request.headers.get("Last-Event-ID") or request.args.get("from", ""))
+
+
+def _number(given: str) -> int:
     return int(given) if _OFFSET.fullmatch(given) else 0
 
 
