@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from tests.store.ended import DAY, NOW, History, connected
-from webhook.store import insights
+from webhook.deployments.changelog import Changelog
+from webhook.store import deployments, insights, retention
+from webhook.store.database import connect_async
 from webhook.store.insights import Figures, Spread
 
 HOUR, MINUTE, DAYS = timedelta(hours=1), timedelta(minutes=1), timedelta(days=1)
@@ -301,3 +303,28 @@ def test_what_ends_while_a_gate_holds_it_has_waited_until_then(history: History)
     [wait] = history.read().waits
 
     assert (wait.gate, wait.waited.median) == ("lock", 5 + 2 * 3600)
+
+
+async def test_what_counted_is_forgotten_when_it_is_old_enough(
+    history: History, store_url: str
+) -> None:
+    history.ends(1 * HOUR, "a")
+    history.ends(3 * HOUR, "b")
+    async with await connect_async(store_url) as connection:
+        batch = await retention.facts(connection, 0, DAY + 2 * HOUR)
+
+    assert (batch.deleted, batch.after) == (1, None)
+    assert history.figures().changes == 1
+
+
+async def test_when_commits_were_made_may_be_learned_after_the_end(
+    history: History, store_url: str
+) -> None:
+    history.ends(1 * HOUR, "a")
+    number = history.ends(3 * HOUR, "b")
+    assert history.figures().leads_known == 0
+    async with await connect_async(store_url) as connection:
+        changelog = Changelog("a", 1, 0, ())
+        await deployments.save_changelog(connection, number, "a", changelog, [DAY + 2 * HOUR])
+
+    assert history.figures().leads == Spread(n=1, median=3600, high=3600)
