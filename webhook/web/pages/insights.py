@@ -35,7 +35,9 @@ DAYS = (7, 30, 90, 365)
 USUAL_DAYS = 30
 ON_A_PAGE = 50
 # Environments that have a line of their own.
-MOST_ENVIRONMENTS = 50
+MOST_ENVIRONMENTS = 25
+# Names of repositories that the form offers.
+MOST_NAMES = 200
 # Of a file for a table program.
 MOST_IN_FILE = 10_000
 _LONGEST = 255
@@ -87,12 +89,19 @@ class Filter:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class InsightsView:
-    """`before`: whether the period before was counted whole."""
-
+class _View:
     filter: Filter
     since: Moment
+    repositories: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InsightsView(_View):
+    """`reaches`: back to when, where only the newest `most` were counted. `before`: whether the
+    period before was counted whole."""
+
     reaches: Moment | None
+    most: int
     before: bool
     empty: bool
     dora: tuple[FigureView, ...]
@@ -102,9 +111,14 @@ class InsightsView:
     all_environments: bool
     waits: tuple[WaitLine, ...]
     reasons: tuple[ReasonLine, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListView(_View):
+    name: str
     listed: tuple[Listed, ...]
     older: str
-    repositories: tuple[str, ...]
+    newest: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +143,10 @@ class _Question:
 def add_to(bp: Blueprint, services: PageServices) -> None:
     @bp.get(paths.INSIGHTS)
     def show_insights() -> str:
-        page = _page(_question(services, services.require_viewer()))
-        return render_template("insights.html", page=page, kinds=KINDS, days=DAYS)
+        question = _question(services, services.require_viewer())
+        if question.filter.kind:
+            return render_template("insights_list.html", page=_list(question))
+        return render_template("insights.html", page=_page(question))
 
     @bp.get(f"{paths.INSIGHTS}.csv")
     def insights_file() -> Response:
@@ -185,13 +201,13 @@ def _page(question: _Question) -> InsightsView:
             kind: question.facts(connection, kind, insights_figures.FEWEST)
             for kind in insights_figures.withheld(found)
         }
-        behind = _behind(question, connection)
     period = _period(question.scope, found)
-    listed = tuple(insights_figures.listed(one) for one in behind[:ON_A_PAGE])
     return InsightsView(
         filter=chosen,
-        since=moment(question.scope.since, "%d %b %Y, %H:%M"),
+        since=_since(question),
+        repositories=_repositories(question),
         reaches=moment(found.reaches) if found.reaches else None,
+        most=insights.MOST,
         before=period.compares,
         empty=not any(one.current for one in found.figures),
         dora=insights_figures.dora(found, period, few),
@@ -204,17 +220,34 @@ def _page(question: _Question) -> InsightsView:
             insights_figures.reason_line(one, question.name(one.repo_id), period)
             for one in found.reasons
         ),
-        listed=listed,
-        older=_older(chosen, behind),
-        repositories=tuple(sorted(question.names.values())[:200]),
     )
 
 
-def _behind(question: _Question, connection: Sync) -> list[Fact]:
-    kind = question.filter.kind
-    if kind is None:
-        return []
-    return question.facts(connection, kind, ON_A_PAGE + 1, _after(request.args.get("after", "")))
+def _list(question: _Question) -> ListView:
+    """The deployments behind a figure."""
+    chosen = question.filter
+    kind = chosen.kind or "all"
+    after = _after(request.args.get("after", ""))
+    with question.services.pool.connection() as connection:
+        found = question.facts(connection, kind, ON_A_PAGE + 1, after)
+    listed = tuple(insights_figures.listed(one) for one in found[:ON_A_PAGE])
+    return ListView(
+        filter=chosen,
+        since=_since(question),
+        repositories=_repositories(question),
+        name=KINDS[kind],
+        listed=listed,
+        older=_older(chosen, found),
+        newest=chosen.path(kind=kind) if after else "",
+    )
+
+
+def _since(question: _Question) -> Moment:
+    return moment(question.scope.since, "%d %b %Y, %H:%M")
+
+
+def _repositories(question: _Question) -> tuple[str, ...]:
+    return tuple(sorted(question.names.values())[:MOST_NAMES])
 
 
 def _older(chosen: Filter, behind: Sequence[Fact]) -> str:
@@ -223,7 +256,7 @@ def _older(chosen: Filter, behind: Sequence[Fact]) -> str:
         return ""
     last = behind[ON_A_PAGE - 1]
     after = f"{last.ended_at.astimezone(UTC).isoformat()}_{last.deployment_id}"
-    return chosen.path(kind=str(chosen.kind), after=after) + "#behind"
+    return chosen.path(kind=str(chosen.kind), after=after)
 
 
 def _after(text: str) -> tuple[datetime, int] | None:
