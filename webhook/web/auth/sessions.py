@@ -26,6 +26,7 @@ LONGEST = timedelta(days=30)
 # How often the cookie is written again while its person looks at pages.
 _REFRESHED_AFTER = timedelta(minutes=10)
 _SECOND = timedelta(seconds=1)
+_NEXT = timedelta(milliseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +63,13 @@ class Sessions:
         return self._https
 
     def begin(self, person: Person, response: Response) -> None:
+        """Errors: psycopg's."""
         now = self._clock()
-        self._write(Session(secrets.token_urlsafe(16), person, now, now), response)
+        with self._pool.connection() as connection:
+            ended_at = sign_outs.ended_at(connection, person.id)
+        # By the clock of another machine, they may sign out only in a moment.
+        began_at = max(now, ended_at + _NEXT) if ended_at else now
+        self._write(Session(secrets.token_urlsafe(16), person, began_at, now), response)
 
     def read(self, request: Request) -> Session | None:
         """Errors: psycopg's."""
