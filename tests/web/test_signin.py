@@ -1,6 +1,8 @@
 """People sign in with GitHub, see what GitHub lets them see, and are out when it does not."""
 
+import asyncio
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from datetime import timedelta
 from pathlib import Path
 from secrets import token_hex
@@ -170,3 +172,24 @@ async def _located(tab: Browser, url: str) -> str:
     async with tab.session.get(url, allow_redirects=False) as response:
         assert response.status == 303
         return response.headers["Location"]
+
+
+STREAMS = ("/events", "/environments/-/events/acme/site/production", "/deliveries/events")
+
+
+async def test_open_pages_end_for_who_has_signed_out_elsewhere(world: World) -> None:
+    await world.deployed()
+    async with AsyncExitStack() as stack:
+        desk = await stack.enter_async_context(browser(world, "octoadmin"))
+        phone = await stack.enter_async_context(browser(world, "octoadmin"))
+        streams = [
+            await stack.enter_async_context(phone.session.get(f"{world.url}{path}"))
+            for path in STREAMS
+        ]
+        for one in streams:
+            assert (one.status, one.content_type) == (200, "text/event-stream")
+        await desk.press(await desk.open("/"), "/signout")
+        with world.clock.moved(timedelta(seconds=6)):
+            for one in streams:
+                async with asyncio.timeout(12):
+                    assert b"hidden" in await one.read()
