@@ -1,17 +1,23 @@
 """People sign in with GitHub, see what GitHub lets them see, and are out when it does not."""
 
+import asyncio
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from datetime import timedelta
 from pathlib import Path
+from secrets import token_hex
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from sandbox.faults import Fault
-from tests.web.people import browser
+from tests.web.people import Browser, browser
 from tests.world import World, live, until
 from webhook.web.auth.access import KEPT
+from webhook.web.auth.attempts import ATTEMPT_SECONDS, MOST
 from webhook.web.auth.forms import local_path
 from webhook.web.auth.sessions import IDLE, LONGEST
+from webhook.web.auth.views import MOST_ATTEMPTS
 
 
 @pytest.fixture
@@ -103,3 +109,87 @@ async def test_what_github_does_not_answer_is_not_shown_and_said(world: World) -
 )
 def test_nobody_is_sent_to_another_site(given: str, path: str) -> None:
     assert local_path(given) == path
+
+
+async def test_tabs_that_were_opened_together_all_sign_in(world: World) -> None:
+    """Neither request has the other's cookie yet."""
+    async with browser(world) as tab:
+        starts = [f"{world.url}/signin?next=/{name}" for name in ("health", "audit")]
+        urls = [await _located(tab, start) for start in starts]
+        for url, there in zip(urls, ("/health", "/audit"), strict=True):
+            page = await world.github.sign_in(tab.session, url, "octoreader")
+            assert (page.status, page.url.path) == (200, there)
+        state = parse_qs(urlsplit(urls[0]).query)["state"][0]
+        again = await tab.open(f"/signin?state={state}&code=a")
+        assert "was used already" in again.text
+
+
+async def test_a_long_way_back_does_not_keep_anybody_out(world: World) -> None:
+    async with browser(world) as mona:
+        page = await mona.sign_in("octoreader", then=f"/health?x={token_hex(2500)}")
+        assert page.url == f"{world.url}/health"
+        for _ in range(20):
+            await _located(mona, f"{world.url}/signin?next=/{token_hex(200)}")
+        attempts = [one for one in mona.session.cookie_jar if "signin" in one.key]
+        assert len(attempts) <= MOST
+        assert all(len(one.value) < 2000 for one in attempts)
+
+
+async def test_an_attempt_counts_in_its_browser_for_ten_minutes(world: World) -> None:
+    async with browser(world) as mona, browser(world) as other:
+        url = await _located(mona, f"{world.url}/signin")
+        query = parse_qs(urlsplit(url).query)
+        assert query["code_challenge_method"] == ["S256"]
+        back = f"/signin?state={query['state'][0]}&code=0123456789abcdef0123"
+        assert (await other.open(back)).status == 403
+        with world.clock.moved(timedelta(seconds=ATTEMPT_SECONDS + 1)):
+            assert (await mona.open(back)).status == 403
+        with world.clock.moved(-timedelta(seconds=30)):  # another machine's
+            assert "The code from GitHub is no longer valid" in (await mona.open(back)).text
+        denied = await mona.open(f"/signin?state={query['state'][0]}&error=access_denied")
+        assert "You are not signed in" in denied.text
+
+
+async def test_wrong_codes_are_limited_and_right_ones_are_not(world: World) -> None:
+    async with browser(world) as mona:
+        for _ in range(3):
+            assert (await mona.sign_in("octoreader")).status == 200
+        url = await _located(mona, f"{world.url}/signin")
+        back = f"/signin?state={parse_qs(urlsplit(url).query)['state'][0]}&code=wrong"
+        found = [(await mona.open(back)).status for _ in range(MOST_ATTEMPTS + 1)]
+        assert found == [400] * MOST_ATTEMPTS + [429]
+        assert (await mona.open("/health")).status == 200
+
+
+async def test_who_signed_out_elsewhere_can_sign_in_again_at_once(world: World) -> None:
+    async with browser(world, "octoreader") as desk:
+        with world.clock.moved(timedelta(seconds=5)):  # of the machine that signed them out
+            await desk.press(await desk.open("/health"), "/signout")
+        assert (await desk.sign_in("octoreader", then="/health")).url.endswith("/health")
+
+
+async def _located(tab: Browser, url: str) -> str:
+    async with tab.session.get(url, allow_redirects=False) as response:
+        assert response.status == 303
+        return response.headers["Location"]
+
+
+STREAMS = ("/events", "/environments/-/events/acme/site/production", "/deliveries/events")
+
+
+async def test_open_pages_end_for_who_has_signed_out_elsewhere(world: World) -> None:
+    await world.deployed()
+    async with AsyncExitStack() as stack:
+        desk = await stack.enter_async_context(browser(world, "octoadmin"))
+        phone = await stack.enter_async_context(browser(world, "octoadmin"))
+        streams = [
+            await stack.enter_async_context(phone.session.get(f"{world.url}{path}"))
+            for path in STREAMS
+        ]
+        for one in streams:
+            assert (one.status, one.content_type) == (200, "text/event-stream")
+        await desk.press(await desk.open("/"), "/signout")
+        with world.clock.moved(timedelta(seconds=6)):
+            for one in streams:
+                async with asyncio.timeout(12):
+                    assert b"hidden" in await one.read()

@@ -30,3 +30,9 @@ class FailedAttempts:
             count = self._counts.get(address, 0) + 1
             self._counts[address] = count
             return count
+
+    def take_back(self, address: str) -> None:
+        """One of them was right."""
+        with self._lock:
+            if count := self._counts.get(address, 0):
+                self._counts[address] = count - 1

@@ -7,7 +7,7 @@ Errors: those of what is called, and `UnknownOutcome` where it takes longer than
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -49,6 +49,8 @@ class GitHubCalls:
             return self.begin(call, within).result()
         except TimeoutError:
             raise UnknownOutcome(f"GitHub did not respond within {within:g} s") from None
+        except CancelledError:
+            raise UnknownOutcome("GitHub is not asked any more: the relay stops") from None
 
     def begin(self, call: Callable[[Outside], Awaitable[T]], within: float) -> "Future[T]":
         """Nobody waits for it here; it raises `TimeoutError` where it takes longer."""
@@ -57,31 +59,38 @@ class GitHubCalls:
             async with asyncio.timeout(within):
                 return await call(await self._opened())
 
-        return asyncio.run_coroutine_threadsafe(bounded(), self._running())
+        with self._lock:  # else it may be closed meanwhile, and nobody hears of it again
+            return asyncio.run_coroutine_threadsafe(bounded(), self._running())
 
     def close(self) -> None:
-        """It begins again with the next call."""
+        """What is under way ends as cancelled. It begins again with the next call."""
         with self._lock:
             loop, self._loop = self._loop, None
             thread, self._thread = self._thread, None
-            outside, self._outside = self._outside, None
         if loop is None or thread is None:
             return
-        if outside is not None:
-            asyncio.run_coroutine_threadsafe(outside.session.close(), loop).result()
+        asyncio.run_coroutine_threadsafe(self._end(), loop).result()
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()
 
+    async def _end(self) -> None:
+        outside, self._outside = self._outside, None
+        under_way = asyncio.all_tasks() - {asyncio.current_task()}
+        for one in under_way:
+            one.cancel()
+        await asyncio.gather(*under_way, return_exceptions=True)
+        if outside is not None:
+            await outside.session.close()
+
     def _running(self) -> asyncio.AbstractEventLoop:
-        with self._lock:
-            if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-                self._thread = threading.Thread(
-                    target=self._loop.run_forever, name="github", daemon=True
-                )
-                self._thread.start()
-            return self._loop
+        if self._loop is None:
+            self._loop = asyncio.new_event_loop()
+            self._thread = threading.Thread(
+                target=self._loop.run_forever, name="github", daemon=True
+            )
+            self._thread.start()
+        return self._loop
 
     async def _opened(self) -> Outside:
         if self._outside is None:

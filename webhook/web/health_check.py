@@ -5,6 +5,7 @@ only where the result is old.
 """
 
 from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from threading import Lock
@@ -56,7 +57,7 @@ class HealthCheck:
                 return
             self.runs = True
         running = self._services.github.begin(self._check, _LONGEST)
-        running.add_done_callback(lambda done: self._ended(done.exception()))
+        running.add_done_callback(self._ended)
 
     async def _check(self, outside: Outside) -> None:
         found = await self._services.check()
@@ -76,9 +77,9 @@ class HealthCheck:
             found.append((installation, one.remaining, one.limit, one.resets_at))
         return found
 
-    def _ended(self, error: BaseException | None) -> None:
+    def _ended(self, done: "Future[None]") -> None:
         self.runs = False
-        if error is not None:
+        if not done.cancelled() and (error := done.exception()) is not None:
             message = f"it could not be run to its end ({type(error).__name__}); read the log"
             log.warning("the check was not run", error=f"{type(error).__name__}: {error}")
             finding = Finding("error", "check", message)

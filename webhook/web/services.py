@@ -58,7 +58,7 @@ class PageServices:
             session = self.sessions.read(request) if self.settings.sign_in else None
             login = session.person.login.lower() if session else ""
             operator = bool(login) and login in self.settings.admins
-            g.viewer = Viewer(session, operator, self.permissions)
+            g.viewer = Viewer(session, operator, self.permissions, self.sessions)
         viewer: Viewer = g.viewer
         return viewer
 

@@ -12,8 +12,10 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from threading import Lock
 from typing import Any
 
+from cachetools import TTLCache
 from flask import Request, Response
 from itsdangerous import BadData, URLSafeSerializer
 
@@ -27,6 +29,11 @@ LONGEST = timedelta(days=30)
 # How often the cookie is written again while its person looks at pages.
 _REFRESHED_AFTER = timedelta(minutes=10)
 _SECOND = timedelta(seconds=1)
+# Of whom has an open stream.
+_ASKED_AGAIN_AFTER = timedelta(seconds=5)
+_MOST_KEPT = 10_000
+_UNKNOWN: Any = object()
+_NEXT = timedelta(milliseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +57,10 @@ class Sessions:
         self._https = server_url.startswith("https://")
         # itsdangerous needs the newest key last.
         keys = list(reversed(secret_keys))
+        self._lock = Lock()
+        self._ended: TTLCache[int, datetime | None, datetime] = TTLCache(
+            _MOST_KEPT, _ASKED_AGAIN_AFTER, clock
+        )
         self._cookies = URLSafeSerializer(keys, salt="session")
         self._forms = URLSafeSerializer(keys, salt="form")
 
@@ -63,8 +74,12 @@ class Sessions:
         return self._https
 
     def begin(self, person: Person, response: Response) -> None:
+        """Errors: psycopg's."""
         now = self._clock()
-        self._write(Session(secrets.token_urlsafe(16), person, now, now), response)
+        ended_at = self._read_ended_at(person.id)
+        # By the clock of another machine, they may sign out only in a moment.
+        began_at = max(now, ended_at + _NEXT) if ended_at else now
+        self._write(Session(secrets.token_urlsafe(16), person, began_at, now), response)
 
     def read(self, request: Request) -> Session | None:
         """Errors: psycopg's."""
@@ -72,9 +87,15 @@ class Sessions:
         now = self._clock()
         if session is None or now - session.seen_at > IDLE or now - session.began_at > LONGEST:
             return None
-        with self._pool.connection() as connection:
-            ended_at = sign_outs.ended_at(connection, session.person.id)
-        return None if ended_at is not None and session.began_at <= ended_at else session
+        return session if self._holds(session, self._read_ended_at(session.person.id)) else None
+
+    def holds(self, session: Session) -> bool:
+        """Whether it does still, some seconds later: for streams, which go on after their request.
+        Errors: psycopg's."""
+        user_id = session.person.id
+        with self._lock:
+            known = self._ended.get(user_id, _UNKNOWN)
+        return self._holds(session, self._read_ended_at(user_id) if known is _UNKNOWN else known)
 
     def refresh(self, session: Session, response: Response) -> None:
         """While pages are looked at, it goes on."""
@@ -86,7 +107,20 @@ class Sessions:
         """All of that person's."""
         with self._pool.connection() as connection:
             sign_outs.end_sessions(connection, session.person.id, self._clock())
+        with self._lock:
+            self._ended.pop(session.person.id, None)
         response.delete_cookie(self.cookie, secure=self._https, httponly=True, samesite="Lax")
+
+    def _read_ended_at(self, user_id: int) -> datetime | None:
+        with self._pool.connection() as connection:
+            ended_at = sign_outs.ended_at(connection, user_id)
+        with self._lock:
+            self._ended[user_id] = ended_at
+        return ended_at
+
+    @staticmethod
+    def _holds(session: Session, ended_at: datetime | None) -> bool:
+        return ended_at is None or session.began_at > ended_at
 
     def form_token(self, session: Session) -> str:
         """What a form of this session sends along, in another form each time."""

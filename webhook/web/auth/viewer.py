@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from webhook.errors import HttpError
 from webhook.github.authorization import Person
 from webhook.web.auth.access import Level, PermissionCache, includes
-from webhook.web.auth.sessions import Session
+from webhook.web.auth.sessions import Session, Sessions
 
 _NEEDS = {"write": "write to", "admin": "administer"}
 
@@ -23,12 +23,20 @@ def not_found() -> HttpError:
 
 @dataclass(frozen=True, slots=True)
 class Viewer:
-    """`session` None: nobody has signed in. `operator`: GITPLOY_ADMIN_USERS names them, so that
-    they see all repositories; what they may do in one, GitHub says."""
+    """`session` None: nobody has signed in. `named`: GITPLOY_ADMIN_USERS names them. A stream asks
+    for what they may see long after its request: by then they may have signed out, which is the
+    uniform 404 (and psycopg's errors)."""
 
     session: Session | None
-    operator: bool
+    named: bool
     _permissions: PermissionCache
+    _sessions: Sessions
+
+    @property
+    def operator(self) -> bool:
+        """Sees all repositories; what they may do in one, GitHub says."""
+        self._require_session()
+        return self.named
 
     @property
     def person(self) -> Person | None:
@@ -41,6 +49,7 @@ class Viewer:
 
     def permission(self, repo_id: int) -> str:
         """admin, write, read or none."""
+        self._require_session()
         if self.person is None:
             return "none"
         found = self._permissions.permission(self.person, repo_id)
@@ -56,6 +65,7 @@ class Viewer:
     def with_permission(
         self, needed: Level, repo_ids: Iterable[int] | None = None
     ) -> frozenset[int]:
+        self._require_session()
         if self.person is None:
             return frozenset()
         every = self._permissions.repositories() if repo_ids is None else repo_ids
@@ -81,6 +91,10 @@ class Viewer:
                 remedy=f"Ask somebody who may {_NEEDS.get(needed, needed)} {repo}, or ask for the"
                 " permission on GitHub; it counts within a minute.",
             )
+
+    def _require_session(self) -> None:
+        if self.session is not None and not self._sessions.holds(self.session):
+            raise not_found()
 
     def require_operator(self) -> None:
         if not self.operator:

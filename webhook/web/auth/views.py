@@ -1,23 +1,15 @@
 """GET /signin: to GitHub and back. POST /signout.
 
-What belongs to one attempt (state, PKCE's verifier, where to go then) stands in a signed cookie of
-ten minutes, so that nobody can fill the store, and an attempt counts only in its own browser.
-
 Errors, each a page with the way on: 400 GitHub's code or response is not valid (any more), 403 it
 does not belong to an attempt of this browser, or the person refused, 404 sign-in is not set up, 429
 too many attempts, 502 GitHub does not respond or does not know us, 503 the store does not respond.
 """
 
-import hmac
-import secrets
-from dataclasses import dataclass
 from functools import partial
-from typing import Any
 from urllib.parse import urlencode
 
 import structlog
 from flask import Blueprint, Response, make_response, redirect, request
-from itsdangerous import BadData, URLSafeTimedSerializer
 
 from webhook.errors import BadCredentials, HttpError, Rejected, RetryAt, UnknownOutcome
 from webhook.github.authorization import (
@@ -30,16 +22,15 @@ from webhook.github.authorization import (
 )
 from webhook.github.manifest import SIGNIN_PATH
 from webhook.security.attempts import FailedAttempts
+from webhook.web.auth.attempts import Attempt, Attempts
 from webhook.web.auth.forms import local_path, require_own_form
 from webhook.web.services import PageServices
 
 log = structlog.get_logger()
 
-# As long as GitHub's code is valid.
-ATTEMPT_SECONDS = 600
-# Codes that one address may bring in a minute: each is a call to GitHub.
+# Wrong codes that one address may bring in a minute: each is a call to GitHub. Right ones do not
+# count: behind a proxy, all addresses may be the same.
 MOST_ATTEMPTS = 30
-_COOKIE = "gitploy_signin"
 _OPERATOR = "Whoever runs the relay"
 
 NOT_CONFIGURED = partial(
@@ -62,7 +53,7 @@ TOO_MANY = partial(
     HttpError,
     429,
     "Too many attempts to sign in",
-    detail=f"More than {MOST_ATTEMPTS} a minute came from your address.",
+    detail=f"More than {MOST_ATTEMPTS} that failed came from your address in a minute.",
     remedy="Wait for a minute, then sign in again.",
     retry_after=60,
 )
@@ -75,19 +66,12 @@ NO_RESPONSE = partial(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    state: str
-    verifier: str
-    next: str
-
-
 class SignIn:
     def __init__(self, services: PageServices, authorization: UserAuthorization | None) -> None:
         self._services = services
         self._authorization = authorization
-        keys = list(reversed(services.secret_keys))
-        self._attempts = URLSafeTimedSerializer(keys, salt="sign-in")
+        secure = services.sessions.secure
+        self._attempts = Attempts(services.secret_keys, services.clock, secure=secure)
         self._exchanges = FailedAttempts()
 
     @property
@@ -104,61 +88,42 @@ class SignIn:
         return self._end()
 
     def _begin(self) -> Response:
-        attempt = Attempt(
-            secrets.token_urlsafe(32),
-            secrets.token_urlsafe(48),
-            local_path(request.args.get("next", "/")),
-        )
-        url = self.authorization.authorize_url(
+        authorization = self.authorization
+        response = _redirect("/")
+        then = local_path(request.args.get("next", "/"))
+        attempt = self._attempts.begin(then, request, response)
+        response.location = authorization.authorize_url(
             attempt.state,
             attempt.verifier,
             select_account=request.args.get("account") == "other",
         )
-        to_github = _redirect(url)
-        to_github.set_cookie(
-            _COOKIE,
-            self._attempts.dumps([attempt.state, attempt.verifier, attempt.next]),
-            max_age=ATTEMPT_SECONDS,
-            path=SIGNIN_PATH,
-            secure=self._services.sessions.secure,
-            httponly=True,
-            samesite="Lax",
-        )
-        return to_github
+        return response
 
     def _end(self) -> Response:
-        attempt = self._attempt()
+        attempt = self._attempts.of(request.args["state"], request)
+        if attempt is None:
+            raise OTHER_ATTEMPT()
         if error := request.args.get("error", ""):
             raise _rejected(error, self.authorization)
         person = self._person(request.args.get("code", ""), attempt)
         log.info("signed in", login=person.login, id=person.id)
         response = _redirect(attempt.next)
         self._services.sessions.begin(person, response)
-        response.delete_cookie(_COOKIE, path=SIGNIN_PATH, secure=self._services.sessions.secure)
+        self._attempts.end(attempt, response)
         return response
 
-    def _attempt(self) -> Attempt:
-        try:
-            content: Any = self._attempts.loads(
-                request.cookies.get(_COOKIE, ""), max_age=ATTEMPT_SECONDS
-            )
-            attempt = Attempt(*content)
-        except (BadData, TypeError):
-            raise OTHER_ATTEMPT() from None
-        given = request.args.get("state", "").encode(errors="surrogatepass")
-        if not hmac.compare_digest(attempt.state.encode(), given):
-            raise OTHER_ATTEMPT()
-        return attempt
-
     def _person(self, code: str, attempt: Attempt) -> Person:
-        if self._exchanges.add(request.environ["REMOTE_ADDR"]) > MOST_ATTEMPTS:
+        address = request.environ["REMOTE_ADDR"]
+        if self._exchanges.add(address) > MOST_ATTEMPTS:
             raise TOO_MANY()
         authorization = self.authorization
         try:
-            return self._services.github.run(
+            person = self._services.github.run(
                 lambda outside: authorization.person(outside.session, code, attempt.verifier),
                 within=10,
             )
+            self._exchanges.take_back(address)
+            return person
         except Rejected as error:
             log.warning("not signed in", error=str(error))
             raise _rejected(error.code, authorization) from None
