@@ -14,7 +14,8 @@ from webhook.errors import HttpError
 from webhook.http import PAGE_HEADERS, PAGE_POLICY, ErrorHandling, as_page
 from webhook.web import acts
 from webhook.web.auth import views as auth
-from webhook.web.pages import compress, not_found
+from webhook.web.auth.viewer import not_found
+from webhook.web.compression import compress
 from webhook.web.navigation import navigation
 from webhook.web.pages import (
     audit,
