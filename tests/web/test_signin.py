@@ -18,6 +18,7 @@ from webhook.web.auth.attempts import ATTEMPT_SECONDS, MOST
 from webhook.web.auth.forms import local_path
 from webhook.web.auth.sessions import IDLE, LONGEST
 from webhook.web.auth.views import MOST_ATTEMPTS
+from webhook.web.github_calls import WITHIN
 
 
 @pytest.fixture
@@ -172,6 +173,20 @@ async def _located(tab: Browser, url: str) -> str:
     async with tab.session.get(url, allow_redirects=False) as response:
         assert response.status == 303
         return response.headers["Location"]
+
+
+@pytest.mark.slow
+async def test_only_the_first_waits_for_a_github_that_hangs(world: World) -> None:
+    deployment = await world.deployed()
+    address = f"/deployments/acme/site/{deployment.id}"
+    people = ("octoreader", "octowriter", "octoadmin")
+    async with AsyncExitStack() as stack:
+        everybody = [await stack.enter_async_context(browser(world, one)) for one in people]
+        world.github.faults.add("GET *collaborators/*/permission", Fault.hang(30), times=10)
+        with world.clock.moved(KEPT + timedelta(seconds=1)):
+            async with asyncio.timeout(WITHIN + 3):
+                for one in everybody:
+                    assert "GitHub does not say now" in (await one.open(address)).text
 
 
 STREAMS = ("/events", "/environments/-/events/acme/site/production", "/deliveries/events")
