@@ -208,3 +208,22 @@ async def test_open_pages_end_for_who_has_signed_out_elsewhere(world: World) -> 
             for one in streams:
                 async with asyncio.timeout(12):
                     assert b"hidden" in await one.read()
+
+
+async def test_what_is_not_there_takes_as_long_as_what_is_hidden(world: World) -> None:
+    """GitHub is asked in either case, so that no name can be tried by the clock."""
+    await world.deployed()
+    paths = (
+        "/environments/acme/none/production",
+        "/deployments/acme/none/9",
+        "/acts/retry?deployment=9",
+        "/acts/lock?repo=acme/none",
+        "/environments/acme/site/production",
+    )
+    faults = world.github.faults
+    async with browser(world, "octoguest") as guest:
+        for number, path in enumerate(paths, start=1):
+            with world.clock.moved((number + 1) * KEPT):
+                faults.add("GET *octoguest/permission", Fault.status(502))
+                assert (await guest.open(path)).status == 404
+                assert len(faults.fired) == number, path

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from threading import Lock
 from typing import Literal
+from zlib import crc32
 
 import structlog
 from cachetools import LRUCache, TTLCache
@@ -78,6 +79,12 @@ class PermissionCache:
     def permission(self, person: Person, repo_id: int) -> str:
         """One of `PERMISSIONS`."""
         return self.permissions(person, [repo_id])[repo_id]
+
+    def ask_of_any(self, person: Person, name: str) -> None:
+        """Of one repository, always the same for that name."""
+        known = sorted(self.repositories())
+        if known:
+            self.permission(person, known[crc32(name.casefold().encode()) % len(known)])
 
     def permissions(self, person: Person, repo_ids: Iterable[int]) -> dict[int, str]:
         wanted = dict.fromkeys(repo_ids)
