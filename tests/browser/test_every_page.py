@@ -42,6 +42,7 @@ def addresses(story: Story) -> dict[str, str]:
         "deployment-waiting": story.page_of(story.waiting),
         "deliveries": "/deliveries",
         "delivery": f"/deliveries/{story.guid('deployment')}",
+        "insights": "/insights",
         "health": "/health",
         "audit": "/audit",
         "act": f"/acts/cancel?deployment={story.waiting.id}&next=/",

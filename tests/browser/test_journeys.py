@@ -134,5 +134,5 @@ async def test_a_link_opens_its_page_and_nothing_else(people: People, story: Sto
     page = await people.anybody()
     await page.goto(story.link_of(story.ended))
     await expect(page.locator("#state")).to_contain_text("Succeeded")
-    await expect(page.locator("main form")).to_have_count(0)
+    await expect(page.locator("form[method=post]")).to_have_count(0)
     await expect(page.get_by_role("navigation", name="Main")).to_have_count(0)

@@ -3,6 +3,8 @@
 import asyncio
 import os
 import signal
+import time
+from pathlib import Path
 
 import aiohttp
 import psutil
@@ -10,6 +12,9 @@ import psycopg
 
 from sandbox.github.webhooks import delivery_headers
 from tests.chaos.test_slow_bodies import PING, SECRET, sandbox, web
+from tests.web.viewing import Rows
+from webhook.security.signing import Links
+from webhook.timing import utc_now
 
 __all__ = ["sandbox", "web"]
 
@@ -54,3 +59,26 @@ async def test_deliveries_under_way_are_taken(web: tuple[int, int], store_url: s
     async with asyncio.timeout(15):
         while psutil.pid_exists(pid):  # a second signal would end it at once
             await asyncio.sleep(0.05)
+
+
+async def test_an_open_page_does_not_hold_it_up(
+    web: tuple[int, int], store_url: str, tmp_path: Path
+) -> None:
+    port, pid = web
+    await asyncio.to_thread(Rows(store_url).deployment)
+    [key] = [path.read_text().strip() for path in tmp_path.rglob("secret_key")]
+    page = Links(f"http://127.0.0.1:{port}", [key], utc_now).page("acme/web", 1)
+    async with (
+        aiohttp.ClientSession() as session,
+        session.get(page.replace("?", "/events?")) as response,
+    ):
+        assert response.status == 200
+        while b"event: state" not in await response.content.readline():
+            pass
+        began = time.monotonic()
+        os.kill(pid, signal.SIGTERM)
+        await response.content.read()  # to its end, which comes as such
+        async with asyncio.timeout(15):
+            while psutil.pid_exists(pid):
+                await asyncio.sleep(0.05)
+        assert time.monotonic() - began < 4  # or it would have been killed, after five

@@ -1,6 +1,6 @@
 """Deployments that have ended, written as the worker does, so that what counts of them is kept."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -20,18 +20,20 @@ _COLUMNS = (
     "insert into deployments (id, repo, repo_id, repo_url, installation_id, environment, ref, sha,"
     " task, payload, description, creator, production_on_github, production, transient, created_at,"
     " requested_at, phase, started_at, handler)"
-    " values (%(id)s, %(repo)s, %(repo_id)s, 'https://github.com/acme/web', 7, %(environment)s,"
-    " 'main', %(sha)s, %(task)s, %(payload)s, '', 'octocat', %(production)s, %(production)s, false,"
-    " %(created)s, %(created)s, 'queued', %(started)s, 'drone')"
+    " values (%(id)s, %(repo)s, %(repo_id)s, 'https://github.com/acme/web', %(installation)s,"
+    " %(environment)s, 'main', %(sha)s, %(task)s, %(payload)s, '', 'octocat', %(production)s,"
+    " %(production)s, false, %(created)s, %(created)s, 'queued', %(started)s, 'drone')"
 )
 
 
 @dataclass
 class History:
-    """Of a store; each deployment that `ends` begins five minutes before."""
+    """Of a store; each deployment that `ends` begins five minutes before. `repos`: names, by ID."""
 
     connection: Sync
     next_id: int = 1
+    repos: Mapping[int, str] = field(default_factory=dict)
+    installation_id: int = 7
     ids: list[int] = field(default_factory=list)
 
     def ends(
@@ -57,8 +59,9 @@ class History:
         ended = DAY + at
         values = {
             "id": number,
-            "repo": f"acme/web-{repo_id}",
+            "repo": self.repos.get(repo_id, f"acme/web-{repo_id}"),
             "repo_id": repo_id,
+            "installation": self.installation_id,
             "environment": environment,
             "sha": sha,
             "task": task,

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from tests.store.ended import DAY, NOW, History, connected
-from webhook.store import insights
+from webhook.deployments.changelog import Changelog
+from webhook.store import deployments, insights, retention
+from webhook.store.database import connect_async
 from webhook.store.insights import Figures, Spread
 
 HOUR, MINUTE, DAYS = timedelta(hours=1), timedelta(minutes=1), timedelta(days=1)
@@ -246,3 +248,83 @@ def test_figures_go_on_when_the_deployments_are_deleted(history: History) -> Non
 
     assert history.figures().changes == 1
     assert history.figures().repeated == 1
+
+
+def test_nothing_keeps_a_deployment_from_ending(history: History) -> None:
+    """What the relay never writes, but another version or a person in psql may."""
+    connection = history.connection
+    odd = ("null", "3", "{}", '"lock"', '[{"gate": null}, 3, null, {}]', '[{"gate": "lock"}]')
+    for number, blockers in enumerate(odd):
+        waits = '{"lock": {"seconds": "x", "since": "never"}}' if number % 2 else "[1]"
+        identifier = history.ends(number * HOUR, "a\\'\"", "queued", environment="'; drop --é%s")
+        change = "update deployments set {} where id = %s"
+        connection.execute(change.format("waits = %s"), [waits, identifier])
+        connection.execute(change.format("blockers = %s"), [blockers, identifier])
+        ends = "phase = 'failure', status_description = repeat('(a+)+$ \\1', 99), ended_at = now()"
+        connection.execute(change.format(ends), [identifier])
+    assert ended(history) == len(odd)
+
+    with connection.transaction(force_rollback=True):
+        connection.execute("alter table deployment_facts add check (false) not valid")
+        history.ends(10 * HOUR, "b", committed=[HOUR])
+        assert ended(history) == len(odd) + 1
+
+
+def ended(history: History) -> int:
+    query = "select count(*) as n from deployments where ended_at is not null and phase <> 'queued'"
+    [found] = history.connection.execute(query)
+    return int(found["n"])
+
+
+def test_a_deployment_that_ends_twice_counts_as_it_ended_first(history: History) -> None:
+    history.ends(1 * HOUR, "a")
+    twice = history.ends(2 * HOUR, "b")
+    for columns in (
+        "phase = 'in_progress', ended_at = null",
+        "phase = 'failure', ended_at = now()",
+        "phase = 'failure', ended_at = now()",
+        "phase = 'inactive'",
+    ):
+        history.connection.execute(f"update deployments set {columns} where id = %s", [twice])
+
+    figures = history.figures()
+
+    assert (figures.changes, figures.failed) == (2, 0)
+
+
+def test_what_ends_while_a_gate_holds_it_has_waited_until_then(history: History) -> None:
+    waits = '{"lock": {"seconds": 5, "since": "2026-03-02T01:00:00Z"}}'
+    identifier = history.ends(2 * HOUR, "a", "queued")
+    history.connection.execute(
+        "update deployments set waits = %s, phase = 'error', ended_at = %s where id = %s",
+        [waits, DAY + 3 * HOUR, identifier],
+    )
+
+    [wait] = history.read().waits
+
+    assert (wait.gate, wait.waited.median) == ("lock", 5 + 2 * 3600)
+
+
+async def test_what_counted_is_forgotten_when_it_is_old_enough(
+    history: History, store_url: str
+) -> None:
+    history.ends(1 * HOUR, "a")
+    history.ends(3 * HOUR, "b")
+    async with await connect_async(store_url) as connection:
+        batch = await retention.facts(connection, 0, DAY + 2 * HOUR)
+
+    assert (batch.deleted, batch.after) == (1, None)
+    assert history.figures().changes == 1
+
+
+async def test_when_commits_were_made_may_be_learned_after_the_end(
+    history: History, store_url: str
+) -> None:
+    history.ends(1 * HOUR, "a")
+    number = history.ends(3 * HOUR, "b")
+    assert history.figures().leads_known == 0
+    async with await connect_async(store_url) as connection:
+        changelog = Changelog("a", 1, 0, ())
+        await deployments.save_changelog(connection, number, "a", changelog, [DAY + 2 * HOUR])
+
+    assert history.figures().leads == Spread(n=1, median=3600, high=3600)

@@ -25,6 +25,8 @@ PAGES: Mapping[str, tuple[int, ...]] = {
     "/health": ALL_WHO_SIGNED_IN,
     "/audit": ALL_WHO_SIGNED_IN,
     "/audit.csv": ALL_WHO_SIGNED_IN,
+    "/insights": ALL_WHO_SIGNED_IN,
+    "/insights.csv": ALL_WHO_SIGNED_IN,
     "/deliveries": ALL_WHO_SIGNED_IN,
     "/deliveries/events": ALL_WHO_SIGNED_IN,
     "/deliveries/replay": ADMINS,
@@ -197,7 +199,8 @@ async def test_a_link_opens_its_page_and_nothing_else(world: World) -> None:
         page = await holder.open(url)
         assert page.status == 200
         assert not [one for one in page.forms if one.action.startswith("/acts/")]
-        for path in ("/environments/acme/site/broken", "/deliveries", "/health", "/audit"):
+        pages = ("/deliveries", "/health", "/audit", "/insights")
+        for path in ("/environments/acme/site/broken", *pages):
             assert await status_of(holder, f"{path}?{key}") == 303
         fields = {"deployment": str(deployment.id), "key": "k"}
         assert await sent(holder, f"/acts/retry?{key}", fields) == 401

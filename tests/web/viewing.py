@@ -45,7 +45,8 @@ from webhook.web.services import PageServices
 T = TypeVar("T")
 SHA = "3f9c1d27a0b84e6f5c1d27a0b84e6f5c1d27a0b8"
 REQUESTED_AT = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
-QUICK = StreamTiming(pause=0.02, heartbeat=0.1, streams=8)
+# Without a notification, nothing would be seen in time.
+QUICK = StreamTiming(pause=0.02, check=60, heartbeat=0.1, streams=8)
 
 
 def links(clock: Clock = utc_now) -> Links:

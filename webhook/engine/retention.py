@@ -31,6 +31,8 @@ KEEP_MISSED = timedelta(days=8)
 KEEP_UNUSED = timedelta(days=30)
 # A deploy.yml that nobody uses: messages of what ended with it are still edited.
 KEEP_CONFIGS = timedelta(days=7)
+# What counts of deployments: the longest period of /insights, and the one before it.
+KEEP_FACTS = timedelta(days=731)
 # A run's files, after its end; of a deployment that the store does not know: a backup may.
 KEEP_FILES = timedelta(days=1)
 KEEP_UNKNOWN_FILES = timedelta(days=30)
@@ -70,6 +72,10 @@ class Retention:
         return {
             "output": (retention.output, keep.output),
             "deployments": (retention.deployments, keep.deployments),
+            "facts of deployments": (
+                retention.facts,
+                max(keep.deployments, KEEP_FACTS) if keep.deployments else None,
+            ),
             "commands": (retention.commands, keep.deployments),
             "automatic deployments": (retention.automatic_deployments, keep.deployments),
             "announcements": (retention.announcements, keep.deployments),

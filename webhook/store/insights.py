@@ -353,7 +353,8 @@ MOST_REASONS = 12
 def _reasons(connection: Sync, scope: Scope, values: Mapping[str, Any]) -> tuple[Reason, ...]:
     cursor = connection.cursor(row_factory=class_row(Reason))
     cursor.execute(
-        "with failed as materialized (select *, ended_at >= %(since)s as current"
+        "with failed as materialized (select deployment_id, repo_id, handler, outcome, reason,"
+        " ended_at >= %(since)s as current"
         f" from deployment_facts where {_where(scope)} and outcome <> 'success'"
         f" order by ended_at desc limit {MOST})"
         " select handler, outcome, reason, count(*) filter (where current) as failures,"

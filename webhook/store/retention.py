@@ -157,6 +157,17 @@ async def missed_deliveries(connection: Async, after: int, before: datetime) -> 
     return Batch(cursor.rowcount, after if cursor.rowcount == BATCH else None)
 
 
+async def facts(connection: Async, after: int, before: datetime) -> Batch:
+    """What counts of deployments; it outlives them."""
+    cursor = await connection.execute(
+        "delete from deployment_facts where deployment_id = any(array("
+        "select deployment_id from deployment_facts where ended_at < %(before)s"
+        " order by ended_at limit %(limit)s))",
+        {"before": before, "limit": BATCH},
+    )
+    return Batch(cursor.rowcount, after if cursor.rowcount == BATCH else None)
+
+
 async def rate_limits(connection: Async, after: int, before: datetime) -> Batch:
     """With their slots, which are long over; there is one for each channel."""
     cursor = await connection.execute(

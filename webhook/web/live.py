@@ -39,8 +39,6 @@ TICK = "tick"
 # Of one process.
 STREAMS = 1000
 RENDERING_THREADS = 4
-# Bytes that open streams may have sent together.
-MEMORY = 64 * 1024 * 1024
 _COME_BACK = "retry: 3000\n\n"
 _COME_BACK_AT_ONCE = "retry: 100\n\n"
 _HEARTBEAT = ": still here\n\n"
@@ -51,8 +49,9 @@ _MOST_SHARED = 500
 
 @dataclass(frozen=True, slots=True)
 class StreamTiming:
-    """Seconds, but for `streams`. `pause`: from one look to the next, at least. `check`: without a
-    notification, it looks again so often. `tick`: of that topic."""
+    """Seconds, but for `streams` and `memory`: the bytes that open streams may have sent together.
+    `pause`: from one look to the next, at least. `check`: without a notification, it looks again so
+    often. `tick`: of that topic."""
 
     pause: float = 0.5
     check: float = 8.0
@@ -60,6 +59,7 @@ class StreamTiming:
     heartbeat: float = 10.0
     longest: float = 300.0
     streams: int = STREAMS
+    memory: int = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ class Live:
     @property
     def share(self) -> int:
         """Bytes that one stream may send before it begins anew."""
-        return MEMORY // max(1, len(self._open))
+        return self.timing.memory // max(1, len(self._open))
 
     def parts(
         self, topics: Iterable[str], render: Render, *, key: Hashable | None = None

@@ -7,6 +7,7 @@ any browser, and when they take the App's authorization back on GitHub.
 Source: developer.mozilla.org, "Set-Cookie", for the prefix; itsdangerous, "Key Rotation".
 """
 
+import base64
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -122,14 +123,17 @@ class Sessions:
         return ended_at is None or session.began_at > ended_at
 
     def form_token(self, session: Session) -> str:
-        """What a form of this session sends along."""
-        text = self._forms.dumps(session.id)
-        return text if isinstance(text, str) else text.decode()
+        """What a form of this session sends along, in another form each time."""
+        signed = str(self._forms.dumps(session.id)).encode()
+        pad = secrets.token_bytes(len(signed))
+        return base64.urlsafe_b64encode(pad + _mixed(pad, signed)).decode()
 
     def is_form_token(self, session: Session, token: str) -> bool:
         try:
-            return bool(self._forms.loads(token) == session.id)
-        except BadData:
+            both = base64.urlsafe_b64decode(token.encode())
+            pad, mixed = both[: len(both) // 2], both[len(both) // 2 :]
+            return bool(self._forms.loads(_mixed(pad, mixed)) == session.id)
+        except (BadData, ValueError):
             return False
 
     def _write(self, session: Session, response: Response) -> None:
@@ -149,6 +153,10 @@ class Sessions:
             return _session(self._cookies.loads(cookie))
         except (BadData, TypeError, ValueError, OverflowError):
             return None
+
+
+def _mixed(pad: bytes, text: bytes) -> bytes:
+    return bytes(one ^ other for one, other in zip(pad, text, strict=True))
 
 
 def _session(content: Any) -> Session:

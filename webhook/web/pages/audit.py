@@ -4,12 +4,9 @@ repository sees that one's.
 Errors: 400 a date that is none, each filter as it is typed.
 """
 
-import csv
-import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from flask import Blueprint, Response, render_template, request
 
@@ -21,6 +18,7 @@ from webhook.web import paths
 from webhook.web.auth.viewer import Viewer
 from webhook.web.pages.elements import Link, Moment, line, moment
 from webhook.web.services import PageServices
+from webhook.web.table_file import table_file
 
 ON_A_PAGE = 50
 # Of a file for a table program, which opens no more.
@@ -32,8 +30,6 @@ _COLUMNS = (
     *("id", "at", "actor", "source", "action", "outcome"),
     *("repo", "environment", "deployment_id", "reason"),
 )
-# A table program would take such a cell for a formula.
-_FORMULAS = ("=", "+", "-", "@", "\t", "\r")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +71,8 @@ def add_to(bp: Blueprint, services: PageServices) -> None:
         wanted = _filter(_given(request.args), _readable(viewer))
         with services.pool.connection() as connection:
             found = audit.search(connection, wanted, MOST_IN_FILE)
-        headers = {"Content-Disposition": 'attachment; filename="audit.csv"'}
-        return Response(_file(found.acts), mimetype="text/csv", headers=headers)
+        rows = ([getattr(act, name) for name in _COLUMNS] for act in found.acts)
+        return table_file("audit.csv", _COLUMNS, rows)
 
 
 def _readable(viewer: Viewer) -> frozenset[int] | None:
@@ -135,22 +131,3 @@ def _view(act: Act) -> ActView:
         deployment=Link(paths.deployment(act.repo, number), str(number)) if number else None,
         reason=line(act.reason),
     )
-
-
-def _file(acts: list[Act]) -> Iterator[str]:
-    yield _row(_COLUMNS)
-    for act in acts:
-        yield _row([_cell(getattr(act, name)) for name in _COLUMNS])
-
-
-def _row(cells: Any) -> str:
-    out = io.StringIO()
-    csv.writer(out).writerow(cells)
-    return out.getvalue()
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat(timespec="seconds")
-    text = "" if value is None else str(value)
-    return f"'{text}" if text.startswith(_FORMULAS) else text

@@ -15,6 +15,7 @@ from webhook.http import PAGE_HEADERS, PAGE_POLICY, ErrorHandling, as_page
 from webhook.web import acts
 from webhook.web.auth import views as auth
 from webhook.web.auth.viewer import not_found
+from webhook.web.compression import compress
 from webhook.web.navigation import navigation
 from webhook.web.pages import (
     audit,
@@ -25,6 +26,7 @@ from webhook.web.pages import (
     delivery_simulation,
     environment,
     health,
+    insights,
     views,
 )
 from webhook.web.pages.elements import moment
@@ -48,6 +50,7 @@ PAGES = (
     delivery_live,
     delivery_simulation,
     environment,
+    insights,
 )
 
 
@@ -82,7 +85,7 @@ def blueprint(services: PageServices) -> Blueprint:
         viewer = g.get("viewer")
         if viewer is not None and viewer.session is not None and response.status_code == 200:
             services.sessions.refresh(viewer.session, response)
-        return _with_headers(response)
+        return compress(request, _with_headers(response))
 
     bp.before_request(_reject_nul)
     for page in PAGES:

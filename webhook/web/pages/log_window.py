@@ -22,7 +22,7 @@ log = structlog.get_logger()
 
 # Bytes of output that a page shows, and of HTML that they may become (its lines at the end count).
 PAGE_OUTPUT = 32 * 1024
-PAGE_HTML = 44 * 1024
+PAGE_HTML = 28 * 1024
 # Bytes shown before the line that is linked to.
 _BEFORE = 2 * 1024
 _BLOCK = output.READ_LIMIT
@@ -38,7 +38,8 @@ class LogLine:
 @dataclass(frozen=True, slots=True)
 class LogView:
     """`offset`: where what is printed next begins; None: not the end is shown. `earlier`, `later`:
-    the line before the first, after the last; 0: there is none. `cut`: more was printed before."""
+    the line before the first, and after the last; 0: there is none. `cut`: more was
+    printed before."""
 
     lines: tuple[LogLine, ...]
     offset: int | None

@@ -48,8 +48,6 @@ function renew(old, fresh) {
   }
   // ui.js has written the reader's time there.
   if (isTime(old) && isTime(fresh) && old.dateTime === fresh.dateTime) return;
-  // What a form sends along is that of the page, where the stream has none.
-  if (old.type === "hidden" && !fresh.getAttribute("value")) return;
   for (const { name, value } of fresh.attributes)
     if (old.getAttribute(name) !== value && !(name === "open" && old.nodeName === "DETAILS")) old.setAttribute(name, value);
   for (const { name } of [...old.attributes])
@@ -116,14 +114,14 @@ function connect(glimpse = false) {
   source.addEventListener("end", (event) => {
     over = true;
     opened.close();
-    if (JSON.parse(event.data).state === "hidden") say("you may not see this any more", "bad");
+    if (JSON.parse(event.data).state === "hidden") say("no longer live: load the page again", "error");
     else say("complete", "past");
   });
   dispatch("relay:stream", { source });
 }
 
 function lose(failed) {
-  lost ||= setTimeout(() => say("not connected, trying again", "bad"), LOST_AFTER);
+  lost ||= setTimeout(() => say("Not connected, trying again: this page may be out of date", "bad"), LOST_AFTER);
   if (failed.readyState !== EventSource.CLOSED || failed !== source) return; // it comes back by itself
   clearTimeout(later);
   later = setTimeout(connect, wait);

@@ -108,8 +108,12 @@ create function fact_of(it deployments) returns deployment_facts language sql st
         coalesce(it.started_at, (select min(at) from timeline
             where deployment_id = it.id and state = 'in_progress' and counted)),
         it.ended_at,
-        coalesce((select jsonb_object_agg(key, round((value->>'seconds')::numeric))
-            from jsonb_each(it.waits)), '{}'),
+        -- Of one that ended while a gate held it back, until then.
+        coalesce((select jsonb_object_agg(key, round(coalesce((value->>'seconds')::numeric, 0)
+                + coalesce(greatest(0, extract(epoch from
+                    it.ended_at - (value->>'since')::timestamptz)), 0)))
+            from jsonb_each(case jsonb_typeof(it.waits) when 'object' then it.waits else '{}' end)),
+            '{}'),
         it.changelog->>'since', it.committed_at, null
 $$;
 
@@ -141,10 +145,12 @@ create index deployment_facts_environment
 create index deployment_facts_rework on deployment_facts (ended_at) where rework;
 
 -- Triggers, so that nothing that ends a deployment can forget it: the version before does so, too.
+-- They never fail: what cannot be counted is left out of the figures, and the deployment goes on.
 create function keep_fact() returns trigger language plpgsql as $$
 declare
-    fact deployment_facts := fact_of(new);
+    fact deployment_facts;
 begin
+    fact := fact_of(new);
     if fact.outcome = 'success' then
         fact.since_sha := (select sha from deployment_facts where repo_id = fact.repo_id
             and lower(environment) = lower(fact.environment) and ran and outcome = 'success'
@@ -157,6 +163,9 @@ begin
     end if;
     insert into deployment_facts values (fact.*) on conflict (deployment_id) do nothing;
     return null;
+exception when others then
+    raise warning using message = 'deployment ' || new.id || ' is not counted: ' || sqlerrm;
+    return null;
 end $$;
 create trigger deployments_ended after update of phase, ended_at on deployments for each row
     when (new.ended_at is not null and new.phase in ('success', 'failure', 'error')
@@ -168,6 +177,10 @@ begin
     update deployment_facts
         set commits_since = new.changelog->>'since', committed_at = new.committed_at
         where deployment_id = new.id;
+    return null;
+exception when others then
+    raise warning using
+        message = 'commits of deployment ' || new.id || ' are not counted: ' || sqlerrm;
     return null;
 end $$;
 create trigger deployments_compared after update of committed_at on deployments for each row
@@ -186,8 +199,12 @@ begin
         from (select gate, bool_or(holds) as holds from (
                 select jsonb_object_keys(old.waits) as gate, false as holds
                 union all select one->>'gate', true from jsonb_array_elements(new.blockers) one
-            ) known group by gate) gates
+            ) known where gate is not null group by gate) gates
     ), '{}');
+    return new;
+exception when others then
+    raise warning using
+        message = 'waits of deployment ' || new.id || ' are not counted: ' || sqlerrm;
     return new;
 end $$;
 create trigger deployments_wait before update of blockers on deployments for each row
@@ -290,14 +307,16 @@ create table sign_outs (
 );
 """
 
+# All in one transaction, which keeps its locks: what reads every deployment goes first, so that
+# deliveries are taken and people's requests kept meanwhile.
 SCHEMA = (
+    FACTS,
+    FACTS_FILLED,
+    FACTS_KEPT,
     ACTIONS,
     AUDIT,
     DELIVERIES,
     DELIVERY_REQUESTS,
-    FACTS,
-    FACTS_FILLED,
-    FACTS_KEPT,
     LIVE,
     SIGN_OUTS,
 )
