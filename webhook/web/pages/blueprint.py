@@ -14,6 +14,7 @@ from webhook.errors import HttpError
 from webhook.http import PAGE_HEADERS, PAGE_POLICY, ErrorHandling, as_page
 from webhook.web import acts
 from webhook.web.auth import views as auth
+from webhook.web.auth.viewer import not_found
 from webhook.web.compression import compress
 from webhook.web.navigation import navigation
 from webhook.web.pages import (
@@ -100,14 +101,8 @@ def _asset(name: str) -> str:
 
 def _reject_nul() -> None:
     """No name has one, and PostgreSQL takes none: it would seem to be away."""
-    sent = (request.path, *request.args.values(), *request.args)
-    if any("\0" in one for one in sent):
-        raise HttpError(
-            400,
-            "This is no address of the relay",
-            detail="It has a character in it that no name has (%00).",
-            remedy="Start from the board.",
-        )
+    if "\0" in request.path:
+        raise not_found()
 
 
 def _not_found(_error: Exception) -> Response:
