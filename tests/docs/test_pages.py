@@ -16,6 +16,7 @@ from docs.command_line import page as command_line
 from docs.github_permissions import PAGE as PERMISSIONS
 from docs.github_permissions import page as permissions
 from tests.docs.test_docs import DOCUMENTS, PAGES, ROOT, blocks, blocks_in
+from tests.web import test_rights as rights
 
 # What other tests run, or compare with the code: test_adding_a_tool, test_recipes, test_tools.
 CHECKED_ELSEWHERE = {"js", "console", ""}
@@ -94,6 +95,20 @@ def test_units_can_be_read(document: str, text: str) -> None:
 @pytest.mark.parametrize(("document", "text"), blocks_in("nginx"))
 def test_nginx_blocks_are_closed(document: str, text: str) -> None:
     assert text.count("{") == text.count("}") > 0, document
+
+
+def test_the_page_of_endpoints_has_every_address_of_the_pages() -> None:
+    """test_rights compares its tables with the relay's addresses."""
+    names = {"<owner>/<name>": "OWNER/REPO", "<path:environment>": "ENVIRONMENT", "<guid>": "GUID"}
+    names |= {"<kind>": "KIND", "<int:deployment_id>": "ID", "<int:request_id>": "ID"}
+    named = re.compile("|".join(map(re.escape, names)))
+    text = (ROOT / "docs/reference/http-endpoints.md").read_text()
+    documented = set(re.findall(r"`(GET|POST) (/[^?`]*)[^`]*`", text))
+    for method, addresses in (("GET", rights.PAGES), ("POST", rights.SENT)):
+        for address in addresses:
+            shown = named.sub(lambda found: names[found[0]], address)
+            assert (method, shown) in documented
+    assert {("GET", "/signin"), ("POST", "/signout")} <= documented
 
 
 def test_the_readme_is_short() -> None:

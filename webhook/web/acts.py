@@ -24,6 +24,7 @@ from webhook.store.actions import PAGE
 from webhook.store.database import Sync
 from webhook.web.auth.forms import local_path, require_own_form
 from webhook.web.auth.viewer import Viewer, not_found
+from webhook.web.given import number
 from webhook.web.pinned import Pinned, Pins
 from webhook.web.services import PageServices
 
@@ -39,7 +40,6 @@ _INPUT = "input."
 # Characters of one input, and of all other fields.
 _LONGEST_INPUT, _LONGEST_FIELD = 10_000, 500
 _MOST_INPUTS = 50
-_NUMBER = re.compile(r"[0-9]{1,18}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,14 +107,14 @@ def _target(
 
 
 def _named(services: PageServices, viewer: Viewer, fields: Mapping[str, str]) -> Target:
-    number = fields.get("deployment", "")
-    if number:
-        if not _NUMBER.fullmatch(number):
+    if text := fields.get("deployment", ""):
+        deployment_id = number(text)
+        if deployment_id is None:
             raise not_found()
         with services.pool.connection() as connection:
-            row = deployments.read_sync(connection, int(number))
+            row = deployments.read_sync(connection, deployment_id)
         if row is None:
-            raise viewer.unknown(number)
+            raise viewer.unknown(deployment_id)
         return Target(row.repo_id, row.repo, row.environment, row.id)
     name = fields.get("repo", "")
     if not name:
@@ -158,8 +158,7 @@ def _request(
     session, form = viewer.session, request.form
     assert session is not None
     inputs = _inputs(form)
-    number = form.get("target", "")
-    other = int(number) if _NUMBER.fullmatch(number) else 0
+    other = number(form.get("target", "")) or 0
     return ActionRequest(
         key=request_key(session.id, action.name, form.get("key", "")),
         kind=action.name,

@@ -16,6 +16,7 @@ from webhook.store import audit
 from webhook.store.audit import Act, Filter
 from webhook.web import paths
 from webhook.web.auth.viewer import Viewer
+from webhook.web.given import number
 from webhook.web.pages.elements import Link, Moment, line, moment
 from webhook.web.services import PageServices
 from webhook.web.table_file import table_file
@@ -111,8 +112,7 @@ def _day(text: str) -> datetime | None:
 
 
 def _before() -> int | None:
-    text = request.args.get("before", "")
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
+    return number(request.args.get("before", ""))
 
 
 def _view(act: Act) -> ActView:

@@ -18,6 +18,7 @@ from webhook.store.delivery_search import SEARCHED, TEXT_SEARCHED, DeliveryPage
 from webhook.store.recovery import Summary
 from webhook.web import paths
 from webhook.web.auth.viewer import Viewer, not_found
+from webhook.web.given import number
 from webhook.web.pages.delivery import read_delivery, read_missed, stored_delivery
 from webhook.web.pages.delivery_filter import (
     TABS,
@@ -164,11 +165,10 @@ def _found(
 
 
 def _before(text: str) -> int | None:
-    if not text:
-        return None
-    if not text.isascii() or not text.isdigit() or len(text) > 18:
+    before = number(text)
+    if text and before is None:
         raise HttpError(400, "This address is not complete", "Open /deliveries and page from there")
-    return int(text)
+    return before
 
 
 def _tabs(connection: Sync, chosen: DeliveryFilter, *, operator: bool) -> list[TabView]:

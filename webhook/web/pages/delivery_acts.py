@@ -29,6 +29,7 @@ from webhook.web import paths
 from webhook.web.acts import incomplete, request_key
 from webhook.web.auth.forms import require_own_form
 from webhook.web.auth.viewer import Viewer, not_found
+from webhook.web.given import number
 from webhook.web.pages.delivery import PULLS, stored_delivery, why_not_redelivered
 from webhook.web.pages.delivery_filter import DeliveryFilter, is_seen, read_filter, seen_by
 from webhook.web.pages.delivery_rows import (
@@ -270,12 +271,12 @@ def _replay_all(services: PageServices, viewer: Viewer) -> int:
     """What matches now, of what the plan has counted: its report says what became of each."""
     form = request.form
     chosen = _filter(services, viewer, form)
-    upto = form.get("upto", "")
-    if not upto.isascii() or not upto.isdigit() or len(upto) > 18:
+    upto = number(form.get("upto", ""))
+    if upto is None:
         raise incomplete()
     new = _new(viewer, "replay all")
     with services.pool.connection() as connection, connection.transaction():
-        plan = _plan(services, connection, chosen, int(upto))
+        plan = _plan(services, connection, chosen, upto)
         ids = [] if plan.too_many else [one.id for one in plan.chosen]
         request_id, is_new = delivery_requests.add(
             connection,

@@ -15,6 +15,7 @@ from webhook.github.events import storable
 from webhook.store.deliveries import Selection, State
 from webhook.web import paths
 from webhook.web.auth.viewer import Viewer, not_found
+from webhook.web.given import number
 from webhook.web.services import PageServices
 
 Tab = Literal["all", "failed", "dead", "missed"]
@@ -27,7 +28,6 @@ TABS: Mapping[Tab, str] = {
 # Parameters of the address, but for the page's own.
 FIELDS = ("tab", "event", "outcome", "repo", "deployment", "since", "until", "q")
 _EVENT = re.compile(r"[a-z_]{1,60}", re.ASCII)
-_NUMBER = re.compile(r"[0-9]{1,18}", re.ASCII)
 # Or its beginning; `listed-…` is of a delivery that nobody sent.
 _GUID = re.compile(r"[0-9a-f]{8}[0-9a-f-]{0,28}|listed-[0-9]{1,18}", re.ASCII | re.IGNORECASE)
 _LONGEST = 200
@@ -134,9 +134,10 @@ class _Reading:
         return cast("State", text) or None
 
     def _number(self, text: str) -> int | None:
-        if text and not _NUMBER.fullmatch(text):
+        found = number(text)
+        if text and found is None:
             self.errors.append(f"“{text}” is no number of a deployment")
-        return int(text) if _NUMBER.fullmatch(text) else None
+        return found
 
     def _repositories(self, name: str, seen: frozenset[int] | None) -> frozenset[int] | None:
         """Those of the name that are seen; a name that is not known has none."""

@@ -307,7 +307,7 @@ def _changes(data: PageData) -> ChangesView | None:
         return None
     return ChangesView(
         summary=difference.summary,
-        commits=tuple(_commit(one) for one in difference.new_commits),
+        commits=tuple(commit_view(one) for one in difference.new_commits),
         more=Link(web_url(url), f"and {more} more") if more else None,
         diff=diff,
     )
@@ -332,7 +332,7 @@ def changelog_since(row: DeploymentRow, since: str) -> Changelog | None:
     return Changelog.from_json(known) if compared else None
 
 
-def _commit(commit: Commit) -> CommitView:
+def commit_view(commit: Commit) -> CommitView:
     return CommitView(
         sha=Link(web_url(commit.url), line(commit.sha[:7])),
         title=line(commit.title),

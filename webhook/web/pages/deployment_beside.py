@@ -21,7 +21,7 @@ from webhook.web.pages.deployment_acts import ActsView, Doer, build_acts
 from webhook.web.pages.deployment_phases import PhasesView, build_phases
 from webhook.web.pages.deployment_record import RecordView, build_record
 from webhook.web.pages.elements import Link, line
-from webhook.web.requests import RequestView, requests_of
+from webhook.web.requests import FormFields, RequestView, requests_of
 from webhook.web.services import PageServices
 
 
@@ -42,16 +42,16 @@ class Reader:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Beside:
-    """`key`: of the forms; the same while the same is offered, so that what is sent twice counts
-    once, on whichever copy of the page. `back_to`: where a form returns. `delivery`: that has the
-    whole payload, for who may see it."""
+    """`form`: what each form sends; its key is the same while the same is offered, so that what is
+    sent twice counts once, on whichever copy of the page. `back_to`: where a form returns.
+    `delivery`: that has the whole payload, for who may see it."""
 
     reader: Reader
     phases: PhasesView | None
     acts: ActsView
     requests: tuple[RequestView, ...]
     record: RecordView
-    key: str
+    form: FormFields
     back_to: str
     crumbs: tuple[Link, ...]
     delivery: Link | None
@@ -88,7 +88,7 @@ def read_beside(connection: Sync, services: PageServices, data: PageData, reader
         acts=_acts(services, data, reader, notice),
         requests=tuple(_requests(connection, services, row, reader)),
         record=_record(connection, data, reader, notice),
-        key=_key(connection, row, reader),
+        form=FormFields(reader.token, _key(connection, row, reader)),
         back_to=paths.deployment(row.repo, row.id),
         crumbs=() if reader.by_link else _crumbs(row),
         delivery=_delivery(row) if reader.may_administer else None,

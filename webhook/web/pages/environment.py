@@ -4,7 +4,6 @@ which people see what a deployment or a rollback would do before they request it
 Errors, each a page: 404 unknown, or not to be seen; 503 the store does not respond.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -29,6 +28,7 @@ from webhook.store.repositories import KnownRepository
 from webhook.text import web_url
 from webhook.web import paths
 from webhook.web.auth.viewer import Viewer, not_found
+from webhook.web.given import number
 from webhook.web.live import Parts, Render
 from webhook.web.pages.elements import line
 from webhook.web.pages.environment_data import (
@@ -64,7 +64,6 @@ STATES: Mapping[str, tuple[Phase, ...]] = {
 }
 # Macros of environment_parts.html, ids in the page.
 PARTS = ("requests", "there", "chain", "queue", "locks")
-_NUMBER = re.compile(r"[0-9]{1,18}", re.ASCII)
 _LONGEST = 255
 _INPUT = "input."
 
@@ -202,12 +201,11 @@ def _repository(
 
 
 def _filter() -> Filter:
-    before = request.args.get("before", "")
     state, who = request.args.get("state", ""), request.args.get("who", "").strip()
     return Filter(
         state=state if state in STATES else "",
         who=who[:_LONGEST] if who.isprintable() else "",
-        before=int(before) if _NUMBER.fullmatch(before) else 0,
+        before=number(request.args.get("before", "")) or 0,
     )
 
 
@@ -304,8 +302,7 @@ def _preview(services: PageServices, opened: Opened, ref: str, base: str) -> Pre
 
 def _roll_back_page(services: PageServices, opened: Opened) -> str:
     where, by = opened.where, _reader(services, opened)
-    to = request.args.get("to", "")
-    only = int(to) if _NUMBER.fullmatch(to) else 0
+    only = number(request.args.get("to", "")) or 0
     with services.pool.connection() as connection:
         newest = environment_history.newest_begun(connection, where.repo_id, where.name)
         old = _success(connection, newest, only)

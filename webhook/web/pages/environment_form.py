@@ -12,10 +12,11 @@ from webhook.deployments.changelog import Changelog, commits
 from webhook.deployments.difference import on_github
 from webhook.deployments.explanation import Explanation, Section
 from webhook.store.deployments import DeploymentRow
-from webhook.text import web_url
 from webhook.web import paths
+from webhook.web.pages.deployment import ChangesView, commit_view
 from webhook.web.pages.elements import Link, Moment, line, moment
 from webhook.web.pages.environment_preview import Preview
+from webhook.web.pages.environment_view import version_text
 
 _BOOLEAN = ("true", "false")
 
@@ -37,23 +38,6 @@ class InputView:
         text = "choose" if self.required else "not set"
         nothing = [] if self.value else [("", text)]
         return [*nothing, *((one, one) for one in self.options)]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CommitView:
-    sha: Link
-    title: str
-    author: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChangesView:
-    """`more`: leads to those that are not shown."""
-
-    summary: str
-    commits: tuple[CommitView, ...]
-    more: Link | None
-    diff: Link | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,8 +85,8 @@ def build_roll_back(newest: DeploymentRow, old: DeploymentRow) -> RollBackView:
     return RollBackView(
         deployment=newest.id,
         target=old.id,
-        from_text=_version(newest),
-        to_text=_version(old),
+        from_text=version_text(newest),
+        to_text=version_text(old),
         from_path=paths.deployment(newest.repo, newest.id),
         to_path=paths.deployment(old.repo, old.id),
         at=moment(old.ended_at or old.phase_at),
@@ -116,11 +100,6 @@ def _refusal(newest: DeploymentRow) -> str:
     if not newest.phase.final:
         return f"Deployment {newest.id} is still running; cancel it on its page first."
     return ""
-
-
-def _version(row: DeploymentRow) -> str:
-    sha = line(row.sha[:7])
-    return sha if row.shown_ref == row.sha else f"{line(row.shown_ref)} @ {sha}"
 
 
 def build_inputs(creation: Creation, given: Mapping[str, str]) -> tuple[InputView, ...]:
@@ -187,17 +166,11 @@ def _changes(preview: Preview, repo_url: str, base: str, *, taken_back: bool) ->
     diff = Link(url, "All of it on GitHub") if url else None
     if found is None:
         return ChangesView(summary="", commits=(), more=None, diff=diff)
-    shown = tuple(
-        CommitView(
-            sha=Link(web_url(one.url), line(one.sha[:7])),
-            title=line(one.title),
-            author=line(one.author),
-        )
-        for one in found.commits
-    )
     more = Link(url, f"and {found.more} more") if found.more else None
     summary = _taken_back(found) if taken_back else found.summary
-    return ChangesView(summary=summary, commits=shown, more=more, diff=diff)
+    return ChangesView(
+        summary=summary, commits=tuple(map(commit_view, found.commits)), more=more, diff=diff
+    )
 
 
 def _taken_back(found: Changelog) -> str:

@@ -36,7 +36,7 @@ from webhook.web import paths
 from webhook.web.pages.elements import Link, Moment, day_and_time, line, moment
 from webhook.web.pages.environment_calendar import Calendar, build_calendar
 from webhook.web.pages.environment_data import EnvironmentData, Where
-from webhook.web.pages.gates import BlockerView
+from webhook.web.pages.gates import BlockerView, blocker_view
 
 # GitHub sends no login for an account that was deleted.
 _SOMEBODY = "somebody"
@@ -206,7 +206,7 @@ def build_environment(
         can_lock=where.listed is not None and not data.lock_error,
         locked_by=line(own.owner) if own else "",
         own_lock=own is not None and owned_by(own, login),
-        back=_version_text(data.back) if data.back and _can_roll_back(data.newest) else "",
+        back=version_text(data.back) if data.back and _can_roll_back(data.newest) else "",
         roll_back_path=paths.roll_back(where.repo, where.name),
         deploy_path=paths.deploy(where.repo, where.name),
         history=build_history(data.history, data, repo_url),
@@ -263,7 +263,7 @@ def _link(url: str, text: str) -> Link | None:
     return Link(safe, line(text)) if safe else None
 
 
-def _version_text(row: DeploymentRow) -> str:
+def version_text(row: DeploymentRow) -> str:
     sha = line(row.sha[:7])
     return sha if row.shown_ref == row.sha else f"{line(row.shown_ref)} @ {sha}"
 
@@ -283,14 +283,7 @@ def _queued(one: Queued, rows: Iterable[DeploymentRow]) -> QueuedView:
         ),
         ref=sha if one.ref == one.sha else f"{line(one.ref)} @ {sha}",
         running=one.running,
-        blockers=tuple(
-            BlockerView(
-                reason=line(blocker.reason),
-                until=day_and_time(blocker.until) if blocker.until else None,
-                way_out=line(blocker.way_out),
-            )
-            for blocker in blockers
-        ),
+        blockers=tuple(map(blocker_view, blockers)),
     )
 
 

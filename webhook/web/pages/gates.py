@@ -107,7 +107,7 @@ def build_gates(
     queue = waits.queue if others(waits.queue, row.id) else ()
     waiting = [one for one in queue if not one.running]
     return GatesView(
-        blockers=tuple(_blocker(one) for one in blockers),
+        blockers=tuple(blocker_view(one) for one in blockers),
         gives_up=day_and_time(gives_up) if blockers and gives_up else None,
         overrides=line(and_more(list(may_override), most=10)) if blockers and may_override else "",
         queue=tuple(_queued(one, row, page_of) for one in queue),
@@ -118,7 +118,7 @@ def build_gates(
     )
 
 
-def _blocker(one: Blocker) -> BlockerView:
+def blocker_view(one: Blocker) -> BlockerView:
     return BlockerView(
         reason=line(one.reason),
         until=day_and_time(one.until) if one.until else None,

@@ -27,6 +27,7 @@ from webhook.store.deployments import DeploymentRow
 from webhook.store.lineage import Lineage
 from webhook.web import paths, stream
 from webhook.web.auth.viewer import Viewer, not_found
+from webhook.web.given import number
 from webhook.web.live import Parts
 from webhook.web.pages import log_window
 from webhook.web.pages.deployment import Page, PageData, build_page
@@ -42,7 +43,6 @@ PARTS = ("state", "timing", "gates", "facts", "changes", "timeline", "messages",
 # And those of deployment_parts.html, which depend on who looks.
 PARTS_BESIDE = ("requests", "acts", "phases", "record")
 
-_OFFSET = re.compile(r"[0-9]{1,15}", re.ASCII)
 # Of a file that a browser saves.
 _LONGEST_NAME = 120
 
@@ -84,7 +84,7 @@ def add_to(bp: Blueprint, services: PageServices) -> None:
 
 def _log(windows: LogWindows, connection: Sync, data: PageData) -> LogView:
     """Its end, or what the query names."""
-    line, until = (_number(request.args.get(name, "")) for name in ("line", "until"))
+    line, until = (number(request.args.get(name, "")) or 0 for name in ("line", "until"))
     if line or until:
         return windows.around(connection, data.row.id, line=line, until=until)
     return windows.end(connection, data.row.id, over=data.over)
@@ -176,11 +176,7 @@ def _deleted(keep: Retention) -> str:
 
 def _offset() -> int:
     """The browser's offset: as it sends on reconnecting, else the page's initial one."""
-    return _number(request.headers.get("Last-Event-ID") or request.args.get("from", ""))
-
-
-def _number(given: str) -> int:
-    return int(given) if _OFFSET.fullmatch(given) else 0
+    return number(request.headers.get("Last-Event-ID") or request.args.get("from", "")) or 0
 
 
 def _origin(page_of: PageOf, origins: Mapping[str, str], lineage: Lineage) -> Link | None:
