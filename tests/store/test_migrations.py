@@ -70,6 +70,31 @@ def test_the_first_migration_never_changes() -> None:
     assert digest[:8] == FIRST
 
 
+def test_deliveries_are_taken_while_a_migration_reads_every_deployment(store_url: str) -> None:
+    pages = import_module("webhook.store.migrations.versions.0003_pages")
+    long = pages.SCHEMA[: pages.SCHEMA.index(pages.FACTS_FILLED) + 1]
+    with psycopg.connect(store_url, autocommit=True) as connection:
+        connection.execute("create schema before")
+        connection.execute("set search_path to before")
+        try:
+            for name in sorted(file.stem for file in VERSIONS.glob("000[12]_*.py")):
+                for sql in import_module(f"webhook.store.migrations.versions.{name}").SCHEMA:
+                    connection.execute(sql)
+            with connection.transaction(force_rollback=True):
+                for sql in long:
+                    connection.execute(sql)
+                locked = connection.execute(
+                    "select distinct relname from pg_locks join pg_class on pg_class.oid = relation"
+                    " where pid = pg_backend_pid() and relnamespace = 'before'::regnamespace"
+                    " and mode in ('ShareLock', 'ShareRowExclusiveLock', 'AccessExclusiveLock')"
+                    " and relkind = 'r'"
+                ).fetchall()
+            # The new one, and the one that it reads.
+            assert {name for (name,) in locked} == {"deployment_facts", "deployments"}
+        finally:
+            connection.execute("drop schema before cascade")
+
+
 @pytest.mark.parametrize("command", ["migrate", "locks"])
 def test_a_newer_store_is_used_and_an_unknown_one_is_not(
     store_url: str, environ: dict[str, str], command: str

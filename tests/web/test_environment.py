@@ -215,6 +215,8 @@ async def test_a_lock_is_set_taken_over_and_ended(world: World) -> None:
         inputs = {"reason": "disk is <full>", "for": "2h", "lets": "rollbacks"}
         await fill_in(mona, await mona.open(locked), "/acts/lock", **inputs)
         page = await reading(mona, locked, "is locked by octocat", "lets rollbacks through")
+        assert "done. locked of acme/site is locked (until" in page.text
+        assert "What runs already goes on. To end the lock: Unlock, on this page" in page.text
         await reading(hubot, "/", "disk is <full>")
         assert "disk is <full>" in page.text
         assert page.offers("/acts/unlock")
@@ -247,8 +249,10 @@ async def test_only_operators_stop_everything(world: World) -> None:
         page = await mona.open(locked)
         assert not page.offers("/acts/stop")
         fields = {**page.form("/acts/lock").fields, "input.reason": "x", "input.for": "1h"}
-        await mona.post("/acts/stop", {**fields, "repo": "", "environment": ""})
-        await reading(mona, locked, "may not stop everything on a page")
+        refused = await mona.post("/acts/stop", {**fields, "repo": "", "environment": ""})
+        assert refused.status == 403
+        assert "It concerns all repositories. Nothing was done" in refused.text
+        assert not world.rows("select 1 from locks where repo_id = 0")
         page = await boss.open(locked)
         await fill_in(boss, page, "/acts/stop", **{"reason": "fire", "for": "1h"})
         page = await reading(boss, locked, "Everything is locked by octoadmin")

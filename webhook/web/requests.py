@@ -54,10 +54,21 @@ def requests_of(
 def _views(
     registry: Mapping[str, OfferedAction], found: Iterable[Requested]
 ) -> Iterable[RequestView]:
+    said = set[tuple[int, str]]()
     for one in found:
         action = registry.get(one.kind)
         label = (action.label if action else "") or one.kind.replace("_", " ").capitalize()
-        text = _TEXTS.get(one.outcome) or one.message
         created = one.created_deployment_id
+        where = one.repo_id, one.environment.lower()
+        text = _text(one, newest=where not in said)
+        said.add(where)
         link = paths.deployment(one.repo, created) if created else ""
         yield RequestView(label, _TONES[one.outcome], text, link)
+
+
+def _text(one: Requested, *, newest: bool) -> str:
+    """What was done says more than that it was: of a lock, what it does not hold. Of what was done
+    there before, that may not be true any more."""
+    if newest and one.outcome == "done" and one.message and one.created_deployment_id is None:
+        return f"done. {one.message}"
+    return _TEXTS.get(one.outcome) or one.message

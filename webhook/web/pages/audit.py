@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from flask import Blueprint, Response, render_template, request
 
 from webhook.errors import HttpError
+from webhook.github.events import storable
 from webhook.store import audit
 from webhook.store.audit import Act, Filter
 from webhook.web import paths
@@ -80,7 +81,7 @@ def _readable(viewer: Viewer) -> frozenset[int] | None:
 
 
 def _given(args: Mapping[str, str]) -> dict[str, str]:
-    return {name: args.get(name, "").strip()[:200] for name in (*_TEXTS, *_DAYS)}
+    return {name: storable(args.get(name, "").strip()[:200]) for name in (*_TEXTS, *_DAYS)}
 
 
 def _filter(given: Mapping[str, str], repo_ids: frozenset[int] | None) -> Filter:

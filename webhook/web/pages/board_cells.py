@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 
-from webhook.config.environments import Environment
 from webhook.deployments.automatic import cause_of
 from webhook.deployments.difference import on_github
 from webhook.deployments.drift import Drift
@@ -17,19 +16,19 @@ from webhook.deployments.freezes import frozen_until
 from webhook.deployments.labels import Label, phase_label
 from webhook.deployments.locks import Lock, name_of, short_reason
 from webhook.deployments.phases import FAILED, Phase
-from webhook.gates.contract import keys_of
-from webhook.gates.freeze import FREEZE, FreezeKeys, FrozenWindow
-from webhook.gates.stages import is_literal
+from webhook.gates.freeze import FREEZE, FrozenWindow
 from webhook.store.board import BoardDeployment, InFlight
 from webhook.text import one_line
 from webhook.text import web_url as checked_url
 from webhook.web import paths
-from webhook.web.pages.board_data import EnvironmentData, RepositoryData
+from webhook.web.pages.board_data import EnvironmentData
 from webhook.web.pages.board_filters import Filters
 from webhook.web.pages.elements import Link, Moment, day_and_time, line, moment
 
 # Characters of what makes something wait; its page has all of it.
 _PHRASE, _REF = 90, 60
+# That are kept: those of some boards.
+_MOST_CELLS = 4096
 _INACTIVE = Label("\N{HEAVY MINUS SIGN}", "inactive", "past")
 # Of many cells it is the same.
 web_url = lru_cache(maxsize=4096)(checked_url)
@@ -81,7 +80,9 @@ class DriftView:
     url: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+# While nothing changes in an environment, its cell is the same one: so comparing what is made of
+# cells is quick.
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Cell:
     """`named`: it is production, or deploy.yml names it. `label`: of the newest deployment.
     `others`: what waits or runs besides that. `states`: by which it is found; `texts` and `shas`:
@@ -118,12 +119,10 @@ class Freezes:
         self._now = now
         self._signs: dict[tuple[int, ...], Sign | None] = {}
 
-    def of(self, environment: Environment | None, repo: str, name: str) -> Sign | None:
-        windows = keys_of(environment, FreezeKeys).frozen_windows if environment else ()
-        covering = [one for one in windows if one.covers((repo,), name)]
-        key = tuple(map(id, covering))
+    def of(self, windows: Sequence[FrozenWindow]) -> Sign | None:
+        key = tuple(map(id, windows))
         if key not in self._signs:
-            self._signs[key] = self._sign(covering)
+            self._signs[key] = self._sign(windows)
         return self._signs[key]
 
     def _sign(self, windows: Sequence[FrozenWindow]) -> Sign | None:
@@ -135,23 +134,21 @@ class Freezes:
         return Sign("Frozen", day_and_time(until) if until else None, one_line(labels, _PHRASE))
 
 
+@lru_cache(maxsize=_MOST_CELLS)
 def build_cell(
-    repository: RepositoryData,
-    data: EnvironmentData,
-    environment: Environment | None,
-    freezes: Freezes,
+    repo_id: int, repo: str, data: EnvironmentData, freeze: Sign | None, *, named: bool
 ) -> Cell:
-    """`environment`: that of deploy.yml."""
-    repo, name, newest = repository.repo, data.stage.name, data.newest
+    """Whoever looks: of one environment there is one. `named`: by deploy.yml."""
+    name, newest = data.stage.name, data.newest
     label = _label(data)
-    locks = tuple(_lock(one, repository, name) for one in data.locks)
-    freeze = freezes.of(environment, repo, name) or _freeze_of_its_own(data.in_flight)
+    locks = tuple(_lock(one, repo_id, name) for one in data.locks)
+    freeze = freeze or _freeze_of_its_own(data.in_flight)
     drifts = tuple(_drift(one, sha, data) for one, sha in data.drifts)
     shown = [one for one in (data.live, newest) if one]
     return Cell(
         environment=Link(paths.environment(repo, name), line(name)),
         production=data.stage.production,
-        named=data.stage.production or (environment is not None and is_literal(environment)),
+        named=data.stage.production or named,
         label=label,
         live=_live(data.live) if data.live else None,
         newest=_newest(newest, data) if newest and newest is not data.live else None,
@@ -234,8 +231,8 @@ def _others(data: EnvironmentData) -> str:
     return ", ".join(parts)
 
 
-def _lock(lock: Lock, repository: RepositoryData, environment: str) -> Sign:
-    own = lock.repo_id == repository.repo_id and lock.environment.lower() == environment.lower()
+def _lock(lock: Lock, repo_id: int, environment: str) -> Sign:
+    own = lock.repo_id == repo_id and lock.environment.lower() == environment.lower()
     scope = "" if own else f" ({name_of(lock)})"
     until = day_and_time(lock.expires_at) if lock.expires_at else None
     return Sign(line(f"Locked by {lock.owner}{scope}"), until, line(short_reason(lock)))

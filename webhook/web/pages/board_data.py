@@ -9,6 +9,8 @@ from webhook.config.routing import matches_any, route
 from webhook.deployments.drift import Drift, Success, drift
 from webhook.deployments.locks import Lock, covers
 from webhook.deployments.models import is_production
+from webhook.gates.contract import keys_of
+from webhook.gates.freeze import FreezeKeys, FrozenWindow
 from webhook.gates.stages import Stage, in_order, is_literal
 from webhook.store import board
 from webhook.store.board import BoardDeployment, InFlight
@@ -26,6 +28,7 @@ class Routes:
     def __init__(self, current: CurrentConfig) -> None:
         self._current = current
         self._known: dict[tuple[str, str], Environment | None] = {}
+        self._windows: dict[tuple[str, str], Sequence[FrozenWindow]] = {}
         self._config = current.config
 
     @property
@@ -35,13 +38,21 @@ class Routes:
     def renew(self) -> None:
         """deploy.yml may have been read again, and names come and go."""
         if self._config is not self._current.config or len(self._known) > _MOST_ROUTES:
-            self._config, self._known = self._current.config, {}
+            self._config, self._known, self._windows = self._current.config, {}, {}
 
     def __call__(self, repo: str, environment: str) -> Environment | None:
         key = repo, environment
         if key not in self._known:
             self._known[key] = route(self._config, repo, environment)
         return self._known[key]
+
+    def windows(self, repo: str, environment: str) -> Sequence[FrozenWindow]:
+        """Of deploy.yml, that cover it."""
+        key, entry = (repo, environment), self(repo, environment)
+        if key not in self._windows:
+            given = keys_of(entry, FreezeKeys).frozen_windows if entry else ()
+            self._windows[key] = [one for one in given if one.covers((repo,), environment)]
+        return self._windows[key]
 
     def literal(self, repo: str) -> list[Environment]:
         """Those of deploy.yml that the repository has by their names."""
@@ -70,10 +81,10 @@ class EnvironmentData:
     stage: Stage
     newest: BoardDeployment | None
     live: BoardDeployment | None
-    drifts: Sequence[tuple[Drift, str]] = ()
-    same_as: Sequence[str] = ()
-    in_flight: Sequence[InFlight] = ()
-    locks: Sequence[Lock] = ()
+    drifts: tuple[tuple[Drift, str], ...] = ()
+    same_as: tuple[str, ...] = ()
+    in_flight: tuple[InFlight, ...] = ()
+    locks: tuple[Lock, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,10 +204,10 @@ def _data(
             stage=stage,
             newest=current.newest,
             live=current.live,
-            drifts=[_drift(one, current, successes) for one in compared if not one.same],
-            same_as=[one.before for one in compared if one.same],
-            in_flight=beside.in_flight.get(key, ()),
-            locks=[one for one in locks if covers(one, repository.repo_id, stage.name)],
+            drifts=tuple(_drift(one, current, successes) for one in compared if not one.same),
+            same_as=tuple(one.before for one in compared if one.same),
+            in_flight=tuple(beside.in_flight.get(key, ())),
+            locks=tuple(one for one in locks if covers(one, repository.repo_id, stage.name)),
         )
         environments.append(data)
     return RepositoryData(repository.repo_id, repository.repo, environments)

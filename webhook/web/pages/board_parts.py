@@ -27,9 +27,9 @@ class BoardParts:
     def of(cls, board: Board, url: str, templates: Environment) -> "BoardParts":
         """`url`: the relay's."""
         macros: Any = templates.get_template("board_parts.html").module
-        page, content = board.page, board.content
+        page = board.page
         rows = {
-            one.element: Markup(content.row(page, one, macros.repository))  # noqa: S704 - rendered
+            one.element: Markup(board.rows.get(page, one, macros.repository))  # noqa: S704 - rendered
             for one in page.repositories
         }
         small = {f"board-{name}": getattr(macros, name)(page) for name in SMALL}

@@ -6,8 +6,12 @@ Errors: psycopg's.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import Any
 
+from cachetools import LRUCache
+
+from webhook.gates.stages import is_literal
 from webhook.store import board
 from webhook.store.board import InFlight
 from webhook.store.database import Sync
@@ -15,7 +19,7 @@ from webhook.store.repositories import KnownRepository
 from webhook.web.auth.viewer import Viewer
 from webhook.web.pages import board_data
 from webhook.web.pages.board_cells import Cell, Freezes, build_cell
-from webhook.web.pages.board_data import Around, RepositoryData, Routes
+from webhook.web.pages.board_data import Around, EnvironmentData, RepositoryData, Routes
 from webhook.web.pages.board_filters import Filters
 from webhook.web.pages.board_page import (
     REPOSITORIES_ON_PAGE,
@@ -31,31 +35,45 @@ from webhook.web.pages.board_waits import asked_for_approval, waits_for
 from webhook.web.requests import requests_of
 from webhook.web.services import PageServices
 
+# That are kept: those of some boards, of some kilobytes each.
+_MOST_ROWS = 1000
+
 
 @dataclass(slots=True)
 class Content:
     """What those who may see the same repositories see of them. `first`: the first repositories,
-    whatever of them is to be shown. `more`: there may be others. `rows`: what is rendered of them.
-    """
+    whatever of them is to be shown. `more`: there may be others."""
 
     around: Around
     first: list[RepositoryData] = field(default_factory=list)
     selected: list[Selected] = field(default_factory=list)
     more: bool = False
-    rows: dict[Any, str] = field(default_factory=dict)
 
-    def row(self, page: BoardPage, one: RepositoryView, render: Callable[..., str]) -> str:
+
+class Rows:
+    """What is rendered of repositories, whoever looks: nothing of the viewer is in it but that a
+    repository is their own."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._known: LRUCache[Any, str] = LRUCache(_MOST_ROWS)
+
+    def get(self, page: BoardPage, one: RepositoryView, render: Callable[..., str]) -> str:
         """As `render(page, one)` returns it."""
-        key = page.columns, page.others, one.id, one.own
-        if key not in self.rows:
-            self.rows[key] = render(page, one)
-        return self.rows[key]
+        key = page.columns, page.others, one
+        with self._lock:
+            known = self._known.get(key)
+        if known is None:
+            known = render(page, one)
+            with self._lock:
+                self._known[key] = known
+        return known
 
 
 @dataclass(frozen=True, slots=True)
 class Board:
     page: BoardPage
-    content: Content
+    rows: Rows
 
 
 # By what it is known, and how it is made.
@@ -70,6 +88,7 @@ class BoardReader:
     def __init__(self, services: PageServices) -> None:
         self._services = services
         self._routes = Routes(services.config)
+        self._rows = Rows()
 
     def read(self, viewer: Viewer, filters: Filters, get: Make = make_now) -> Board:
         """Also outside a request. `get`: it may know the content already."""
@@ -94,22 +113,19 @@ class BoardReader:
         if not several:
             selected = sorted(selected, key=lambda one: one.data.repo_id not in own)
         page = build_board(selected, own, waits, filters, more=content.more, empty=empty)
-        return Board(page, content)
+        return Board(page, self._rows)
 
     def _content(
         self, candidates: Candidates, visible: frozenset[int], filters: Filters
     ) -> Content:
         """Where much is left out, more than a page has to be read for it."""
-        services, routes = self._services, self._routes
-        routes.renew()
+        services = self._services
+        self._routes.renew()
         now = services.clock()
         freezes = Freezes(now)
 
         def build(data: RepositoryData) -> list[Cell]:
-            return [
-                build_cell(data, one, routes(data.repo, one.stage.name), freezes)
-                for one in data.environments
-            ]
+            return [self._cell(data, one, freezes) for one in data.environments]
 
         with services.pool.connection() as connection:
             content = Content(board_data.around(connection, visible, now))
@@ -121,6 +137,12 @@ class BoardReader:
                 content.first = content.first if number else data
                 content.selected += select(data, build, filters)
         return content
+
+    def _cell(self, data: RepositoryData, one: EnvironmentData, freezes: Freezes) -> Cell:
+        where = data.repo, one.stage.name
+        entry, freeze = self._routes(*where), freezes.of(self._routes.windows(*where))
+        named = entry is not None and is_literal(entry)
+        return build_cell(data.repo_id, data.repo, one, freeze, named=named)
 
     def _read(
         self,

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal, cast, get_args
 
 from handlers import durations
+from webhook.github.events import storable
 from webhook.store.deliveries import Selection, State
 from webhook.web import paths
 from webhook.web.auth.viewer import Viewer, not_found
@@ -70,7 +71,7 @@ def read_filter(
     args: Mapping[str, str], services: PageServices, repo_ids: frozenset[int] | None
 ) -> DeliveryFilter:
     """`repo_ids`: of which the viewer may see deliveries; None: of all."""
-    given = {name: args.get(name, "").strip()[:_LONGEST] for name in FIELDS}
+    given = {name: storable(args.get(name, "").strip()[:_LONGEST]) for name in FIELDS}
     given = {name: value for name, value in given.items() if value}
     tab = cast("Tab", given.get("tab", "all"))
     if tab not in TABS:

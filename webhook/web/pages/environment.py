@@ -115,11 +115,10 @@ def add_to(bp: Blueprint, services: PageServices) -> None:
     @bp.get("/environments/<owner>/<name>/<path:environment>", merge_slashes=False)
     def environment(owner: str, name: str, environment: str) -> str:
         opened = _open(services, owner, name, environment)
-        chosen = _filter()
+        chosen, by = _filter(), _reader(services, opened)
         with services.pool.connection() as connection:
             data = _read(services, connection, opened.where, chosen)
             refs = environment_history.refs(connection, opened.where.repo_id, opened.where.name)
-            by = _reader(services, connection, opened)
         return render_template(
             "environment.html",
             page=_view(services, opened, data),
@@ -159,12 +158,12 @@ def _render(services: PageServices, templates: Templates, opened: Opened, chosen
         if not opened.viewer.may(opened.where.repo_id, "read"):
             return None
         config, where = services.config.config, opened.where
+        by = replace(_reader(services, opened), form=form)
         with services.pool.connection() as connection:
             found = find_where(connection, config, where.repository, where.name)
             if found is None:
                 return None
             data = _read(services, connection, found, chosen)
-            by = replace(_reader(services, connection, opened), form=form)
         page = _view(services, opened, data)
         html = {name: str(getattr(macros, name)(page, by)) for name in PARTS}
         table = macros.history_table(page, by, chosen, data.history.looked_through)  # type: ignore[attr-defined]
@@ -243,7 +242,7 @@ def _older(chosen: Filter, data: EnvironmentData, where: Where) -> str:
     return f"{chosen.path(page, before=str(data.history.older))}#history"
 
 
-def _requests(services: PageServices, connection: Sync, opened: Opened) -> list[RequestView]:
+def _requests(services: PageServices, opened: Opened) -> list[RequestView]:
     where = opened.where
 
     def about(one: Requested) -> bool:
@@ -252,15 +251,17 @@ def _requests(services: PageServices, connection: Sync, opened: Opened) -> list[
         wider = one.kind == "promote" or is_pattern(one.environment)
         return one.repo_id in (0, where.repo_id) and (here or wider)
 
-    return requests_of(connection, opened.viewer.session, services.actions, about)
+    with services.pool.connection() as connection:
+        return requests_of(connection, opened.viewer.session, services.actions, about)
 
 
-def _reader(services: PageServices, connection: Sync, opened: Opened) -> Reader:
+def _reader(services: PageServices, opened: Opened) -> Reader:
+    """Not while one holds a connection: GitHub may be asked whether they may write."""
     return Reader(
         may_write=opened.may_write,
         operator=opened.viewer.operator,
         form=form_fields(services.sessions, opened.viewer.session),
-        requests=_requests(services, connection, opened),
+        requests=_requests(services, opened),
     )
 
 
@@ -269,13 +270,12 @@ def _is_production(where: Where, environment: Environment) -> bool:
 
 
 def _deploy_page(services: PageServices, opened: Opened) -> str:
-    where, given = opened.where, _inputs()
+    where, given, by = opened.where, _inputs(), _reader(services, opened)
     ref, asked = request.args.get("ref", "").strip()[:_LONGEST], "ref" in request.args
     with services.pool.connection() as connection:
         live = environment_history.newest_success(connection, where.repo_id, where.name)
         policy, _ = read_policy(connection, where, services.clock())
         refs = environment_history.refs(connection, where.repo_id, where.name)
-        by = _reader(services, connection, opened)
     wrong = input_error(policy.environment, given) if policy and asked else ""
     found = Preview()
     if asked and policy is not None:
@@ -303,13 +303,12 @@ def _preview(services: PageServices, opened: Opened, ref: str, base: str) -> Pre
 
 
 def _roll_back_page(services: PageServices, opened: Opened) -> str:
-    where = opened.where
+    where, by = opened.where, _reader(services, opened)
     to = request.args.get("to", "")
     only = int(to) if _NUMBER.fullmatch(to) else 0
     with services.pool.connection() as connection:
         newest = environment_history.newest_begun(connection, where.repo_id, where.name)
         old = _success(connection, newest, only)
-        by = _reader(services, connection, opened)
     shown: PreviewView | None = None
     back: RollBackView | None = None
     if newest is not None and old is not None:

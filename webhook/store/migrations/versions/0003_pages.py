@@ -307,14 +307,16 @@ create table sign_outs (
 );
 """
 
+# All in one transaction, which keeps its locks: what reads every deployment goes first, so that
+# deliveries are taken and people's requests kept meanwhile.
 SCHEMA = (
+    FACTS,
+    FACTS_FILLED,
+    FACTS_KEPT,
     ACTIONS,
     AUDIT,
     DELIVERIES,
     DELIVERY_REQUESTS,
-    FACTS,
-    FACTS_FILLED,
-    FACTS_KEPT,
     LIVE,
     SIGN_OUTS,
 )
