@@ -29,6 +29,10 @@ async def test_the_health_page_says_what_waits_and_what_check_finds(
             assert "A worker runs yes" in seen.text
             assert "gitploy-relay (ID" not in seen.text
             assert not seen.offers("/health/check")
+            lost = await reader.open("/helth")
+            assert lost.status == 404
+            assert "or you may not see it" in lost.text.lower()
+            assert 'href="/health"' in lost.html
             form = page.form("/health/check")
             refused = await reader.post("/health/check", form.fields)
             assert refused.status == 404
