@@ -160,6 +160,7 @@ async def test_a_writer_approves_on_the_page_and_it_runs(
     await world.idle()
     after = await ada.open(here)
     assert "Approve : done" in after.text
+    assert "(acme/site: gated)" in after.text
     assert "Approved by octocat" in after.text
     message = after.text.partition("How it reads now")[2]
     assert "succeeded" in message

@@ -3,7 +3,11 @@
 import asyncio
 import csv
 import io
+import json
 from pathlib import Path
+from typing import Any
+
+import aiohttp
 
 from tests.web.people import Browser, Page, browser
 from tests.world import World, live, until
@@ -25,15 +29,35 @@ async def test_the_health_page_says_what_waits_and_what_check_finds(
             assert "A worker runs yes" in seen.text
             assert "gitploy-relay (ID" not in seen.text
             assert not seen.offers("/health/check")
+            lost = await reader.open("/helth")
+            assert lost.status == 404
+            assert "or you may not see it" in lost.text.lower()
+            assert 'href="/health"' in lost.html
             form = page.form("/health/check")
             refused = await reader.post("/health/check", form.fields)
             assert refused.status == 404
             again = await operator.press(page, "/health/check")
             assert again.url.endswith("/health")
-            await world.stop_workers()
-            world.execute("update workers set seen_at = now() - interval '1 minute'")
-            world.execute("delete from workers")
+            async with reader.session.get(f"{world.url}/health/events") as stream:
+                first = await state(stream)
+                assert set(first["parts"]) == {"works-part", "queue-part", "workers-part"}
+                assert "keeps up to date now: 1" in first["parts"]["works-part"]
+                await world.stop_workers()
+                world.execute("delete from workers")
+                while "No worker runs" not in (await state(stream))["parts"].get(
+                    "workers-part", ""
+                ):
+                    pass
             assert "No worker runs" in (await reader.open("/health")).text
+
+
+async def state(stream: aiohttp.ClientResponse) -> dict[str, Any]:
+    """The next one that is sent."""
+    async with asyncio.timeout(10):
+        while not (line := await stream.content.readline()).startswith(b"data: {"):
+            assert line, "the stream ended"
+    found: dict[str, Any] = json.loads(line[6:])
+    return found
 
 
 async def checked(person: Browser) -> Page:

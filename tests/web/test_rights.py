@@ -23,6 +23,7 @@ PAGES: Mapping[str, tuple[int, ...]] = {
     "/": (200, 200, 200, 200, 200, 200),
     "/events": ALL_WHO_SIGNED_IN,
     "/health": ALL_WHO_SIGNED_IN,
+    "/health/events": ALL_WHO_SIGNED_IN,
     "/audit": ALL_WHO_SIGNED_IN,
     "/audit.csv": ALL_WHO_SIGNED_IN,
     "/insights": ALL_WHO_SIGNED_IN,

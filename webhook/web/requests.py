@@ -8,6 +8,7 @@ from webhook.deployments.actions import OfferedAction
 from webhook.store import actions
 from webhook.store.actions import Requested
 from webhook.store.database import Sync
+from webhook.text import one_line
 from webhook.web import paths
 from webhook.web.auth.sessions import Session, Sessions
 
@@ -32,9 +33,12 @@ def form_fields(sessions: Sessions, session: Session | None) -> FormFields:
 
 @dataclass(frozen=True, slots=True)
 class RequestView:
+    """`where`: the environment; "" where it concerns more than one."""
+
     label: str
     tone: str
     text: str
+    where: str
     link: str
 
 
@@ -63,7 +67,8 @@ def _views(
         text = _text(one, newest=where not in said)
         said.add(where)
         link = paths.deployment(one.repo, created) if created else ""
-        yield RequestView(label, _TONES[one.outcome], text, link)
+        at = one_line(f"{one.repo}: {one.environment}", 120) if one.environment else ""
+        yield RequestView(label, _TONES[one.outcome], text, at, link)
 
 
 def _text(one: Requested, *, newest: bool) -> str:

@@ -4,8 +4,10 @@ Source: developer.mozilla.org, "Referrer-Policy" (with no-referrer, browsers sen
 with forms) and "Content-Security-Policy".
 """
 
+from contextlib import suppress
 from typing import Any
 
+import psycopg
 from flask import Blueprint, Response, g, make_response, request, url_for
 from werkzeug.exceptions import InternalServerError
 
@@ -62,7 +64,12 @@ def blueprint(services: PageServices) -> Blueprint:
         static_folder="../static",
         static_url_path=STATIC_PATH,
     )
-    bp.app_errorhandler(404)(_not_found)
+
+    @bp.app_errorhandler(404)
+    def unknown(_error: Exception) -> Response:
+        """Any unknown address, not only the pages'."""
+        return _with_headers(as_page(_not_found(services)))
+
     bp.app_errorhandler(500)(_failed)
     bp.add_app_template_global(_asset, "asset")
 
@@ -105,15 +112,17 @@ def _reject_nul() -> None:
         raise not_found()
 
 
-def _not_found(_error: Exception) -> Response:
-    """Any unknown address, not only the pages'."""
-    error = HttpError(
+def _not_found(services: PageServices) -> HttpError:
+    """Who has signed in keeps the way to the other pages."""
+    with suppress(psycopg.Error, TimeoutError):
+        if services.viewer().session is not None:
+            return not_found()
+    return HttpError(
         404,
         "There is nothing at this address",
         detail="The relay shows one page for each deployment, and only to those who have its link.",
         remedy="Open the link in a deployment's status on GitHub, or in its message in Slack.",
     )
-    return _with_headers(as_page(error))
 
 
 def _failed(error: InternalServerError) -> Response:

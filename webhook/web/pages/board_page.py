@@ -26,7 +26,7 @@ _MOST_SHOWN = 8
 # What is counted above the list, and how that is said.
 _COUNTED = {
     **dict.fromkeys(("running", "waiting", "failed", "locked", "frozen")),
-    "drift": "not as the stage before",
+    "drift": "unlike the stage before",
 }
 
 BuildCells: TypeAlias = Callable[[RepositoryData], Sequence[Cell]]

@@ -60,8 +60,8 @@ class PhasesView:
     sample: int
 
     @property
-    def gated(self) -> bool:
-        return any(one.gates for one in self.phases)
+    def overlap(self) -> bool:
+        return any(len(one.gates) > 1 for one in self.phases)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from flask import Blueprint, Response, make_response, redirect, render_template
+from flask import Blueprint, Response, current_app, make_response, redirect, render_template
 
 from webhook.check import Finding
 from webhook.invocation import COMMAND
@@ -22,6 +22,7 @@ from webhook.web import paths, probes
 from webhook.web.auth.forms import require_own_form
 from webhook.web.auth.viewer import Viewer
 from webhook.web.health_check import HealthCheck
+from webhook.web.live import TICK, Parts
 from webhook.web.pages.elements import Moment, moment
 from webhook.web.services import PageServices
 
@@ -33,6 +34,9 @@ _NAMES = {
     "config": "One deploy.yml",
     "dead_letters": "Every delivery was processed",
 }
+_EVENTS = f"{paths.HEALTH}/events"
+_PARTS = ("works", "queue", "workers")
+_OPERATORS_PARTS = ("limits", "findings")
 _TONES = {"ok": "good", "note": "waiting", "error": "bad"}
 
 
@@ -67,13 +71,15 @@ class WorkerLine:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """`rest`: None for who does not run the relay."""
+    """`open_pages`: streams of the web process that has made this page. `rest`: None for who does
+    not run the relay."""
 
     lines: tuple[Line, ...]
     queue: tuple[QueueLine, ...]
     workers: tuple[WorkerLine, ...]
     compared_at: Moment | None
     compared: str
+    open_pages: int
     rest: "Rest | None"
 
     @property
@@ -102,7 +108,20 @@ def add_to(bp: Blueprint, services: PageServices) -> None:
         if viewer.operator:
             check.begin_if_old()
         page = _read(services, viewer, check)
-        return render_template("health.html", page=page, command=COMMAND)
+        return render_template("health.html", page=page, command=COMMAND, live=_EVENTS)
+
+    @bp.get(_EVENTS)
+    def live_health() -> Response:
+        viewer = services.require_viewer()
+        macros: Any = current_app.jinja_env.get_template("health_parts.html").module
+
+        def render() -> Parts:
+            page = _read(services, viewer, check)
+            names = (*_PARTS, *(_OPERATORS_PARTS if page.rest else ()))
+            html = {f"{name}-part": str(getattr(macros, name)(page)) for name in names}
+            return Parts("Health", page.tone, html)
+
+        return services.live.parts([TICK], render)
 
     @bp.post(f"{paths.HEALTH}/check")
     def check_again() -> Response:
@@ -123,6 +142,7 @@ def _read(services: PageServices, viewer: Viewer, check: HealthCheck) -> Health:
             queue=tuple(_queue(connection)),
             workers=tuple(_worker(one, clock) for one in health.seen_workers(connection)),
             **_compared(recovery.summary(connection)),
+            open_pages=services.live.open_streams,
             rest=_rest(connection, check) if viewer.operator else None,
         )
 
@@ -130,7 +150,7 @@ def _read(services: PageServices, viewer: Viewer, check: HealthCheck) -> Health:
 def _probe(name: str, finding: str) -> Line:
     # What is as it should be is said too of the comparison.
     good = finding == probes.OK or (name == "deliveries" and finding.startswith("compared"))
-    detail = "" if finding == probes.OK else finding
+    detail = "" if good else finding
     return Line(_NAMES[name], "good" if good else "bad", "yes" if good else "no", detail)
 
 

@@ -177,6 +177,8 @@ def _frequency(
     unit = "day" if period.bucket <= timedelta(days=1) else "week"
     days = period.days
     times = f"{counted(now.changes, 'deployment')} on {now.days} different days"
+    if now.days == 1:
+        times = f"{counted(now.changes, 'deployment')} on one day"
     spread = (
         f"a {unit}: median {_short(_at(per_bucket, 0.5))}, p90 {_short(_at(per_bucket, 0.9))},"
         f" of {len(per_bucket)} whole {unit}s"
@@ -291,7 +293,7 @@ def _rework(now: Figures, before: Figures | None, few: tuple[Listed, ...]) -> Fi
 def _failed_runs(now: Figures, before: Figures | None) -> FigureView:
     """A count is right however few they are."""
     not_run = f"; {now.not_run} more ended before the tool was started" if now.not_run else ""
-    repeated = f"; {now.repeated} successes with the same commit count nowhere"
+    repeated = f"; successes with the same commit as before, counted nowhere: {now.repeated}"
     return FigureView(
         id="runs",
         name="Failed runs",

@@ -58,8 +58,10 @@ function ago(at) {
 function showTime(element) {
   const at = Date.parse(element.dateTime);
   if (Number.isNaN(at)) return;
-  if (!written.has(element)) written.set(element, element.textContent);
-  const utc = written.get(element);
+  // A live page writes another time into the same element.
+  if (written.get(element)?.of !== element.dateTime)
+    written.set(element, { of: element.dateTime, utc: element.textContent });
+  const { utc } = written.get(element);
   const local = inZone.format(at);
   const mode = chosen("times") || (element.dataset.time === "exact" ? "local" : "");
   const text = { utc, local }[mode] ?? ago(at);
@@ -91,6 +93,7 @@ showTimes();
 // --- The state of a live page ---
 
 document.addEventListener("relay:state", ({ detail: { title, tone } }) => {
+  showTimes();
   if (title) document.title = `${title} · Gitploy Relay`;
   const icon = document.querySelector("link[rel=icon]");
   const known = ["good", "bad", "error", "running", "waiting", "hold"].includes(tone);
