@@ -66,6 +66,8 @@ ADDRESSES = {
     "dead letters": "/deliveries?tab=dead",
     "insights": "/insights",
     "insights of one": "/insights?repo=acme/app-1",
+    "health": "/health",
+    "audit": "/audit",
 }
 
 
@@ -80,8 +82,8 @@ class _Reader(PermissionCache):
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """`milliseconds`: the median, `worst` the most, `cpu` those of this process alone, without
-    PostgreSQL's."""
+    """`kilobytes`: as sent, compressed. `milliseconds`: the median, `worst` the most, `cpu` those
+    of this process alone, without PostgreSQL's."""
 
     name: str
     status: int
@@ -113,6 +115,7 @@ def _browser(services: PageServices) -> FlaskClient:
     browser = app.test_client(use_cookies=False)
     browser.environ_base["HTTP_COOKIE"] = response.headers["Set-Cookie"].partition(";")[0]
     browser.environ_base["HTTP_ACCEPT"] = "text/html"
+    browser.environ_base["HTTP_ACCEPT_ENCODING"] = "gzip"
     return browser
 
 

@@ -20,7 +20,7 @@ from typing import Any
 import aiohttp
 
 from sandbox.demo.failure import DemoError, expected, explanation
-from sandbox.demo.output import FINAL_TEXTS, Output
+from sandbox.demo.output import FINAL_TEXTS, Output, newest_log_url
 from sandbox.demo.playground import PEOPLE_TO_BE, SETTINGS, Playground
 from sandbox.demo.processes import LOG, get, relay, site
 from sandbox.demo.tools import SECRETS, Tools
@@ -348,10 +348,10 @@ def _result(sandbox: Sandbox) -> dict[str, Any]:
                 "environment": deployment.environment,
                 "ref": deployment.ref,
                 "states": sandbox.github.states(deployment.id),
-                "log_url": statuses[-1].log_url,
+                "log_url": newest_log_url(sandbox, deployment),
             }
             for deployment in sandbox.github.deployments.values()
-            if (statuses := sandbox.github.statuses(deployment.id))
+            if sandbox.github.statuses(deployment.id)
         ],
         "slack": [
             {

@@ -107,9 +107,7 @@ class Output:
 
     def _page(self, deployment: Deployment) -> str:
         """Empty while it has no status."""
-        statuses = self._sandbox.github.statuses(deployment.id)
-        log_url: str = statuses[-1].log_url if statuses else ""
-        return log_url.partition("#")[0]
+        return newest_log_url(self._sandbox, deployment).partition("#")[0]
 
     def _print_status(self, deployment: Deployment, status: Status) -> None:
         if self._brief and status.state == "queued":
@@ -161,3 +159,9 @@ def _remark(message: Message) -> str:
     if message.is_reply:
         return "in its thread, shown in the channel" if message.broadcast else "in its thread"
     return f"edit {message.edits}" if message.edits else ""
+
+
+def newest_log_url(sandbox: Sandbox, deployment: Deployment) -> str:
+    """GitHub's own status, inactive, has none."""
+    statuses = sandbox.github.statuses(deployment.id)
+    return next((one.log_url for one in reversed(statuses) if one.log_url), "")

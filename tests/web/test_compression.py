@@ -25,6 +25,21 @@ def test_a_page_is_compressed_for_who_takes_it(store_url: str) -> None:
     assert "acme/web" in gzip.decompress(packed.data).decode()
 
 
+def test_files_are_compressed_and_still_revalidated(store_url: str) -> None:
+    with app(store_url) as created:
+        browser: FlaskClient = created.test_client()
+        address, packing = "/deployments/-/static/components.css", {"Accept-Encoding": "gzip"}
+        plain = browser.get(address)
+        packed = browser.get(address, headers=packing)
+        again = browser.get(address, headers={**packing, "If-None-Match": packed.headers["ETag"]})
+        part = browser.get(address, headers={**packing, "Range": "bytes=0-9"})
+    assert packed.headers["Content-Encoding"] == "gzip"
+    assert packed.headers["Content-Length"] == str(len(packed.data))
+    assert gzip.decompress(packed.data) == plain.data
+    assert again.status_code == 304
+    assert part.data == plain.data[:10]
+
+
 def test_a_forms_token_is_written_differently_each_time() -> None:
     sessions = Sessions(None, "https://relay.example.com", ["0123456789abcdef"], utc_now)  # type: ignore[arg-type]
     mona = Session("one", Person(1, "mona"), utc_now(), utc_now())

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.github.test_webhook import post
 from tests.web.people import Browser, browser
 from tests.world import World, live
 from webhook.app import create_app
@@ -143,6 +144,35 @@ async def test_nobody_writes_what_is_about_nothing_or_not_theirs(world: World) -
                 assert tuple(found) == expected, kind
         [*acts] = world.rows("select distinct login from actions")
         assert acts == [{"login": "operator"}]
+
+
+async def test_every_form_of_another_site_is_refused(world: World) -> None:
+    deployment = await world.deployed("broken")
+    [row] = world.rows("select guid from deliveries where event = 'deployment'")
+    async with browser(world, "octoadmin") as admin, browser(world, "operator") as operator:
+        for rule in (*SENT, "/signout"):
+            path = filled(rule, deployment.id, row["guid"]).partition("?")[0]
+            person = operator if rule == "/health/check" else admin
+            right = {"deployment": str(deployment.id), "key": "k"} | await token_of(person)
+            foreign = await person.post(path, right, Origin="https://evil.example")
+            untokened = await person.post(path, right | {"csrf": ""})
+            assert (foreign.status, untokened.status) == (403, 403), rule
+        assert admin.host in (await admin.open("/health")).url  # and still signed in
+
+
+async def test_machines_addresses_do_not_look_at_sessions(world: World) -> None:
+    """Not even where the store could not say whether one holds."""
+    async with browser(world, "octoreader") as reader:
+        world.execute("alter table sign_outs rename to gone")
+        assert await status_of(reader, "/health") == 503
+        for path in ("/healthz", "/readyz", "/workz"):
+            async with reader.session.get(f"{reader.host}{path}") as response:
+                assert response.status == 200, path
+                assert "Set-Cookie" not in response.headers
+        cookie = "; ".join(f"{one.key}={one.value}" for one in reader.session.cookie_jar)
+        assert "gitploy_session" in cookie
+        assert (await post(world, Cookie=cookie))[0] == 202
+        world.execute("alter table gone rename to sign_outs")
 
 
 async def test_what_another_site_sends_is_refused(world: World) -> None:

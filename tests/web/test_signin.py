@@ -18,6 +18,7 @@ from webhook.web.auth.attempts import ATTEMPT_SECONDS, MOST
 from webhook.web.auth.forms import local_path
 from webhook.web.auth.sessions import IDLE, LONGEST
 from webhook.web.auth.views import MOST_ATTEMPTS
+from webhook.web.github_calls import WITHIN
 
 
 @pytest.fixture
@@ -174,6 +175,20 @@ async def _located(tab: Browser, url: str) -> str:
         return response.headers["Location"]
 
 
+@pytest.mark.slow
+async def test_only_the_first_waits_for_a_github_that_hangs(world: World) -> None:
+    deployment = await world.deployed()
+    address = f"/deployments/acme/site/{deployment.id}"
+    people = ("octoreader", "octowriter", "octoadmin")
+    async with AsyncExitStack() as stack:
+        everybody = [await stack.enter_async_context(browser(world, one)) for one in people]
+        world.github.faults.add("GET *collaborators/*/permission", Fault.hang(30), times=10)
+        with world.clock.moved(KEPT + timedelta(seconds=1)):
+            async with asyncio.timeout(WITHIN + 3):
+                for one in everybody:
+                    assert "GitHub does not say now" in (await one.open(address)).text
+
+
 STREAMS = ("/events", "/environments/-/events/acme/site/production", "/deliveries/events")
 
 
@@ -193,3 +208,22 @@ async def test_open_pages_end_for_who_has_signed_out_elsewhere(world: World) -> 
             for one in streams:
                 async with asyncio.timeout(12):
                     assert b"hidden" in await one.read()
+
+
+async def test_what_is_not_there_takes_as_long_as_what_is_hidden(world: World) -> None:
+    """GitHub is asked in either case, so that no name can be tried by the clock."""
+    await world.deployed()
+    paths = (
+        "/environments/acme/none/production",
+        "/deployments/acme/none/9",
+        "/acts/retry?deployment=9",
+        "/acts/lock?repo=acme/none",
+        "/environments/acme/site/production",
+    )
+    faults = world.github.faults
+    async with browser(world, "octoguest") as guest:
+        for number, path in enumerate(paths, start=1):
+            with world.clock.moved((number + 1) * KEPT):
+                faults.add("GET *octoguest/permission", Fault.status(502))
+                assert (await guest.open(path)).status == 404
+                assert len(faults.fired) == number, path

@@ -14,7 +14,7 @@ from psycopg.rows import class_row
 
 from webhook.store.database import Sync
 
-MOST = 5_000
+MOST = 2_000
 # Kinds of deployments behind a figure.
 Kind: TypeAlias = Literal["all", "changes", "leads", "bad", "recoveries", "rework", "failed"]
 
@@ -225,13 +225,16 @@ _LEADS = f"""
 def read(connection: Sync, scope: Scope, now: datetime, environments: int) -> Insights:
     """`environments`: so many have figures of their own, those of the oldest repositories."""
     values = {**_values(scope, now), "limit": environments}
+    reaches = _reaches(connection, scope, values)
+    # What is older does not count, and need not be read to find that out.
+    values["before"] = reaches or scope.before
     figures, of_environments = _figures(connection, scope, values)
     return Insights(
         figures=figures,
         environments=of_environments,
         waits=_waits(connection, scope, values),
         reasons=_reasons(connection, scope, values),
-        reaches=_reaches(connection, scope, values),
+        reaches=reaches,
     )
 
 

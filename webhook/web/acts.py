@@ -91,7 +91,7 @@ def _target(
     services: PageServices, viewer: Viewer, action: OfferedAction, fields: Mapping[str, str]
 ) -> Target:
     """Raises `HttpError` where the viewer may not see it, or not request the action there."""
-    target = _named(services, fields)
+    target = _named(services, viewer, fields)
     if target.repo_id:
         viewer.require(target.repo_id, action.permission, target.repo)
     if action.everywhere and not viewer.operator:
@@ -106,7 +106,7 @@ def _target(
     return target
 
 
-def _named(services: PageServices, fields: Mapping[str, str]) -> Target:
+def _named(services: PageServices, viewer: Viewer, fields: Mapping[str, str]) -> Target:
     if text := fields.get("deployment", ""):
         deployment_id = number(text)
         if deployment_id is None:
@@ -114,7 +114,7 @@ def _named(services: PageServices, fields: Mapping[str, str]) -> Target:
         with services.pool.connection() as connection:
             row = deployments.read_sync(connection, deployment_id)
         if row is None:
-            raise not_found()
+            raise viewer.unknown(text)
         return Target(row.repo_id, row.repo, row.environment, row.id)
     name = fields.get("repo", "")
     if not name:
@@ -123,7 +123,7 @@ def _named(services: PageServices, fields: Mapping[str, str]) -> Target:
         if known.name.casefold() == name.casefold():
             environment = storable(fields.get("environment", "")[:_LONGEST_FIELD])
             return Target(known.repo_id, known.name, environment)
-    raise not_found()
+    raise viewer.unknown(name)
 
 
 def _fields(fields: Mapping[str, str]) -> dict[str, str]:

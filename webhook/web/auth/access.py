@@ -12,9 +12,10 @@ requests".
 import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from threading import Lock
 from typing import Literal
+from zlib import crc32
 
 import structlog
 from cachetools import LRUCache, TTLCache
@@ -62,6 +63,7 @@ class PermissionCache:
             1, _LISTED, clock
         )
         self._lock = Lock()
+        self._silent_until = datetime.min.replace(tzinfo=UTC)
 
     def repositories(self) -> Mapping[int, KnownRepository]:
         """By ID: all to which a deployment was seen. Errors: psycopg's."""
@@ -77,6 +79,12 @@ class PermissionCache:
     def permission(self, person: Person, repo_id: int) -> str:
         """One of `PERMISSIONS`."""
         return self.permissions(person, [repo_id])[repo_id]
+
+    def ask_of_any(self, person: Person, name: str) -> None:
+        """Of one repository, always the same for that name."""
+        known = sorted(self.repositories())
+        if known:
+            self.permission(person, known[crc32(name.casefold().encode()) % len(known)])
 
     def permissions(self, person: Person, repo_ids: Iterable[int]) -> dict[int, str]:
         wanted = dict.fromkeys(repo_ids)
@@ -116,10 +124,16 @@ class PermissionCache:
         async def ask(outside: Outside) -> None:
             await asyncio.gather(*(self._ask_one(outside, person, one) for one in due))
 
+        if self._clock() < self._silent_until:
+            self._keep_unclear(person, due)
+            return
         try:
             self._calls.run(ask)
         except UnknownOutcome as error:
             log.warning("no permissions from GitHub", error=str(error))
+            if not any(self._fresh(person, one.repo_id, KEPT) for one in due):
+                # Of nothing at all: nobody else, and no open page, waits for it meanwhile.
+                self._silent_until = self._clock() + _UNCLEAR_KEPT
             self._keep_unclear(person, due)
 
     def _keep_unclear(self, person: Person, due: list[KnownRepository]) -> None:

@@ -79,6 +79,13 @@ class Viewer:
         if not self.may(repo_id, "read"):
             raise not_found()
 
+    def unknown(self, name: str) -> HttpError:
+        """The uniform 404, made as slowly as that of a repository which may not be seen: GitHub is
+        asked about one here, too."""
+        if self.person is not None:
+            self._permissions.ask_of_any(self.person, name)
+        return not_found()
+
     def require(self, repo_id: int, needed: Level, repo: str) -> None:
         """For an act. Raises 404 where not even the repository may be seen, else 403."""
         self.require_visible(repo_id)

@@ -181,7 +181,7 @@ def _open(services: PageServices, owner: str, name: str, environment: str) -> Op
     with services.pool.connection() as connection:
         repository = _repository(known, connection, repo)
     if repository is None:
-        raise not_found()
+        raise viewer.unknown(repo)
     viewer.require_visible(repository.repo_id)
     with services.pool.connection() as connection:
         where = find_where(connection, services.config.config, repository, environment)

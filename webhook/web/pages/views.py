@@ -116,7 +116,9 @@ def _open(services: PageServices, repo: str, deployment_id: int) -> _Opened:
         data = stream.read(connection, deployment_id, services.clock())
         known = data is not None and deployments.is_in(connection, data.row, repo)
     if data is None or not known:
-        raise _unknown(services.keep, repo, deployment_id) if by_link else not_found()
+        if by_link:
+            raise _unknown(services.keep, repo, deployment_id)
+        raise viewer.unknown(repo)
     reader = reader_of(services, viewer, data.row, by_link=by_link)
     if reader is None:
         raise not_found()
