@@ -59,7 +59,7 @@ class NothingLocked(RelayError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class By:
-    """Who asks, and where. `action_id`: the request in Slack, if it is one."""
+    """Who asks, and where. `action_id`: the request in Slack or on a page, if it is one."""
 
     person: str
     source: Source
@@ -83,7 +83,7 @@ async def lock_scope(
     action_id: int | None = None,
 ) -> Locked:
     """In the caller's transaction. The owner's own lock is renewed; another's only with
-    `take_over`. `action_id`: the request in Slack, if it is one."""
+    `take_over`. `action_id`: the request in Slack or on a page, if it is one."""
     before: LockRow | None = None
     for attempt in range(_ATTEMPTS):
         found = await locks.in_scope(connection, new.repo_id, new.environment)

@@ -100,7 +100,7 @@ class PolicyServices(Protocol):
 class Services:
     """`config`: deploy.yml as this process has read it; `configs`: those with which deployments
     began. `machine_id` names this machine's data directory, on which commands run.
-    `actions_enabled`: people can request `actions` in Slack. `notifiers`: those that the settings
+    `actions_enabled`: people can request `actions`. `notifiers`: those that the settings
     let work. `pulls`: deliveries are fetched, as GitHub cannot reach the relay. `restored`: the
     newest restore of the store from a backup."""
 

@@ -220,7 +220,6 @@ _LEADS = f"""
     count(*) as leads, count(distinct deployment_id) as leads_known,
     percentile_cont(array[0.5, 0.9]) within group (order by {_LEAD}) as lead
 """
-_COMMITS = "from chosen, unnest(committed_at) committed"
 
 
 def read(connection: Sync, scope: Scope, now: datetime, environments: int) -> Insights:

@@ -114,7 +114,7 @@ def _named(services: PageServices, viewer: Viewer, fields: Mapping[str, str]) ->
         with services.pool.connection() as connection:
             row = deployments.read_sync(connection, deployment_id)
         if row is None:
-            raise viewer.unknown(deployment_id)
+            raise viewer.unknown(text)
         return Target(row.repo_id, row.repo, row.environment, row.id)
     name = fields.get("repo", "")
     if not name:

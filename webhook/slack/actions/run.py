@@ -1,4 +1,4 @@
-"""What people request in Slack is done, once, and they get a reply.
+"""What people request in Slack or on a page is done, once, and they get a reply.
 
 A job for each action. It may be killed at any line and run again: how far the action has come
 stands in its row (webhook.store.actions). Only what creates something on GitHub may be in doubt

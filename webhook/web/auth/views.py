@@ -6,7 +6,6 @@ too many attempts, 502 GitHub does not respond or does not know us, 503 the stor
 """
 
 from functools import partial
-from urllib.parse import urlencode
 
 import structlog
 from flask import Blueprint, Response, make_response, redirect, request
@@ -146,11 +145,6 @@ def add_to(bp: Blueprint, services: PageServices) -> None:
     signing = SignIn(services, authorization_of(services.settings, services.clock))
     bp.add_url_rule(SIGNIN_PATH, "signin", signing.signin, methods=["GET"])
     bp.add_url_rule("/signout", "signout", signing.signout, methods=["POST"])
-
-
-def signin_path(then: str) -> str:
-    """The way to sign in, and to come back."""
-    return f"{SIGNIN_PATH}?{urlencode({'next': then})}"
 
 
 def _rejected(code: str, authorization: UserAuthorization) -> HttpError:

@@ -1,1 +1,1 @@
-"""The page of one deployment."""
+"""The pages for people: a view of each, and what it shows as plain data."""

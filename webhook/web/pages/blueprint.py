@@ -53,6 +53,7 @@ PAGES = (
     delivery_simulation,
     environment,
     insights,
+    views,
 )
 
 
@@ -97,7 +98,6 @@ def blueprint(services: PageServices) -> Blueprint:
     bp.before_request(_reject_nul)
     for page in PAGES:
         page.add_to(bp, services)
-    views.add_to(bp, services)
     return bp
 
 
@@ -120,8 +120,10 @@ def _not_found(services: PageServices) -> HttpError:
     return HttpError(
         404,
         "There is nothing at this address",
-        detail="The relay shows one page for each deployment, and only to those who have its link.",
-        remedy="Open the link in a deployment's status on GitHub, or in its message in Slack.",
+        detail="A deployment's page opens by its link, or for who has signed in and may read its"
+        " repository.",
+        remedy="Open the link in a deployment's status on GitHub or in its message in Slack, or"
+        " start from the board.",
     )
 
 
