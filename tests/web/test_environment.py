@@ -214,8 +214,8 @@ async def test_a_lock_is_set_taken_over_and_ended(world: World) -> None:
         await reading(mona, locked, "'soon' is not a duration; write 30m, 2h, 1h30m or 3d")
         inputs = {"reason": "disk is <full>", "for": "2h", "lets": "rollbacks"}
         await fill_in(mona, await mona.open(locked), "/acts/lock", **inputs)
-        page = await reading(mona, locked, "is locked by octocat", "lets rollbacks through")
-        assert "done. locked of acme/site is locked (until" in page.text
+        said = "done. locked of acme/site is locked (until"
+        page = await reading(mona, locked, "is locked by octocat", "lets rollbacks through", said)
         assert "What runs already goes on. To end the lock: Unlock, on this page" in page.text
         await reading(hubot, "/", "disk is <full>")
         assert "disk is <full>" in page.text
