@@ -223,17 +223,22 @@ def lately_active(connection: Sync, user_id: int) -> frozenset[int]:
     return frozenset(row["repo_id"] for row in rows if row["repo_id"])
 
 
+# A row for each environment: there may be a thousand.
 _SUCCESSES = f"""
-select asked.repo_id, asked.name, one.* from unnest(%(repo_ids)s::bigint[], %(names)s::text[])
-    asked (repo_id, name)
+select asked.repo_id, asked.name, array_agg(one.sha order by one.id desc) as shas,
+    array_agg(one.since order by one.id desc) as since,
+    array_agg(one.total order by one.id desc) as totals,
+    array_agg(one.behind order by one.id desc) as behind
+from unnest(%(repo_ids)s::bigint[], %(names)s::text[]) asked (repo_id, name)
 cross join lateral (
-    select id, sha, case when changelog ? 'total' then changelog->>'since' else '' end as since,
+    select id, sha,
+        coalesce(case when changelog ? 'total' then changelog->>'since' end, '') as since,
         coalesce((changelog->>'total')::integer, 0) as total,
         coalesce((changelog->>'behind')::integer, 0) as behind
     from deployments other where other.repo_id = asked.repo_id
     and lower(other.environment) = lower(asked.name) and succeeded
     order by id desc limit {_MOST_SUCCESSES}
-) one order by one.id desc
+) one group by asked.repo_id, asked.name
 """
 
 
@@ -245,8 +250,10 @@ def successes(
         "repo_ids": [one.repo_id for one in keys],
         "names": [one.environment for one in keys],
     }
-    found: dict[EnvironmentKey, list[Success]] = {}
-    for row in connection.execute(_SUCCESSES, values):
-        success = Success(row["sha"], row["since"] or "", row["total"], row["behind"])
-        found.setdefault(EnvironmentKey(row["repo_id"], row["name"]), []).append(success)
-    return found
+    return {
+        EnvironmentKey(row["repo_id"], row["name"]): [
+            Success(*one)
+            for one in zip(row["shas"], row["since"], row["totals"], row["behind"], strict=True)
+        ]
+        for row in connection.execute(_SUCCESSES, values)
+    }
