@@ -25,7 +25,7 @@ from webhook.sessions import open_session
 from webhook.store import database, schedule
 from webhook.store.schedule import Due, Key
 from webhook.store.workers import WorkerProcess
-from webhook.timing import DEFAULT_TIMING, utc_now
+from webhook.timing import DEFAULT_TIMING, Timing, utc_now
 
 TIMING = replace(
     DEFAULT_TIMING,
@@ -37,6 +37,8 @@ TIMING = replace(
     exchange_within=timedelta(seconds=1.5),
     worker_restart_pause=timedelta(seconds=0.1),
 )
+# A job whose claim is lost is not ended by itself meanwhile, however busy the machine is.
+PATIENT = replace(TIMING, claim_lasts=timedelta(seconds=20))
 CLAIM = timedelta(seconds=10)
 THING = Key("advance", 1)
 
@@ -52,9 +54,11 @@ class Worker:
 
 
 @asynccontextmanager
-async def a_worker(name: str, url: str, tool: FakeTool) -> AsyncIterator[Worker]:
+async def a_worker(
+    name: str, url: str, tool: FakeTool, timing: Timing = TIMING
+) -> AsyncIterator[Worker]:
     process = WorkerProcess(id=name, machine_id=name, config_digest="", version="")
-    async with database.async_pool(url, 3, TIMING) as pool, open_session(lease.require) as session:
+    async with database.async_pool(url, 3, timing) as pool, open_session(lease.require) as session:
         http = Http(session)
 
         async def advance(_: Due) -> None:
@@ -76,7 +80,7 @@ async def a_worker(name: str, url: str, tool: FakeTool) -> AsyncIterator[Worker]
             worker=process,
             jobs={"advance": advance},
             pool=pool,
-            timing=TIMING,
+            timing=timing,
             clock=utc_now,
         )
         worker = Worker(dispatcher, asyncio.Event(), asyncio.Event())
@@ -106,7 +110,7 @@ async def test_a_worker_that_was_cut_off_from_the_store_sends_nothing_once_anoth
     store_url: str, tool: FakeTool
 ) -> None:
     with capture_logs() as logged, StoreProxy(store_url).running() as proxy:
-        async with a_worker("first", proxy.url, tool) as first:
+        async with a_worker("first", proxy.url, tool, PATIENT) as first:
             await first.dispatcher.request([THING])
             await first.began.wait()
             # Longer than a claim lasts, and still it is the first one's.
