@@ -7,9 +7,11 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from typing import ClassVar
 
 from granian.constants import HTTPModes
 from granian.server.embed import Server
+from jinja2.bccache import Bucket, BytecodeCache
 
 from sandbox.sandbox import free_ports
 from webhook.app import BODY_RULES, LIVE
@@ -21,6 +23,22 @@ from webhook.web.gateway import Gateway
 
 # Granian's own threads end a moment after the server; the interpreter must still be there.
 atexit.register(time.sleep, 0.1)
+
+
+class _CompiledOnce(BytecodeCache):
+    """Each test has an app of its own, and each app would compile the templates of its pages."""
+
+    _code: ClassVar[dict[str, bytes]] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        if (code := self._code.get(bucket.key)) is not None:
+            bucket.bytecode_from_string(code)
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        self._code[bucket.key] = bucket.bytecode_to_string()
+
+
+RelayFlask.jinja_options = {"bytecode_cache": _CompiledOnce()}
 
 
 @contextmanager

@@ -27,6 +27,7 @@ async def test_everything_is_a_few_keys_away(people: People) -> None:
     await expect(page.get_by_role("dialog")).to_have_count(0)
     await page.keyboard.press("Enter")
     await expect(page).to_have_url(re.compile(r"\?q=gd%3Fjt$"))
+    await page.wait_for_load_state()  # its script listens by then
     await page.keyboard.press("?")
     await expect(page.get_by_role("dialog", name="Keys")).to_be_visible()
     await page.keyboard.press("Escape")
@@ -35,6 +36,7 @@ async def test_everything_is_a_few_keys_away(people: People) -> None:
         await page.keyboard.press("g")
         await page.keyboard.press(letter)
         await expect(page).to_have_url(re.compile(rf"://[^/]+{path}$"))
+        await page.wait_for_load_state()
 
 
 async def test_rows_are_walked_through_and_opened(people: People) -> None:
