@@ -19,7 +19,7 @@ from tests.world import World, live, until
 from webhook.logs import Redactor
 from webhook.startup import read_config
 from webhook.web.auth.access import KEPT
-from webhook.web.pages.payload import SHOWN, payload_of
+from webhook.web.pages.deliveries.payload import SHOWN, payload_of
 
 DEPLOY_YML = """
 unrouted: ignore

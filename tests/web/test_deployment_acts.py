@@ -15,7 +15,7 @@ from webhook.deployments.notice import DeploymentNotice, Promotion
 from webhook.deployments.phases import Phase
 from webhook.slack.actions import ACTIONS
 from webhook.startup import parse_config
-from webhook.web.pages.deployment_acts import ActsView, Doer, build_acts
+from webhook.web.pages.deployment.acts import ActsView, Doer, build_acts
 
 DEPLOY_YML = """
 envs:

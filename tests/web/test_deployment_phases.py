@@ -13,7 +13,7 @@ from webhook.store import deployments, durations
 from webhook.store.deployments import DeploymentRow
 from webhook.store.durations import GateWait, Usual
 from webhook.store.timeline import TimelineEntry
-from webhook.web.pages.deployment_phases import WIDTH, PhasesView, build_phases
+from webhook.web.pages.deployment.phases import WIDTH, PhasesView, build_phases
 
 
 @pytest.fixture

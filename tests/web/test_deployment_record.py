@@ -10,7 +10,7 @@ from psycopg.rows import dict_row
 from tests.web.viewing import Rows, Seen, app, open_page, page_url
 from webhook.deployments.actions import ActionRequest, Reply, Requester
 from webhook.store import actions
-from webhook.web.pages.deployment_record import MOST
+from webhook.web.pages.deployment.record import MOST
 
 HOSTILE = "<script>alert(1)</script>"
 # Bytes of a page; its styles and scripts are as much.

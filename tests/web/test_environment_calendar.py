@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 from webhook.deployments.locks import Lock
 from webhook.gates.freeze import FrozenWindow
-from webhook.web.pages.environment_calendar import Calendar, Day, build_calendar
+from webhook.web.pages.environment.calendar import Calendar, Day, build_calendar
 
 # A Wednesday.
 NOW = datetime(2026, 3, 18, 10, 0, tzinfo=UTC)

@@ -20,10 +20,10 @@ from webhook.store.lineage import Lineage
 from webhook.store.locks import LockRow
 from webhook.store.promotions import Next
 from webhook.store.repositories import KnownRepository
-from webhook.web.pages.environment_data import Chain, EnvironmentData, Where
-from webhook.web.pages.environment_form import build_preview, build_roll_back
-from webhook.web.pages.environment_preview import Preview
-from webhook.web.pages.environment_view import EnvironmentView, build_environment
+from webhook.web.pages.environment.data import Chain, EnvironmentData, Where
+from webhook.web.pages.environment.form import build_preview, build_roll_back
+from webhook.web.pages.environment.page import EnvironmentView, build_environment
+from webhook.web.pages.environment.preview import Preview
 
 NOW = datetime(2026, 3, 18, 10, 0, tzinfo=UTC)
 OLD, NEW = "a" * 40, "b" * 40

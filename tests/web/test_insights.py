@@ -14,8 +14,8 @@ from tests.web.viewing import Seen
 from tests.world import World, live
 from webhook.store.insights import Fact, Figures, Insights, Spread
 from webhook.timing import utc_now
-from webhook.web.pages import insights_charts, insights_figures
-from webhook.web.pages.insights_figures import FigureView, Period
+from webhook.web.pages.insights import charts, figures
+from webhook.web.pages.insights.figures import FigureView, Period
 
 HOUR, DAYS = timedelta(hours=1), timedelta(days=1)
 SINCE = datetime(2026, 3, 2, 6, tzinfo=UTC)
@@ -33,7 +33,7 @@ def found(
 def figures_of(
     insights: Insights, period: Period = MONTH, few: tuple[Fact, ...] = ()
 ) -> dict[str, FigureView]:
-    shown = insights_figures.dora(insights, period, {"changes": few})
+    shown = figures.dora(insights, period, {"changes": few})
     return {one.id: one for one in shown}
 
 
@@ -78,19 +78,19 @@ def test_days_without_a_deployment_count_as_none() -> None:
 
     shown = figures_of(found(Figures(changes=111, days=4), days=days), week)
 
-    assert insights_figures.whole_buckets(found(Figures(), days=days), week) == [2, 4, 6, 0, 0, 0]
+    assert figures.whole_buckets(found(Figures(), days=days), week) == [2, 4, 6, 0, 0, 0]
     assert "a day: median 1, p90 5, of 6 whole days" in shown["frequency"].detail
 
 
 def test_under_five_there_is_no_figure_but_the_deployments() -> None:
     few = Figures(changes=4, bad=1, rework=1, leads_known=1, leads=Spread(n=9, median=1, high=1))
-    assert insights_figures.withheld(found(few)) == ("changes", "leads")
+    assert figures.withheld(found(few)) == ("changes", "leads")
 
     shown = figures_of(found(few), few=(fact(1), fact(2)))
 
     assert [shown[name].value for name in ("frequency", "lead", "failures", "rework")] == [""] * 4
     assert [one.deployment.text for one in shown["failures"].listed] == ["1", "2"]
-    assert insights_charts.charts(found(few), MONTH) == ()
+    assert charts.charts(found(few), MONTH) == ()
 
 
 def test_nothing_is_compared_with_a_period_of_which_not_all_was_counted() -> None:
@@ -115,7 +115,7 @@ def test_nothing_is_compared_with_a_period_of_which_not_all_was_counted() -> Non
     ],
 )
 def test_durations_have_two_digits(seconds: float, text: str) -> None:
-    assert insights_figures.span(seconds) == text
+    assert figures.span(seconds) == text
 
 
 def test_a_day_without_a_value_has_a_gap_and_not_a_zero() -> None:
@@ -128,7 +128,7 @@ def test_a_day_without_a_value_has_a_gap_and_not_a_zero() -> None:
     }
     now = Figures(changes=10, leads=Spread(n=10, median=1, high=1), leads_known=10)
 
-    drawn = {one.id: one for one in insights_charts.charts(found(now, days=days), MONTH)}
+    drawn = {one.id: one for one in charts.charts(found(now, days=days), MONTH)}
 
     assert [one.title for one in drawn["leads"].bars] == [
         "03 Mar 2026: 0 s, n = 5",

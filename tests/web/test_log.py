@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.web.test_terminal_text import PIECES
 from tests.web.viewing import Rows, Seen, Stream, app, events_url, page_url, served
-from webhook.web.pages.log import LONGEST_LINE, Log
+from webhook.web.pages.deployment.log import LONGEST_LINE, Log
 
 STATIC = Path(__file__).parents[2] / "webhook/web/static"
 LINE = b"%05d a line of what was printed\n"

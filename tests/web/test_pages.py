@@ -12,7 +12,7 @@ from handlers.contract import Run, State
 from tests.web.viewing import REQUESTED_AT, SHA, Rows, Seen, app, links, open_page, page_url
 from webhook.security.signing import LINK_DAYS
 from webhook.timing import Timing, utc_now
-from webhook.web.pages.log_window import PAGE_OUTPUT
+from webhook.web.pages.deployment.log_window import PAGE_OUTPUT
 
 
 @pytest.fixture

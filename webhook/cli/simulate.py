@@ -32,7 +32,7 @@ from webhook.store import deliveries as stored
 from webhook.store.deliveries import Selection, State
 from webhook.store.schema import migrated_store
 from webhook.text import json_text, one_line
-from webhook.web.pages.simulation_text import RESULTS, facts_of
+from webhook.web.pages.deliveries.simulation_text import RESULTS, facts_of
 
 MOST = 10_000
 SAME, DIFFERS, FAILED = 0, 1, 2

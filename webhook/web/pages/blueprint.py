@@ -19,19 +19,16 @@ from webhook.web.auth import views as auth
 from webhook.web.auth.viewer import not_found
 from webhook.web.compression import compress
 from webhook.web.navigation import navigation
-from webhook.web.pages import (
-    audit,
-    board,
-    deliveries,
-    delivery_acts,
-    delivery_live,
-    delivery_simulation,
-    environment,
-    health,
-    insights,
-    views,
-)
+from webhook.web.pages import audit, health
+from webhook.web.pages.board import views as board
+from webhook.web.pages.deliveries import acts as delivery_acts
+from webhook.web.pages.deliveries import live as delivery_live
+from webhook.web.pages.deliveries import simulation as delivery_simulation
+from webhook.web.pages.deliveries import views as deliveries
+from webhook.web.pages.deployment import views as deployment
 from webhook.web.pages.elements import moment
+from webhook.web.pages.environment import views as environment
+from webhook.web.pages.insights import views as insights
 from webhook.web.requests import form_fields
 from webhook.web.services import PageServices
 
@@ -53,7 +50,7 @@ PAGES = (
     delivery_simulation,
     environment,
     insights,
-    views,
+    deployment,
 )
 
 

@@ -1,5 +1,5 @@
-"""What a run printed, converted to text that a page can show; webhook.web.pages.log makes lines of
-it, with their colours.
+"""What a run printed, converted to text that a page can show; webhook.web.pages.deployment.log
+makes lines of it, with their colours.
 
 Source: ECMA-48 (control sequences) and xterm's "Control Sequences" (titles and links).
 Units: bytes.

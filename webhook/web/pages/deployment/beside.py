@@ -16,10 +16,10 @@ from webhook.web import paths
 from webhook.web.auth.access import includes
 from webhook.web.auth.sessions import Session
 from webhook.web.auth.viewer import Viewer
-from webhook.web.pages.deployment import PageData, changelog_since
-from webhook.web.pages.deployment_acts import ActsView, Doer, build_acts
-from webhook.web.pages.deployment_phases import PhasesView, build_phases
-from webhook.web.pages.deployment_record import RecordView, build_record
+from webhook.web.pages.deployment.acts import ActsView, Doer, build_acts
+from webhook.web.pages.deployment.page import PageData, changelog_since
+from webhook.web.pages.deployment.phases import PhasesView, build_phases
+from webhook.web.pages.deployment.record import RecordView, build_record
 from webhook.web.pages.elements import Link, line
 from webhook.web.requests import FormFields, RequestView, requests_of
 from webhook.web.services import PageServices

@@ -31,14 +31,14 @@ from webhook.web.auth.viewer import Viewer, not_found
 from webhook.web.given import number
 from webhook.web.live import Parts, Render
 from webhook.web.pages.elements import line
-from webhook.web.pages.environment_data import (
+from webhook.web.pages.environment.data import (
     EnvironmentData,
     Where,
     find_where,
     read_environment,
     read_policy,
 )
-from webhook.web.pages.environment_form import (
+from webhook.web.pages.environment.form import (
     PreviewView,
     RollBackView,
     build_inputs,
@@ -46,8 +46,8 @@ from webhook.web.pages.environment_form import (
     build_roll_back,
     input_error,
 )
-from webhook.web.pages.environment_preview import Preview, Wanted, preview
-from webhook.web.pages.environment_view import EnvironmentView, build_environment
+from webhook.web.pages.environment.page import EnvironmentView, build_environment
+from webhook.web.pages.environment.preview import Preview, Wanted, preview
 from webhook.web.pinned import Pinned, Pins
 from webhook.web.requests import FormFields, RequestView, form_fields, requests_of
 from webhook.web.services import PageServices

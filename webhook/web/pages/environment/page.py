@@ -34,8 +34,8 @@ from webhook.store.promotions import Next
 from webhook.text import web_url
 from webhook.web import paths
 from webhook.web.pages.elements import Link, Moment, day_and_time, line, moment
-from webhook.web.pages.environment_calendar import Calendar, build_calendar
-from webhook.web.pages.environment_data import EnvironmentData, Where
+from webhook.web.pages.environment.calendar import Calendar, build_calendar
+from webhook.web.pages.environment.data import EnvironmentData, Where
 from webhook.web.pages.gates import BlockerView, blocker_view
 
 # GitHub sends no login for an account that was deleted.

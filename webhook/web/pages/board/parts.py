@@ -7,8 +7,8 @@ from typing import Any
 from jinja2 import Environment
 from markupsafe import Markup
 
-from webhook.web.pages.board_page import BoardPage
-from webhook.web.pages.board_reader import Board
+from webhook.web.pages.board.page import BoardPage
+from webhook.web.pages.board.reader import Board
 
 SMALL = ("requests", "waits", "counts")
 

@@ -5,8 +5,8 @@ from collections.abc import Callable, Hashable
 
 from webhook.web.changes import Wake
 from webhook.web.live import Parts, Shared, parts_event
-from webhook.web.pages.board_parts import BoardParts
-from webhook.web.pages.board_reader import Content, Make
+from webhook.web.pages.board.parts import BoardParts
+from webhook.web.pages.board.reader import Content, Make
 
 WHOLE = "board"
 # What changes a board.

@@ -7,9 +7,9 @@ from flask import Blueprint, Response, current_app, request
 
 from webhook.web.auth.viewer import Viewer, not_found
 from webhook.web.live import TICK, Parts
-from webhook.web.pages.deliveries import read_page
-from webhook.web.pages.delivery import read_delivery, stored_delivery
-from webhook.web.pages.delivery_acts import read_replay
+from webhook.web.pages.deliveries.acts import read_replay
+from webhook.web.pages.deliveries.delivery import read_delivery, stored_delivery
+from webhook.web.pages.deliveries.views import read_page
 from webhook.web.requests import FormFields, form_fields
 from webhook.web.services import PageServices
 

@@ -17,9 +17,9 @@ from webhook.store.database import Sync
 from webhook.store.lineage import lineage_of
 from webhook.web.changes import Wake
 from webhook.web.live import Parts, event, parts_event
-from webhook.web.pages.deployment import PageData
-from webhook.web.pages.log import Log
-from webhook.web.pages.log_window import resumed
+from webhook.web.pages.deployment.log import Log
+from webhook.web.pages.deployment.log_window import resumed
+from webhook.web.pages.deployment.page import PageData
 from webhook.web.pages.terminal_text import take
 from webhook.web.services import PageServices
 

@@ -13,10 +13,10 @@ from webhook.deployments.difference import on_github
 from webhook.deployments.explanation import Explanation, Section
 from webhook.store.deployments import DeploymentRow
 from webhook.web import paths
-from webhook.web.pages.deployment import ChangesView, commit_view
+from webhook.web.pages.deployment.page import ChangesView, commit_view
 from webhook.web.pages.elements import Link, Moment, line, moment
-from webhook.web.pages.environment_preview import Preview
-from webhook.web.pages.environment_view import version_text
+from webhook.web.pages.environment.page import version_text
+from webhook.web.pages.environment.preview import Preview
 
 _BOOLEAN = ("true", "false")
 

@@ -17,10 +17,10 @@ from webhook.store.insights import Fact, Insights, Kind, Scope
 from webhook.text import one_line
 from webhook.web import paths
 from webhook.web.auth.viewer import Viewer
-from webhook.web.pages import insights_charts, insights_figures
 from webhook.web.pages.elements import Moment, moment
-from webhook.web.pages.insights_charts import Chart
-from webhook.web.pages.insights_figures import (
+from webhook.web.pages.insights import charts, figures
+from webhook.web.pages.insights.charts import Chart
+from webhook.web.pages.insights.figures import (
     EnvironmentLine,
     FigureView,
     Listed,
@@ -198,8 +198,8 @@ def _page(question: _Question) -> InsightsView:
     with question.services.pool.connection() as connection:
         found = insights.read(connection, question.scope, question.now, MOST_ENVIRONMENTS)
         few = {
-            kind: question.facts(connection, kind, insights_figures.FEWEST)
-            for kind in insights_figures.withheld(found)
+            kind: question.facts(connection, kind, figures.FEWEST)
+            for kind in figures.withheld(found)
         }
     period = _period(question.scope, found)
     return InsightsView(
@@ -210,15 +210,14 @@ def _page(question: _Question) -> InsightsView:
         most=insights.MOST,
         before=period.compares,
         empty=not any(one.current for one in found.figures),
-        dora=insights_figures.dora(found, period, few),
-        duration=insights_figures.duration(found, period),
-        charts=insights_charts.charts(found, period),
+        dora=figures.dora(found, period, few),
+        duration=figures.duration(found, period),
+        charts=charts.charts(found, period),
         environments=_environments(question, found),
         all_environments=len(found.environments) < MOST_ENVIRONMENTS,
-        waits=insights_figures.waits(found, period),
+        waits=figures.waits(found, period),
         reasons=tuple(
-            insights_figures.reason_line(one, question.name(one.repo_id), period)
-            for one in found.reasons
+            figures.reason_line(one, question.name(one.repo_id), period) for one in found.reasons
         ),
     )
 
@@ -230,7 +229,7 @@ def _list(question: _Question) -> ListView:
     after = _after(request.args.get("after", ""))
     with question.services.pool.connection() as connection:
         found = question.facts(connection, kind, ON_A_PAGE + 1, after)
-    listed = tuple(insights_figures.listed(one) for one in found[:ON_A_PAGE])
+    listed = tuple(figures.listed(one) for one in found[:ON_A_PAGE])
     return ListView(
         filter=chosen,
         since=_since(question),
@@ -288,4 +287,4 @@ def _environments(question: _Question, found: Insights) -> tuple[EnvironmentLine
     """By name: an order by figures would be a ranking."""
     named = [replace(one, repo=question.name(one.repo_id, one.repo)) for one in found.environments]
     named.sort(key=lambda one: (one.repo.casefold(), one.environment))
-    return tuple(insights_figures.environment_line(one) for one in named)
+    return tuple(figures.environment_line(one) for one in named)

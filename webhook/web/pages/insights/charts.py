@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from webhook.store.insights import Figures, Insights, Spread
-from webhook.web.pages.insights_figures import FEWEST, Period, buckets, current, span
+from webhook.web.pages.insights.figures import FEWEST, Period, buckets, current, span
 
 WIDTH, HEIGHT = 320, 80
 

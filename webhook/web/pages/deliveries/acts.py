@@ -30,9 +30,9 @@ from webhook.web.acts import incomplete, request_key
 from webhook.web.auth.forms import require_own_form
 from webhook.web.auth.viewer import Viewer, not_found
 from webhook.web.given import number
-from webhook.web.pages.delivery import PULLS, stored_delivery, why_not_redelivered
-from webhook.web.pages.delivery_filter import DeliveryFilter, is_seen, read_filter, seen_by
-from webhook.web.pages.delivery_rows import (
+from webhook.web.pages.deliveries.delivery import PULLS, stored_delivery, why_not_redelivered
+from webhook.web.pages.deliveries.filter import DeliveryFilter, is_seen, read_filter, seen_by
+from webhook.web.pages.deliveries.rows import (
     DeliveryRow,
     RequestRow,
     filter_text,

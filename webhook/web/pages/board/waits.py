@@ -14,8 +14,8 @@ from webhook.gates.stages import Route
 from webhook.store.board import BoardDeployment, InFlight
 from webhook.text import one_line
 from webhook.web import paths
-from webhook.web.pages.board_cells import reason_of
-from webhook.web.pages.board_data import Around, RepositoryData
+from webhook.web.pages.board.cells import reason_of
+from webhook.web.pages.board.data import Around, RepositoryData
 from webhook.web.pages.elements import Link, Moment, line, moment
 
 # Younger locks are not forgotten.

@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from webhook.store import output
 from webhook.store.database import Sync, SyncPool
-from webhook.web.pages.log import Log
+from webhook.web.pages.deployment.log import Log
 from webhook.web.pages.terminal_text import take
 
 log = structlog.get_logger()

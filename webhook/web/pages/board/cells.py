@@ -21,8 +21,8 @@ from webhook.store.board import BoardDeployment, InFlight
 from webhook.text import one_line
 from webhook.text import web_url as checked_url
 from webhook.web import paths
-from webhook.web.pages.board_data import EnvironmentData
-from webhook.web.pages.board_filters import Filters
+from webhook.web.pages.board.data import EnvironmentData
+from webhook.web.pages.board.filters import Filters
 from webhook.web.pages.elements import Link, Moment, day_and_time, line, moment
 
 # Characters of what makes something wait; its page has all of it.

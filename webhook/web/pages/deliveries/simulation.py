@@ -9,8 +9,8 @@ from flask import Blueprint, render_template
 from webhook.engine.simulate import Subject
 from webhook.errors import HttpError
 from webhook.web.auth.viewer import Viewer, not_found
-from webhook.web.pages.delivery import stored_delivery
-from webhook.web.pages.simulation_text import Fact, facts_of
+from webhook.web.pages.deliveries.delivery import stored_delivery
+from webhook.web.pages.deliveries.simulation_text import Fact, facts_of
 from webhook.web.services import PageServices
 
 # Bytes of a body that is simulated.

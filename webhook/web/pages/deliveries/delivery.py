@@ -11,8 +11,9 @@ from webhook.github.event_names import about
 from webhook.store import deliveries, delivery_requests, delivery_search, recovery
 from webhook.store.deliveries import Delivery, DeliverySummary
 from webhook.web.auth.viewer import Viewer
-from webhook.web.pages.delivery_filter import require_seen
-from webhook.web.pages.delivery_rows import (
+from webhook.web.pages.deliveries.filter import require_seen
+from webhook.web.pages.deliveries.payload import LONGEST_PARSED, Payload, payload_of
+from webhook.web.pages.deliveries.rows import (
     DeliveryRow,
     MissedRow,
     RequestRow,
@@ -21,7 +22,6 @@ from webhook.web.pages.delivery_rows import (
     row_of,
 )
 from webhook.web.pages.elements import line
-from webhook.web.pages.payload import LONGEST_PARSED, Payload, payload_of
 from webhook.web.services import PageServices
 
 _MOST_REQUESTS = 20

@@ -6,10 +6,10 @@ Errors: 503 the store does not respond.
 from flask import Blueprint, Response, current_app, make_response, render_template, request
 
 from webhook.web.live import Shared
-from webhook.web.pages.board_feed import TOPICS, BoardFeed
-from webhook.web.pages.board_filters import STATES, Filters
-from webhook.web.pages.board_parts import BoardParts
-from webhook.web.pages.board_reader import BoardReader, Make
+from webhook.web.pages.board.feed import TOPICS, BoardFeed
+from webhook.web.pages.board.filters import STATES, Filters
+from webhook.web.pages.board.parts import BoardParts
+from webhook.web.pages.board.reader import BoardReader, Make
 from webhook.web.pages.home import home_page
 from webhook.web.services import PageServices
 

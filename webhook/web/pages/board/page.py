@@ -9,10 +9,10 @@ from typing import TypeAlias
 from webhook.store.board import ENVIRONMENTS_OF_ONE
 from webhook.store.repositories import KnownRepository
 from webhook.text import web_url
-from webhook.web.pages.board_cells import Cell
-from webhook.web.pages.board_data import RepositoryData
-from webhook.web.pages.board_filters import Filters
-from webhook.web.pages.board_waits import MOST, Wait
+from webhook.web.pages.board.cells import Cell
+from webhook.web.pages.board.data import RepositoryData
+from webhook.web.pages.board.filters import Filters
+from webhook.web.pages.board.waits import MOST, Wait
 from webhook.web.pages.elements import Link, line
 from webhook.web.requests import RequestView
 

@@ -17,11 +17,11 @@ from webhook.store.board import InFlight
 from webhook.store.database import Sync
 from webhook.store.repositories import KnownRepository
 from webhook.web.auth.viewer import Viewer
-from webhook.web.pages import board_data
-from webhook.web.pages.board_cells import Cell, Freezes, build_cell
-from webhook.web.pages.board_data import Around, EnvironmentData, RepositoryData, Routes
-from webhook.web.pages.board_filters import Filters
-from webhook.web.pages.board_page import (
+from webhook.web.pages.board import data as board_data
+from webhook.web.pages.board.cells import Cell, Freezes, build_cell
+from webhook.web.pages.board.data import Around, EnvironmentData, RepositoryData, Routes
+from webhook.web.pages.board.filters import Filters
+from webhook.web.pages.board.page import (
     REPOSITORIES_ON_PAGE,
     BoardPage,
     Candidates,
@@ -31,7 +31,7 @@ from webhook.web.pages.board_page import (
     build_board,
     select,
 )
-from webhook.web.pages.board_waits import asked_for_approval, waits_for
+from webhook.web.pages.board.waits import asked_for_approval, waits_for
 from webhook.web.requests import requests_of
 from webhook.web.services import PageServices
 

@@ -25,18 +25,24 @@ from webhook.store import deployments
 from webhook.store.database import Sync
 from webhook.store.deployments import DeploymentRow
 from webhook.store.lineage import Lineage
-from webhook.web import paths, stream
+from webhook.web import paths
 from webhook.web.auth.viewer import Viewer, not_found
 from webhook.web.given import number
 from webhook.web.live import Parts
-from webhook.web.pages import log_window
-from webhook.web.pages.deployment import Page, PageData, build_page
-from webhook.web.pages.deployment_beside import Reader, read_beside, reader_of
+from webhook.web.pages.deployment import log_window, stream
+from webhook.web.pages.deployment.beside import Reader, read_beside, reader_of
+from webhook.web.pages.deployment.log_window import LogView, LogWindows
+from webhook.web.pages.deployment.page import Page, PageData, build_page
+from webhook.web.pages.deployment.stream import (
+    DeploymentFeed,
+    LineOutput,
+    Render,
+    TextOutput,
+    topics_of,
+)
 from webhook.web.pages.elements import Link
 from webhook.web.pages.gates import PageOf
-from webhook.web.pages.log_window import LogView, LogWindows
 from webhook.web.services import PageServices
-from webhook.web.stream import DeploymentFeed, LineOutput, Render, TextOutput, topics_of
 
 # The parts of the page that change while it is open: macros of parts.html, ids in the page.
 PARTS = ("state", "timing", "gates", "facts", "changes", "timeline", "messages", "no_output")

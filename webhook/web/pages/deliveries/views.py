@@ -19,15 +19,16 @@ from webhook.store.recovery import Summary
 from webhook.web import paths
 from webhook.web.auth.viewer import Viewer, not_found
 from webhook.web.given import number
-from webhook.web.pages.delivery import read_delivery, read_missed, stored_delivery
-from webhook.web.pages.delivery_filter import (
+from webhook.web.pages.deliveries.delivery import read_delivery, read_missed, stored_delivery
+from webhook.web.pages.deliveries.filter import (
     TABS,
     DeliveryFilter,
     Tab,
     read_filter,
     seen_by,
 )
-from webhook.web.pages.delivery_rows import (
+from webhook.web.pages.deliveries.payload import file_text
+from webhook.web.pages.deliveries.rows import (
     DeliveryRow,
     MissedRow,
     RequestRow,
@@ -36,7 +37,6 @@ from webhook.web.pages.delivery_rows import (
     row_of,
 )
 from webhook.web.pages.elements import Moment, moment
-from webhook.web.pages.payload import file_text
 from webhook.web.services import PageServices
 
 PER_PAGE = 40

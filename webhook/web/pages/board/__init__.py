@@ -1,0 +1,1 @@
+"""The board: what is where, and what waits for its viewer."""

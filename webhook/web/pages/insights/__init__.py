@@ -1,0 +1,1 @@
+"""The insights: figures of what the viewer may see, as text, drawings and CSV."""
