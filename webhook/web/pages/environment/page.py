@@ -24,10 +24,8 @@ from webhook.deployments.locks import (
 from webhook.deployments.models import is_production
 from webhook.deployments.phases import Phase
 from webhook.deployments.queue import Queued
-from webhook.engine.policy_lines import policy_lines
 from webhook.gates.contract import Deny, Gates, Wait
 from webhook.logs import Redactor
-from webhook.repository_file.lines import DEFAULT
 from webhook.store.deployments import DeploymentRow
 from webhook.store.environment_history import History, PastDeployment
 from webhook.store.promotions import Next
@@ -37,6 +35,7 @@ from webhook.web.pages.elements import Link, Moment, day_and_time, line, moment
 from webhook.web.pages.environment.calendar import Calendar, build_calendar
 from webhook.web.pages.environment.data import EnvironmentData, Where
 from webhook.web.pages.gates import BlockerView, blocker_view
+from webhook.web.pages.policy import PolicyLine, lines_of_policy
 
 # GitHub sends no login for an account that was deleted.
 _SOMEBODY = "somebody"
@@ -109,13 +108,6 @@ class ChainView:
     diff: Link | None
     promote: Mapping[str, str]
     what: str
-
-
-@dataclass(frozen=True, slots=True)
-class PolicyLine:
-    key: str
-    value: str
-    origin: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -431,29 +423,15 @@ def _policy(
     listed, policy = data.where.listed, data.policy
     if listed is None or policy is None:
         return None
-    found = [
-        (
-            PolicyLine(
-                key=line(one.key),
-                value=line(redactor.text(_value(one.value, one.ignored))),
-                origin=line(one.origin),
-            ),
-            one.origin == DEFAULT and not one.ignored,
-        )
-        for one in policy_lines(config, gates, listed, policy)
-    ]
+    lines, defaults = lines_of_policy(config, gates, listed, policy, redactor)
     problem = ""
     if isinstance(policy.file, Deny | Wait):
         problem = ". ".join(part for part in (policy.file.reason, policy.file.way_out) if part)
     return PolicyView(
-        lines=tuple(one for one, minor in found if not minor),
-        defaults=tuple(one for one, minor in found if minor),
+        lines=lines,
+        defaults=defaults,
         problem=line(redactor.text(problem)),
         file_read=moment(data.file_read) if data.file_read else None,
         handler=line(listed.handler),
         held=listed.can_be_held,
     )
-
-
-def _value(value: str, ignored: str) -> str:
-    return "; ".join(part for part in (value, f"ignored: {ignored}" if ignored else "") if part)
