@@ -12,15 +12,7 @@ from webhook.config.environments import Config
 from webhook.deployments.changelog import Changelog
 from webhook.deployments.difference import on_github
 from webhook.deployments.labels import Label, phase_label
-from webhook.deployments.locks import (
-    Lock,
-    capitalized,
-    is_pattern,
-    is_stop,
-    name_of,
-    owned_by,
-    whom,
-)
+from webhook.deployments.locks import Lock, is_pattern, is_stop, owned_by
 from webhook.deployments.models import is_production
 from webhook.deployments.phases import Phase
 from webhook.deployments.queue import Queued
@@ -33,10 +25,10 @@ from webhook.store.environment_history import History, PastDeployment
 from webhook.store.promotions import Next
 from webhook.text import web_url
 from webhook.web import paths
-from webhook.web.pages.elements import Link, Moment, day_and_time, line, moment
+from webhook.web.pages.elements import Link, Moment, line, moment
 from webhook.web.pages.environment.calendar import Calendar, build_calendar
 from webhook.web.pages.environment.data import EnvironmentData, Where
-from webhook.web.pages.gates import BlockerView, blocker_view
+from webhook.web.pages.gates import BlockerView, LockView, blocker_view, lock_view
 
 # GitHub sends no login for an account that was deleted.
 _SOMEBODY = "somebody"
@@ -67,16 +59,11 @@ class QueuedView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LockView:
-    """`own`: of who looks. `stop`: of everything. `exact`: its scope is this environment alone, so
-    that it can be ended here; another one's is in `fields`."""
+class EnvironmentLock:
+    """`own`: of who looks. `everywhere`: in all repositories, as the `stop` of everything is.
+    `fields`: of the form that ends it."""
 
-    scope: str
-    owner: str
-    reason: str
-    since: Moment
-    expires: Moment | None
-    lets: str
+    lock: LockView
     own: bool
     stop: bool
     everywhere: bool
@@ -154,7 +141,7 @@ class EnvironmentView:
     after: tuple[ChainView, ...]
     queue: tuple[QueuedView, ...]
     waiting: int
-    locks: tuple[LockView, ...]
+    locks: tuple[EnvironmentLock, ...]
     lock_error: str
     can_lock: bool
     locked_by: str
@@ -291,19 +278,13 @@ def _is_of(lock: Lock, where: Where) -> bool:
     return lock.repo_id == where.repo_id and lock.environment.lower() == where.name.lower()
 
 
-def _lock(one: Lock, where: Where, login: str) -> LockView:
-    about = {"repo": where.repo, "environment": one.environment} if one.repo_id else {}
-    return LockView(
-        scope=capitalized(line(name_of(one))),
-        owner=line(one.owner),
-        reason=line(one.reason),
-        since=moment(one.created_at),
-        expires=day_and_time(one.expires_at) if one.expires_at else None,
-        lets=line(whom(one)),
+def _lock(one: Lock, where: Where, login: str) -> EnvironmentLock:
+    return EnvironmentLock(
+        lock=lock_view(one),
         own=owned_by(one, login),
         stop=is_stop(one),
         everywhere=one.repo_id == 0,
-        fields=about,
+        fields={"repo": where.repo, "environment": one.environment} if one.repo_id else {},
     )
 
 
