@@ -38,3 +38,9 @@ def moment(at: datetime, form: str = "%d %b, %H:%M:%S") -> Moment:
 def day_and_time(at: datetime) -> Moment:
     """Of something planned: nobody plans by the second."""
     return moment(at, "%a %d %b %Y, %H:%M")
+
+
+def version(ref: str, sha: str) -> str:
+    """The commit, with the branch or tag that named it."""
+    short = line(sha[:7])
+    return short if ref == sha else f"{line(ref)} @ {short}"

@@ -14,7 +14,7 @@ from webhook.deployments.queue import Queued, others
 from webhook.store.deployments import DeploymentRow
 from webhook.store.waits import Waits
 from webhook.text import and_more
-from webhook.web.pages.elements import Link, Moment, day_and_time, line, moment
+from webhook.web.pages.elements import Link, Moment, day_and_time, line, moment, version
 
 # The address of a deployment's page, by its repository and number.
 PageOf: TypeAlias = Callable[[str, int], str]
@@ -35,8 +35,7 @@ class QueuedView:
 
     position: str
     deployment: Link
-    ref: str
-    running: bool
+    version: str
     current: bool
 
 
@@ -150,13 +149,11 @@ def _holding(one: Lock, row: DeploymentRow) -> HoldingLock:
 
 def _queued(one: Queued, row: DeploymentRow, page_of: PageOf) -> QueuedView:
     current = one.deployment_id == row.id
-    ref = line(one.sha[:7]) if one.ref == one.sha else f"{line(one.ref)} @ {line(one.sha[:7])}"
     url = "" if current else page_of(one.repo, one.deployment_id)
     return QueuedView(
         position=one.shown_position,
         deployment=Link(url, f"deployment {one.deployment_id}"),
-        ref=ref,
-        running=one.running,
+        version=version(one.ref, one.sha),
         current=current,
     )
 

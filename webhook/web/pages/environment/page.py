@@ -25,7 +25,7 @@ from webhook.store.environment_history import History, PastDeployment
 from webhook.store.promotions import Next
 from webhook.text import web_url
 from webhook.web import paths
-from webhook.web.pages.elements import Link, Moment, line, moment
+from webhook.web.pages.elements import Link, Moment, line, moment, version
 from webhook.web.pages.environment.calendar import Calendar, build_calendar
 from webhook.web.pages.environment.data import EnvironmentData, Where
 from webhook.web.pages.gates import BlockerView, LockView, blocker_view, lock_view
@@ -53,8 +53,7 @@ class VersionView:
 class QueuedView:
     position: str
     deployment: Link
-    ref: str
-    running: bool
+    version: str
     blockers: tuple[BlockerView, ...]
 
 
@@ -171,6 +170,7 @@ def build_environment(
     there = _live(data) if data.live else None
     newer = data.newest is not None and (data.live is None or data.newest.id > data.live.id)
     own = next((one for one in data.locks if _is_of(one, where)), None)
+    back = data.back if _can_roll_back(data.newest) else None
     return EnvironmentView(
         title=f"{line(where.name)} of {line(where.repo)}",
         repo=line(where.repo),
@@ -193,7 +193,7 @@ def build_environment(
         can_lock=where.listed is not None and not data.lock_error,
         locked_by=line(own.owner) if own else "",
         own_lock=own is not None and owned_by(own, login),
-        back=version_text(data.back) if data.back and _can_roll_back(data.newest) else "",
+        back=version(back.shown_ref, back.sha) if back else "",
         roll_back_path=paths.roll_back(where.repo, where.name),
         deploy_path=paths.deploy(where.repo, where.name),
         history=build_history(data.history, data, repo_url),
@@ -250,11 +250,6 @@ def _link(url: str, text: str) -> Link | None:
     return Link(safe, line(text)) if safe else None
 
 
-def version_text(row: DeploymentRow) -> str:
-    sha = line(row.sha[:7])
-    return sha if row.shown_ref == row.sha else f"{line(row.shown_ref)} @ {sha}"
-
-
 def _can_roll_back(row: DeploymentRow | None) -> bool:
     return row is not None and row.phase.final and not row.watched
 
@@ -262,14 +257,12 @@ def _can_roll_back(row: DeploymentRow | None) -> bool:
 def _queued(one: Queued, rows: Iterable[DeploymentRow]) -> QueuedView:
     row = next((row for row in rows if row.id == one.deployment_id), None)
     blockers = row.blockers if row and not one.running else ()
-    sha = line(one.sha[:7])
     return QueuedView(
         position=one.shown_position,
         deployment=Link(
             paths.deployment(one.repo, one.deployment_id), f"deployment {one.deployment_id}"
         ),
-        ref=sha if one.ref == one.sha else f"{line(one.ref)} @ {sha}",
-        running=one.running,
+        version=version(one.ref, one.sha),
         blockers=tuple(map(blocker_view, blockers)),
     )
 
@@ -368,9 +361,6 @@ _UPSTREAM = {
 
 def _after(data: EnvironmentData, one: Next, repo_url: str) -> ChainView:
     where, live = data.where, data.live
-    has = line(one.live_sha[:7])
-    if has and one.live_ref != one.live_sha:
-        has = f"{line(one.live_ref)} @ {has}"
     same = live is not None and one.live_sha == live.sha
     newest = data.newest
     succeeded = newest is not None and newest.phase is Phase.SUCCESS
@@ -387,7 +377,7 @@ def _after(data: EnvironmentData, one: Next, repo_url: str) -> ChainView:
     sha = line(newest.sha[:7]) if newest else ""
     return ChainView(
         environment=_environment(where, one.environment),
-        has=has,
+        has=version(one.live_ref, one.live_sha) if one.live_sha else "",
         state=state,
         same=same,
         diff=_diff(repo_url, one.live_sha, live.sha if live else ""),
