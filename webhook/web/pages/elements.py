@@ -10,6 +10,8 @@ from webhook.text import one_line
 
 # Characters of a line that are shown.
 LONGEST_LINE = 1000
+# GitHub sends no login for an account that was deleted.
+SOMEBODY = "somebody"
 
 
 @dataclass(frozen=True, slots=True)

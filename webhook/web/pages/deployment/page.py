@@ -24,7 +24,7 @@ from webhook.store.outbox import Entry
 from webhook.store.timeline import BY_PEOPLE, REQUESTED, TimelineEntry
 from webhook.store.waits import Waits
 from webhook.text import web_url
-from webhook.web.pages.elements import Link, Moment, line, moment
+from webhook.web.pages.elements import SOMEBODY, Link, Moment, line, moment
 from webhook.web.pages.gates import GatesView, PageOf, build_gates
 from webhook.web.pages.terminal_text import harmless
 
@@ -241,7 +241,7 @@ def _ref(row: DeploymentRow) -> Link | None:
 def _requested(data: PageData) -> tuple[str, str]:
     """By whom or why, and what that is called."""
     cause, login = cause_of(data.lineage.action), line(data.lineage.login)
-    who = login or line(data.row.creator) or "somebody"
+    who = login or line(data.row.creator) or SOMEBODY
     return heading_of(cause), requested(cause, login) if cause else who
 
 
@@ -351,7 +351,7 @@ def _entry(entry: TimelineEntry, row: DeploymentRow, current: int) -> EntryView:
         label=label,
         at=moment(entry.at),
         description=line(entry.description),
-        actor=line(entry.actor) or "somebody",
+        actor=line(entry.actor) or SOMEBODY,
         links=tuple(link for link in links if link),
         counted=entry.counted,
         # What people requested is no status, and so never late.

@@ -3,35 +3,28 @@
 Text from outside is one line without control characters; escaping is the templates'.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from handlers import durations
 from webhook.config.environments import Config
-from webhook.deployments.changelog import Changelog
 from webhook.deployments.difference import on_github
 from webhook.deployments.labels import Label, phase_label
 from webhook.deployments.locks import Lock, is_pattern, is_stop, owned_by
 from webhook.deployments.models import is_production
-from webhook.deployments.phases import Phase
 from webhook.deployments.queue import Queued
-from webhook.engine.policy_lines import policy_lines
-from webhook.gates.contract import Deny, Gates, Wait
+from webhook.gates.contract import Gates
 from webhook.logs import Redactor
-from webhook.repository_file.lines import DEFAULT
 from webhook.store.deployments import DeploymentRow
-from webhook.store.environment_history import History, PastDeployment
-from webhook.store.promotions import Next
 from webhook.text import web_url
 from webhook.web import paths
-from webhook.web.pages.elements import Link, Moment, line, moment, version
+from webhook.web.pages.elements import SOMEBODY, Link, Moment, line, moment, version
 from webhook.web.pages.environment.calendar import Calendar, build_calendar
+from webhook.web.pages.environment.chain import ChainView, chain_after, chain_before
 from webhook.web.pages.environment.data import EnvironmentData, Where
+from webhook.web.pages.environment.history import HistoryRow, build_history, can_roll_back
+from webhook.web.pages.environment.policy import PolicyView, build_policy
 from webhook.web.pages.gates import BlockerView, LockView, blocker_view, lock_view
-
-# GitHub sends no login for an account that was deleted.
-_SOMEBODY = "somebody"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,54 +60,6 @@ class EnvironmentLock:
     stop: bool
     everywhere: bool
     fields: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HistoryRow:
-    label: Label
-    ref: str
-    sha: Link
-    who: str
-    at: Moment
-    took: str
-    changes: str
-    page: Link
-    description: str
-    back_to: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChainView:
-    """Another environment of the chain. `same`: it has what this one has. `diff`: on GitHub.
-    `promote`: the fields of the form that promotes; none where there is nothing to."""
-
-    environment: Link
-    has: str
-    state: str
-    same: bool
-    diff: Link | None
-    promote: Mapping[str, str]
-    what: str
-
-
-@dataclass(frozen=True, slots=True)
-class PolicyLine:
-    key: str
-    value: str
-    origin: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PolicyView:
-    """`defaults`: what nobody has set. `problem`: why the repository's own file lets nothing
-    start. `file_read`: when that was read."""
-
-    lines: tuple[PolicyLine, ...]
-    defaults: tuple[PolicyLine, ...]
-    problem: str
-    file_read: Moment | None
-    handler: str
-    held: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,7 +115,7 @@ def build_environment(
     there = _live(data) if data.live else None
     newer = data.newest is not None and (data.live is None or data.newest.id > data.live.id)
     own = next((one for one in data.locks if _is_of(one, where)), None)
-    back = data.back if _can_roll_back(data.newest) else None
+    back = data.back if can_roll_back(data.newest) else None
     return EnvironmentView(
         title=f"{line(where.name)} of {line(where.repo)}",
         repo=line(where.repo),
@@ -184,8 +129,8 @@ def build_environment(
         pattern=is_pattern(where.name),
         there=there,
         newest=_version(data.newest) if newer and data.newest else None,
-        before=tuple(_before(data, repo_url)),
-        after=tuple(_after(data, one, repo_url) for one in data.chain.after),
+        before=tuple(chain_before(data, repo_url)),
+        after=tuple(chain_after(data, one, repo_url) for one in data.chain.after),
         queue=tuple(_queued(one, data.waiting) for one in data.queue),
         waiting=max((one.total for one in data.queue if not one.running), default=0),
         locks=tuple(_lock(one, where, login) for one in data.locks),
@@ -198,7 +143,7 @@ def build_environment(
         deploy_path=paths.deploy(where.repo, where.name),
         history=build_history(data.history, data, repo_url),
         calendar=build_calendar(data.frozen_windows, data.locks, now),
-        policy=_policy(data, config, gates, redactor),
+        policy=build_policy(data, config, gates, redactor),
     )
 
 
@@ -227,7 +172,7 @@ def _version(row: DeploymentRow, who: str = "") -> VersionView:
         ref=_ref(row),
         sha=_sha(row.repo_url, row.sha),
         since=moment(row.ended_at or row.phase_at),
-        who=line(who or row.asker or row.creator) or _SOMEBODY,
+        who=line(who or row.asker or row.creator) or SOMEBODY,
         page=Link(paths.deployment(row.repo, row.id), f"deployment {row.id}"),
         run=_link(row.run.url, "run") if row.run else None,
         address=_link(row.environment_url, row.environment_url),
@@ -248,10 +193,6 @@ def _sha(repo_url: str, sha: str) -> Link:
 def _link(url: str, text: str) -> Link | None:
     safe = web_url(url)
     return Link(safe, line(text)) if safe else None
-
-
-def _can_roll_back(row: DeploymentRow | None) -> bool:
-    return row is not None and row.phase.final and not row.watched
 
 
 def _queued(one: Queued, rows: Iterable[DeploymentRow]) -> QueuedView:
@@ -279,152 +220,3 @@ def _lock(one: Lock, where: Where, login: str) -> EnvironmentLock:
         everywhere=one.repo_id == 0,
         fields={"repo": where.repo, "environment": one.environment} if one.repo_id else {},
     )
-
-
-def build_history(history: History, data: EnvironmentData, repo_url: str) -> tuple[HistoryRow, ...]:
-    return tuple(_row(one, data, repo_url) for one in history.rows)
-
-
-def _row(one: PastDeployment, data: EnvironmentData, repo_url: str) -> HistoryRow:
-    sha = line(one.sha[:7])
-    newest = data.newest
-    returns = (
-        one.succeeded
-        and _can_roll_back(newest)
-        and newest is not None
-        and one.id < newest.id
-        and one.sha != newest.sha
-    )
-    path = paths.roll_back(data.where.repo, data.where.name)
-    return HistoryRow(
-        label=phase_label(one.phase, held=one.held, started=one.started, blocked=one.blocked),
-        ref=line(one.shown_ref) if one.shown_ref != one.sha else "",
-        sha=Link(on_github(web_url(one.repo_url) or repo_url, "commit", one.sha), sha),
-        who=line(one.who) or _SOMEBODY,
-        at=moment(one.at),
-        took=_took(one.started_at, one.ended_at),
-        changes=_changes(one),
-        page=Link(paths.deployment(one.repo, one.id), f"{one.id}"),
-        description=line(one.description) if one.phase in _SAYS_WHY else "",
-        back_to=paths.with_query(path, to=str(one.id)) if returns else "",
-    )
-
-
-_SAYS_WHY = (Phase.FAILURE, Phase.ERROR, Phase.SUPERSEDED)
-
-
-def _took(begun: datetime | None, ended: datetime | None) -> str:
-    if begun is None or ended is None:
-        return ""
-    return durations.write(max(0, round((ended - begun).total_seconds())))
-
-
-def _changes(one: PastDeployment) -> str:
-    """ "" where nobody knows."""
-    if one.total is None:
-        return ""
-    summary = Changelog("", one.total, one.behind or 0, ()).summary
-    return summary.removeprefix("Deploys ") or "the same commit"
-
-
-def _before(data: EnvironmentData, repo_url: str) -> Iterator[ChainView]:
-    where, here = data.where, data.chain.here
-    for one in data.chain.before:
-        same = data.live is not None and one.sha == data.live.sha
-        promotable = one.phase is Phase.SUCCESS and not same and where.listed is not None
-        promote = {
-            "deployment": str(one.id),
-            "target": str(here.newest_id if here else 0),
-            "input.environment": where.name,
-        }
-        sha = line(one.sha[:7])
-        live = data.live.sha if data.live else ""
-        yield ChainView(
-            environment=_environment(where, one.environment),
-            has=sha,
-            state="" if one.phase is Phase.SUCCESS else _UPSTREAM.get(one.phase, one.phase.value),
-            same=same,
-            diff=_diff(repo_url, live, one.sha),
-            promote=promote if promotable else {},
-            what=f"Deploy {sha}, which {line(one.environment)} has, to {line(where.name)}?",
-        )
-
-
-_UPSTREAM = {
-    Phase.IN_PROGRESS: "it is being deployed",
-    Phase.QUEUED: "it waits",
-    Phase.FAILURE: "it has failed",
-    Phase.ERROR: "it could not run",
-    Phase.INACTIVE: "it is not there any more",
-}
-
-
-def _after(data: EnvironmentData, one: Next, repo_url: str) -> ChainView:
-    where, live = data.where, data.live
-    same = live is not None and one.live_sha == live.sha
-    newest = data.newest
-    succeeded = newest is not None and newest.phase is Phase.SUCCESS
-    under_way = newest is not None and newest.sha == one.newest_sha
-    promote = {
-        "deployment": str(newest.id) if newest else "",
-        "target": str(one.newest_id),
-        "input.environment": one.environment,
-    }
-    state = "it gets this by itself" if one.promised else ""
-    if under_way and not same:
-        state = "this was requested there already"
-    possible = succeeded and not (same or under_way or one.promised)
-    sha = line(newest.sha[:7]) if newest else ""
-    return ChainView(
-        environment=_environment(where, one.environment),
-        has=version(one.live_ref, one.live_sha) if one.live_sha else "",
-        state=state,
-        same=same,
-        diff=_diff(repo_url, one.live_sha, live.sha if live else ""),
-        promote=promote if possible else {},
-        what=f"Deploy {sha}, which {line(where.name)} has, to {line(one.environment)}?",
-    )
-
-
-def _environment(where: Where, name: str) -> Link:
-    return Link(paths.environment(where.repo, name), line(name))
-
-
-def _diff(repo_url: str, base: str, head: str) -> Link | None:
-    if not (repo_url and base and head) or base == head:
-        return None
-    return Link(on_github(repo_url, "compare", f"{base}...{head}"), "Compare on GitHub")
-
-
-def _policy(
-    data: EnvironmentData, config: Config, gates: Gates, redactor: Redactor
-) -> PolicyView | None:
-    listed, policy = data.where.listed, data.policy
-    if listed is None or policy is None:
-        return None
-    found = [
-        (
-            PolicyLine(
-                key=line(one.key),
-                value=line(redactor.text(_value(one.value, one.ignored))),
-                origin=line(one.origin),
-            ),
-            one.origin == DEFAULT and not one.ignored,
-        )
-        for one in policy_lines(config, gates, listed, policy)
-    ]
-    problem = ""
-    if isinstance(policy.file, Deny | Wait):
-        problem = ". ".join(part for part in (policy.file.reason, policy.file.way_out) if part)
-    return PolicyView(
-        lines=tuple(one for one, minor in found if not minor),
-        defaults=tuple(one for one, minor in found if minor),
-        problem=line(redactor.text(problem)),
-        file_read=moment(data.file_read) if data.file_read else None,
-        handler=line(listed.handler),
-        held=listed.can_be_held,
-    )
-
-
-def _value(value: str, ignored: str) -> str:
-    return "; ".join(part for part in (value, f"ignored: {ignored}" if ignored else "") if part)
