@@ -11,8 +11,7 @@ from webhook.deployments.changelog import Changelog
 from webhook.deployments.difference import on_github
 from webhook.deployments.labels import Label, phase_label
 from webhook.deployments.phases import Phase
-from webhook.store.deployments import DeploymentRow
-from webhook.store.environment_history import History, PastDeployment
+from webhook.store.environment_history import PastDeployment
 from webhook.text import web_url
 from webhook.web import paths
 from webhook.web.pages.elements import SOMEBODY, Link, Moment, line, moment
@@ -33,12 +32,8 @@ class HistoryRow:
     back_to: str
 
 
-def can_roll_back(row: DeploymentRow | None) -> bool:
-    return row is not None and row.phase.final and not row.watched
-
-
-def build_history(history: History, data: EnvironmentData, repo_url: str) -> tuple[HistoryRow, ...]:
-    return tuple(_row(one, data, repo_url) for one in history.rows)
+def build_history(data: EnvironmentData, repo_url: str) -> tuple[HistoryRow, ...]:
+    return tuple(_row(one, data, repo_url) for one in data.history.rows)
 
 
 def _row(one: PastDeployment, data: EnvironmentData, repo_url: str) -> HistoryRow:
@@ -46,7 +41,7 @@ def _row(one: PastDeployment, data: EnvironmentData, repo_url: str) -> HistoryRo
     newest = data.newest
     returns = (
         one.succeeded
-        and can_roll_back(newest)
+        and data.can_roll_back
         and newest is not None
         and one.id < newest.id
         and one.sha != newest.sha

@@ -22,7 +22,7 @@ from webhook.web.pages.elements import SOMEBODY, Link, Moment, line, moment, ver
 from webhook.web.pages.environment.calendar import Calendar, build_calendar
 from webhook.web.pages.environment.chain import ChainView, chain_after, chain_before
 from webhook.web.pages.environment.data import EnvironmentData, Where
-from webhook.web.pages.environment.history import HistoryRow, build_history, can_roll_back
+from webhook.web.pages.environment.history import HistoryRow, build_history
 from webhook.web.pages.environment.policy import PolicyView, build_policy
 from webhook.web.pages.gates import BlockerView, LockView, blocker_view, lock_view
 
@@ -65,9 +65,9 @@ class EnvironmentLock:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnvironmentView:
     """`there`: None where nothing was ever deployed. `newest`: what was begun after that.
-    `running`: how many run; `waiting`: how many wait. `back`: what a rollback returns to, "" for
-    nothing. `lock_error`: why it cannot be locked.
-    `pattern`: deploy.yml has it as one, of several environments."""
+    `before`, `after`: of the chain. `waiting`: how many wait. `back`: what a rollback returns to,
+    "" for nothing. `lock_error`: why it cannot be locked; `locked_by`: whose lock it has, "" for
+    nobody's. `pattern`: deploy.yml has it as one, of several environments."""
 
     title: str
     repo: str
@@ -115,7 +115,7 @@ def build_environment(
     there = _live(data) if data.live else None
     newer = data.newest is not None and (data.live is None or data.newest.id > data.live.id)
     own = next((one for one in data.locks if _is_of(one, where)), None)
-    back = data.back if can_roll_back(data.newest) else None
+    back = data.back if data.can_roll_back else None
     return EnvironmentView(
         title=f"{line(where.name)} of {line(where.repo)}",
         repo=line(where.repo),
@@ -129,8 +129,8 @@ def build_environment(
         pattern=is_pattern(where.name),
         there=there,
         newest=_version(data.newest) if newer and data.newest else None,
-        before=tuple(chain_before(data, repo_url)),
-        after=tuple(chain_after(data, one, repo_url) for one in data.chain.after),
+        before=chain_before(data, repo_url),
+        after=chain_after(data, repo_url),
         queue=tuple(_queued(one, data.waiting) for one in data.queue),
         waiting=max((one.total for one in data.queue if not one.running), default=0),
         locks=tuple(_lock(one, where, login) for one in data.locks),
@@ -141,7 +141,7 @@ def build_environment(
         back=version(back.shown_ref, back.sha) if back else "",
         roll_back_path=paths.roll_back(where.repo, where.name),
         deploy_path=paths.deploy(where.repo, where.name),
-        history=build_history(data.history, data, repo_url),
+        history=build_history(data, repo_url),
         calendar=build_calendar(data.frozen_windows, data.locks, now),
         policy=build_policy(data, config, gates, redactor),
     )
