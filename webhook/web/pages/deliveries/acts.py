@@ -26,8 +26,7 @@ from webhook.store.database import Sync
 from webhook.store.delivery_requests import DeliveryRequest, NewRequest
 from webhook.store.delivery_search import PLANNED_OF, TEXT_SEARCHED, Candidate, Candidates
 from webhook.web import paths
-from webhook.web.acts import incomplete, request_key
-from webhook.web.auth.forms import require_own_form
+from webhook.web.auth.forms import form_key, incomplete, require_own_form
 from webhook.web.auth.viewer import Viewer, not_found
 from webhook.web.given import number
 from webhook.web.pages.deliveries.delivery import PULLS, stored_delivery, why_not_redelivered
@@ -197,7 +196,7 @@ def _require_missed(services: PageServices, viewer: Viewer, guid: str) -> None:
 def _new(viewer: Viewer, *about: str) -> _Asker:
     session = viewer.session
     assert session is not None
-    key = request_key(session.id, *about, request.form.get("key", ""))
+    key = form_key(session, *about)
     return {"key": key, "login": session.person.login, "user_id": session.person.id}
 
 
