@@ -78,7 +78,6 @@ class EnvironmentLine:
     environment: str
     name: Link
     changes: int
-    few: bool
     lead: str
     failed: str
     recovery: str
@@ -371,7 +370,6 @@ def environment_line(one: Figures) -> EnvironmentLine:
         environment=one.environment,
         name=_environment(one.repo, one.environment),
         changes=one.changes,
-        few=not enough,
         lead=_pair(one.leads) if one.leads_known >= FEWEST else "",
         failed=share(one.bad, one.changes) if enough else "",
         recovery=_pair(one.recoveries) if one.recoveries.n >= FEWEST else "",
