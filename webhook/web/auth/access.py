@@ -1,12 +1,14 @@
 """What a person may do in a repository, as GitHub says it: kept for a minute, and where GitHub does
 not say it, nothing.
 
-A page of many repositories asks about all of them at once. Of more than `MOST_EACH_MINUTE` each is
-asked about less often, since the App's rate limit is everybody's.
+A page of many repositories asks about all of them at once. What has not changed does not count
+against the App's hourly limit; GitHub's secondary limit of 900 a minute counts each call. Where all
+who look at lists need more than their share of it, lists are asked about less often.
 
 Source: docs.github.com/rest/collaborators/collaborators, "Get repository permissions for a user";
 docs.github.com/rest/using-the-rest-api/best-practices-for-using-the-rest-api, "Use conditional
-requests".
+requests"; docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api, "About secondary
+rate limits".
 """
 
 import asyncio
@@ -34,7 +36,8 @@ log = structlog.get_logger()
 
 Level = Literal["admin", "write", "read"]
 KEPT = timedelta(minutes=1)
-MOST_EACH_MINUTE = 100
+# Calls that lists may make, of one process: two serve by default, and what deploys needs some, too.
+MOST_EACH_MINUTE = 400
 # Answers that are kept, of one process.
 _MOST_KEPT = 50_000
 # How long the list of repositories is kept.
@@ -54,10 +57,19 @@ class _Answer:
 class PermissionCache:
     """Of one process."""
 
-    def __init__(self, pool: SyncPool, calls: GitHubCalls, clock: Clock) -> None:
+    def __init__(
+        self,
+        pool: SyncPool,
+        calls: GitHubCalls,
+        clock: Clock,
+        most_each_minute: int = MOST_EACH_MINUTE,
+    ) -> None:
         self._pool = pool
         self._calls = calls
         self._clock = clock
+        self._most_each_minute = most_each_minute
+        # By person: how long their longest list of the last minute is.
+        self._needed: TTLCache[int, int, datetime] = TTLCache(_MOST_KEPT, KEPT, clock)
         self._answers: LRUCache[tuple[int, int], _Answer] = LRUCache(_MOST_KEPT)
         self._listed: TTLCache[str, Mapping[int, KnownRepository], datetime] = TTLCache(
             1, _LISTED, clock
@@ -86,10 +98,13 @@ class PermissionCache:
         if known:
             self.permission(person, known[crc32(name.casefold().encode()) % len(known)])
 
-    def permissions(self, person: Person, repo_ids: Iterable[int]) -> dict[int, str]:
+    def permissions(
+        self, person: Person, repo_ids: Iterable[int], *, for_act: bool = False
+    ) -> dict[int, str]:
+        """`for_act`: something is done by them, so that none is older than a minute."""
         wanted = dict.fromkeys(repo_ids)
         known = self.repositories()
-        kept_for = KEPT * max(1.0, len(wanted) / MOST_EACH_MINUTE)
+        kept_for = KEPT if for_act else self._kept_for(person, len(wanted))
         due = [
             known[repo_id]
             for repo_id in wanted
@@ -103,6 +118,16 @@ class PermissionCache:
         with self._lock:
             self._answers.clear()
             self._listed.clear()
+
+    def _kept_for(self, person: Person, wanted: int) -> timedelta:
+        """Of one repository always a minute."""
+        if wanted <= 1:
+            return KEPT
+        with self._lock:
+            if wanted >= self._needed.get(person.id, 0):
+                self._needed[person.id] = wanted
+            needed = sum(self._needed.get(one, 0) for one in self._needed)
+        return KEPT * max(1.0, needed / self._most_each_minute)
 
     def _fresh(self, person: Person, repo_id: int, kept_for: timedelta) -> _Answer | None:
         with self._lock:

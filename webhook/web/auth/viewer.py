@@ -63,7 +63,7 @@ class Viewer:
         return self.with_permission("read", repo_ids)
 
     def with_permission(
-        self, needed: Level, repo_ids: Iterable[int] | None = None
+        self, needed: Level, repo_ids: Iterable[int] | None = None, *, for_act: bool = False
     ) -> frozenset[int]:
         self._require_session()
         if self.person is None:
@@ -71,7 +71,7 @@ class Viewer:
         every = self._permissions.repositories() if repo_ids is None else repo_ids
         if self.operator and needed == "read":
             return frozenset(every)
-        found = self._permissions.permissions(self.person, every)
+        found = self._permissions.permissions(self.person, every, for_act=for_act)
         return frozenset(one for one, permission in found.items() if includes(permission, needed))
 
     def require_visible(self, repo_id: int) -> None:

@@ -249,9 +249,11 @@ def _plan(
     return _Plan(can_be, left_out, found)
 
 
-def _filter(services: PageServices, viewer: Viewer, given: Mapping[str, str]) -> DeliveryFilter:
+def _filter(
+    services: PageServices, viewer: Viewer, given: Mapping[str, str], *, for_act: bool = False
+) -> DeliveryFilter:
     """Of these no GUID: that is one delivery."""
-    repo_ids = seen_by(viewer)
+    repo_ids = seen_by(viewer, for_act=for_act)
     chosen = read_filter(given, services, repo_ids)
     if repo_ids == frozenset() or (chosen.tab == "missed" and not viewer.operator):
         raise not_found()
@@ -269,7 +271,7 @@ def _filter(services: PageServices, viewer: Viewer, given: Mapping[str, str]) ->
 def _replay_all(services: PageServices, viewer: Viewer) -> int:
     """What matches now, of what the plan has counted: its report says what became of each."""
     form = request.form
-    chosen = _filter(services, viewer, form)
+    chosen = _filter(services, viewer, form, for_act=True)
     upto = number(form.get("upto", ""))
     if upto is None:
         raise incomplete()
