@@ -5,7 +5,7 @@ the deployments themselves are listed.
 Source: dora.dev/guides/dora-metrics.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -104,15 +104,11 @@ def _frequency(
         detail="; ".join(one for one in (times, spread) if one),
         formula="successful deployments with another commit than the one that ran there ÷ days of"
         " the period; days without any count as 0",
-        before=_before(before, _rate(before.changes, days) if before else "", before_n(before)),
+        before=_before(before, lambda one: _rate(one.changes, days), lambda one: one.changes),
         behind="changes",
         behind_text=counted(now.changes, "deployment"),
         listed=few,
     )
-
-
-def before_n(before: Figures | None) -> int:
-    return before.changes if before else 0
 
 
 def _rate(count: int, days: float) -> str:
@@ -124,10 +120,13 @@ def _rate(count: int, days: float) -> str:
     return f"{short(a_day * 30)} a month"
 
 
-def _before(before: Figures | None, value: str, n: int) -> str:
+def _before(
+    before: Figures | None, value: Callable[[Figures], str], n: Callable[[Figures], int]
+) -> str:
+    """`n`: of how many the value is."""
     if before is None:
         return ""
-    return value if n >= FEWEST else f"too few ({n})"
+    return value(before) if n(before) >= FEWEST else f"too few ({n(before)})"
 
 
 def _lead(now: Figures, before: Figures | None, few: tuple[Listed, ...]) -> FigureView:
@@ -146,7 +145,7 @@ def _lead(now: Figures, before: Figures | None, few: tuple[Listed, ...]) -> Figu
         f" {counted(now.leads.n, 'commit')} of {counted(known, 'deployment')}{missing}",
         formula="end of the successful deployment that brings a commit minus the commit's committer"
         " date, at least 0; of each commit",
-        before=_before(before, median(before.leads), before.leads_known) if before else "",
+        before=_before(before, lambda one: median(one.leads), lambda one: one.leads_known),
         behind="leads",
         behind_text=counted(known, "deployment"),
         listed=few,
@@ -161,7 +160,7 @@ def _failures(now: Figures, before: Figures | None, few: tuple[Listed, ...]) -> 
         detail=f"{now.bad} of {counted(now.changes, 'deployment')}",
         formula="successful deployments that were rolled back or fixed by a hotfix ÷ all successful"
         " deployments; a run that failed has changed nothing for users, and is below",
-        before=_before(before, share(before.bad, before.changes), before.changes) if before else "",
+        before=_before(before, lambda one: share(one.bad, one.changes), lambda one: one.changes),
         behind="bad",
         behind_text=counted(now.bad, "deployment"),
         listed=few,
@@ -171,7 +170,6 @@ def _failures(now: Figures, before: Figures | None, few: tuple[Listed, ...]) -> 
 def _recovery(now: Figures, before: Figures | None, few: tuple[Listed, ...]) -> FigureView:
     enough = now.recoveries.n >= FEWEST
     lasting = f"; {now.unrecovered} not recovered yet, counted so far" if now.unrecovered else ""
-    old = _before(before, median(before.recoveries), before.recoveries.n) if before else ""
     return FigureView(
         id="recovery",
         name="Failed deployment recovery time",
@@ -180,7 +178,7 @@ def _recovery(now: Figures, before: Figures | None, few: tuple[Listed, ...]) -> 
         f" {counted(now.recoveries.n, 'deployment')}{lasting}",
         formula="end of the next successful deployment to the environment minus the end of the one"
         " that had to be rolled back or fixed",
-        before=old,
+        before=_before(before, lambda one: median(one.recoveries), lambda one: one.recoveries.n),
         behind="recoveries",
         behind_text=counted(now.recoveries.n, "deployment"),
         listed=few,
@@ -188,14 +186,13 @@ def _recovery(now: Figures, before: Figures | None, few: tuple[Listed, ...]) -> 
 
 
 def _rework(now: Figures, before: Figures | None, few: tuple[Listed, ...]) -> FigureView:
-    old = _before(before, share(before.rework, before.changes), before.changes) if before else ""
     return FigureView(
         id="rework",
         name="Deployment rework rate",
         value=share(now.rework, now.changes) if now.changes >= FEWEST else "",
         detail=f"{now.rework} of {counted(now.changes, 'deployment')}",
         formula="rollbacks and hotfixes ÷ all successful deployments",
-        before=old,
+        before=_before(before, lambda one: share(one.rework, one.changes), lambda one: one.changes),
         behind="rework",
         behind_text=counted(now.rework, "deployment"),
         listed=few,
@@ -223,7 +220,6 @@ def duration(found: Insights, period: Period) -> FigureView:
     now = current(found)
     before = _whole(found, current=False) if period.compares else None
     enough = now.durations.n >= FEWEST
-    old = _before(before, median(before.durations), before.durations.n) if before else ""
     return FigureView(
         id="duration",
         name="Duration",
@@ -232,7 +228,7 @@ def duration(found: Insights, period: Period) -> FigureView:
         f" {counted(now.durations.n, 'deployment')}"
         + ("" if enough else f"; a median needs {FEWEST}"),
         formula="end minus start of the tool, of successful deployments",
-        before=old,
+        before=_before(before, lambda one: median(one.durations), lambda one: one.durations.n),
         behind="all",
         behind_text="all deployments",
     )
