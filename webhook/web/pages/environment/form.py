@@ -13,7 +13,7 @@ from webhook.deployments.difference import on_github
 from webhook.deployments.explanation import Explanation, Section
 from webhook.store.deployments import DeploymentRow
 from webhook.web import paths
-from webhook.web.pages.deployment.page import ChangesView, commit_view
+from webhook.web.pages.changelog import ChangesView, commit_view
 from webhook.web.pages.elements import Link, Moment, line, moment, version
 from webhook.web.pages.environment.preview import Preview
 
