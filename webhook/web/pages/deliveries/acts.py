@@ -26,8 +26,7 @@ from webhook.store.database import Sync
 from webhook.store.delivery_requests import DeliveryRequest, NewRequest
 from webhook.store.delivery_search import PLANNED_OF, TEXT_SEARCHED, Candidate, Candidates
 from webhook.web import paths
-from webhook.web.acts import incomplete, request_key
-from webhook.web.auth.forms import require_own_form
+from webhook.web.auth.forms import form_key, incomplete, require_own_form
 from webhook.web.auth.viewer import Viewer, not_found
 from webhook.web.given import number
 from webhook.web.pages.deliveries.delivery import PULLS, stored_delivery, why_not_redelivered
@@ -197,7 +196,7 @@ def _require_missed(services: PageServices, viewer: Viewer, guid: str) -> None:
 def _new(viewer: Viewer, *about: str) -> _Asker:
     session = viewer.session
     assert session is not None
-    key = request_key(session.id, *about, request.form.get("key", ""))
+    key = form_key(session, *about)
     return {"key": key, "login": session.person.login, "user_id": session.person.id}
 
 
@@ -250,9 +249,11 @@ def _plan(
     return _Plan(can_be, left_out, found)
 
 
-def _filter(services: PageServices, viewer: Viewer, given: Mapping[str, str]) -> DeliveryFilter:
+def _filter(
+    services: PageServices, viewer: Viewer, given: Mapping[str, str], *, for_act: bool = False
+) -> DeliveryFilter:
     """Of these no GUID: that is one delivery."""
-    repo_ids = seen_by(viewer)
+    repo_ids = seen_by(viewer, for_act=for_act)
     chosen = read_filter(given, services, repo_ids)
     if repo_ids == frozenset() or (chosen.tab == "missed" and not viewer.operator):
         raise not_found()
@@ -270,7 +271,7 @@ def _filter(services: PageServices, viewer: Viewer, given: Mapping[str, str]) ->
 def _replay_all(services: PageServices, viewer: Viewer) -> int:
     """What matches now, of what the plan has counted: its report says what became of each."""
     form = request.form
-    chosen = _filter(services, viewer, form)
+    chosen = _filter(services, viewer, form, for_act=True)
     upto = number(form.get("upto", ""))
     if upto is None:
         raise incomplete()

@@ -157,9 +157,9 @@ def _moment(text: str, now: datetime) -> datetime:
     return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
-def seen_by(viewer: Viewer) -> frozenset[int] | None:
+def seen_by(viewer: Viewer, *, for_act: bool = False) -> frozenset[int] | None:
     """The repositories of which they see deliveries; None: all, and those of none."""
-    return None if viewer.operator else viewer.with_permission("admin")
+    return None if viewer.operator else viewer.with_permission("admin", for_act=for_act)
 
 
 def is_seen(viewer: Viewer, repo_id: int | None) -> bool:
