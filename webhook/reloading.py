@@ -1,7 +1,9 @@
 """deploy.yml, read again by a process that goes on: a file with errors changes nothing."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+import signal
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from time import time
@@ -72,6 +74,17 @@ class Reloading:
         self.presence.rejects(errors)
 
 
+def reloading(processes: Iterable[RelayProcess]) -> list[RelayProcess]:
+    return [one for one in processes if one.reloads and one.is_reachable]
+
+
+def request_reload(processes: Iterable[RelayProcess]) -> None:
+    """Of those that read it again; the others follow them."""
+    for one in processes:
+        with suppress(ProcessLookupError):
+            os.kill(one.pid, signal.SIGHUP)
+
+
 @dataclass(frozen=True, slots=True)
 class LocalConfig:
     """deploy.yml on this machine. `processes`: the relay's here, and which one each of them uses;
@@ -87,6 +100,10 @@ class LocalConfig:
         own = RelayProcess(kind="web", reloads=False, digest=setup.config.digest, used_since=time())
         others = partial(presence.running, setup.settings.data_dir)
         return cls(setup.environ, setup.machine_id, lambda: [own, *others()])
+
+    def reloading(self) -> list[RelayProcess]:
+        """Those that read it again at SIGHUP, and that can be sent one from here."""
+        return reloading(self.processes())
 
     def read(self) -> Config:
         """The operator's file as it is now, whatever is in use. Errors: `ConfigErrors`."""

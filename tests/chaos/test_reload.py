@@ -6,7 +6,10 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
+import aiohttp
 import psutil
 import psycopg
 import pytest
@@ -17,7 +20,8 @@ from sandbox.github.webhooks import delivery_headers
 from sandbox.sandbox import REPOSITORY, Sandbox
 from tests.chaos.test_processes import UP, environ, folder, ready, run, sandbox, started
 from tests.chaos.test_slow_bodies import PING
-from tests.world import DEPLOY_YML, until
+from tests.web.people import Browser
+from tests.world import DEPLOY_YML, World, until
 from webhook import presence
 
 __all__ = ["folder", "sandbox"]
@@ -71,6 +75,25 @@ async def deployed(sandbox: Sandbox, environment: str) -> None:
     await sandbox.github.wait_for(deployment.id, "success", within=30)
 
 
+async def reloaded_from_the_page(
+    sandbox: Sandbox, variables: Mapping[str, str], process_ids: list[int]
+) -> None:
+    """Each of these processes has the file then, and the page says so."""
+    url = f"http://{variables['GITPLOY_SERVER_HOST']}"
+    # All that a browser needs of it.
+    relay = cast("World", SimpleNamespace(url=url, github=sandbox.github))
+    async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as session:
+        operator = Browser(session, relay)
+        await operator.sign_in("octoadmin")
+        page = await operator.open("/configuration")
+        assert "removes canary. It counts after a reload" in page.text
+        await operator.press(page, "/configuration/reload")
+        async with asyncio.timeout(20):
+            while "On disk as it is in use" not in page.text or "another file" in page.text:
+                page = await operator.open("/configuration")
+    assert all(f"(process {number}) this file" in page.text for number in process_ids)
+
+
 @pytest.mark.slow
 async def test_up_goes_on_through_a_faulty_file_and_a_good_one(
     sandbox: Sandbox, folder: Path, store_url: str
@@ -119,7 +142,8 @@ async def test_up_goes_on_through_a_faulty_file_and_a_good_one(
 async def test_each_process_by_itself_reads_it_again(
     sandbox: Sandbox, folder: Path, store_url: str
 ) -> None:
-    variables = environ(sandbox, folder) | {"GITPLOY_STORE_SOURCE": store_url}
+    stored = {"GITPLOY_STORE_SOURCE": store_url, "GITPLOY_ADMIN_USERS": "octoadmin"}
+    variables = environ(sandbox, folder) | stored
     log, config = folder / "log", folder / "deploy.yml"
     async with AsyncExitStack() as stack:
         processes = [
@@ -147,6 +171,8 @@ async def test_each_process_by_itself_reads_it_again(
         await deployed(sandbox, "canary")
         assert worker.returncode is None
         await sandbox.github.settled()
+        config.write_text(DEPLOY_YML)
+        await reloaded_from_the_page(sandbox, variables, [web.pid, worker.pid])
     code, output = await run(RELOAD, variables)
     assert code == 1
     assert "has no errors, but no relay runs with GITPLOY_DATA_DIR" in output

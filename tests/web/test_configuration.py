@@ -1,5 +1,6 @@
 """The page of the configuration: deploy.yml in use, its environments, and the settings."""
 
+import hashlib
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
@@ -65,13 +66,14 @@ async def world(store_url: str, tmp_path: Path) -> AsyncIterator[World]:
 
 # It reads what others use, and still holds its own place.
 OTHER = """
-import sys
+import signal, sys
 from pathlib import Path
 from webhook.config.environments import Config
 from webhook.presence import Presence
 one = Presence.begin(Path(sys.argv[1]), "up", Config(envs=(), digest="older"), reloads=True)
 one.rejects(["deploy.yml:5:1: is wrong; mend it"])
 assert one.others() == []
+signal.signal(signal.SIGHUP, lambda *_: print("reload", flush=True))
 print(flush=True)
 sys.stdin.read()
 one.end()
@@ -79,13 +81,13 @@ one.end()
 
 
 @contextmanager
-def another_process(data_dir: Path) -> Iterator[int]:
-    """Of the relay, which did not take the newest file; its id."""
+def another_process(data_dir: Path) -> Iterator["Popen[bytes]"]:
+    """Of the relay, which did not take the newest file, and prints that it is to reload."""
     with Popen([sys.executable, "-c", OTHER, str(data_dir)], stdin=PIPE, stdout=PIPE) as process:
         assert process.stdin
         assert process.stdout
         process.stdout.readline()
-        yield process.pid
+        yield process
         process.stdin.close()
 
 
@@ -185,15 +187,45 @@ async def test_an_edited_file_and_who_uses_another_are_named(world: World, tmp_p
     edited = (await opened(world)).text
     assert "The file was edited since It has no errors, and adds canary; removes staging" in edited
     assert "Another one is used by a worker here" in edited
-    with another_process(tmp_path) as number:
-        both = (await opened(world)).text
+    with another_process(tmp_path) as process:
+        number, both = process.pid, (await opened(world)).text
     assert f"Another one is used by up (process {number}) here, a worker here." in both
     assert f"up (process {number}) did not take the file at its last reload" in both
     assert "it goes on with the one before. deploy.yml:5:1: is wrong; mend it" in both
     assert f"up (process {number}) another file older" in both
+    assert not (await opened(world)).offers("/configuration/reload")
     file.write_text(DEPLOY_YML.replace("handler: github-actions", "handler: jenkins"))
     wrong = (await opened(world)).text
     assert "The file has errors" in wrong
     assert "deploy.yml:19:14: envs[2].handler: 'jenkins' is not a handler" in wrong
     file.unlink()
     assert "cannot be read: No such file" in (await opened(world)).text
+
+
+async def test_an_operator_lets_the_processes_of_this_machine_reload(
+    world: World, tmp_path: Path
+) -> None:
+    file = tmp_path / "deploy.yml"
+    async with browser(world, "octoadmin") as operator:
+        with another_process(tmp_path) as process:
+            page = await operator.open("/configuration")
+            file.write_text(f"{DEPLOY_YML}\nenv: wrong")
+            refused = await operator.press(page, "/configuration/reload")
+            assert refused.status == 409
+            assert "env: is not a key" in refused.text
+            assert not (await operator.open("/configuration")).offers("/configuration/reload")
+            file.write_text(f"{DEPLOY_YML}\n# as reviewed\n")
+            done = await operator.press(page, "/configuration/reload")
+            assert "A reload was requested" in done.text
+            assert process.stdout
+            assert process.stdout.readline() == b"reload\n"
+        none = await operator.press(page, "/configuration/reload")
+        assert "No process can be reached from here" in none.text
+    [act] = world.rows("select actor, source, action, reason from audit")
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()[:8]
+    assert act == {
+        "actor": "octoadmin",
+        "source": "page",
+        "action": "reload",
+        "reason": f"deploy.yml {digest}",
+    }

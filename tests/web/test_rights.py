@@ -55,6 +55,7 @@ PAGES: Mapping[str, tuple[int, ...]] = {
 SENT: Mapping[str, tuple[int, ...]] = {
     "/acts/<kind>": (401, 404, 403, 303, 303, 403),
     "/health/check": (401, 404, 404, 404, 404, 303),
+    "/configuration/reload": (401, 404, 404, 404, 404, 303),
     "/deliveries/<guid>/replay": (401, 404, 404, 404, 303, 303),
     "/deliveries/<guid>/redeliver": (401, 404, 404, 404, 303, 303),
     "/deliveries/replay": (401, 404, 404, 404, 303, 303),
@@ -157,7 +158,7 @@ async def test_every_form_of_another_site_is_refused(world: World) -> None:
     async with browser(world, "octoadmin") as admin, browser(world, "operator") as operator:
         for rule in (*SENT, "/signout"):
             path = filled(rule, deployment.id, row["guid"]).partition("?")[0]
-            person = operator if rule == "/health/check" else admin
+            person = operator if rule in ("/health/check", "/configuration/reload") else admin
             right = {"deployment": str(deployment.id), "key": "k"} | await token_of(person)
             foreign = await person.post(path, right, Origin="https://evil.example")
             untokened = await person.post(path, right | {"csrf": ""})

@@ -3,12 +3,9 @@
 They are found by what they keep in the data directory (webhook.presence), and are sent SIGHUP.
 """
 
-import os
-import signal
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -17,6 +14,7 @@ from webhook import presence, startup
 from webhook.config.changes import Changes
 from webhook.errors import ConfigErrors, UserError
 from webhook.presence import RelayProcess
+from webhook.reloading import reloading, request_reload
 from webhook.startup import Setup, set_up_command
 
 # Seconds. Jobs and requests that are under way are finished first.
@@ -35,15 +33,13 @@ def reload() -> None:
     setup = set_up_command()
     data_dir = setup.settings.data_dir
     found = presence.running(data_dir)
-    reading = [one for one in found if one.reloads and one.is_reachable]
+    reading = reloading(found)
     if not found:
         text = f"{setup.config.source} has no errors, but no relay runs with {_data_dir(data_dir)}"
         raise UserError(f"{text}; it is read when one starts")
     _print_changes(setup, found)
     since = time.time()
-    for one in reading:
-        with suppress(ProcessLookupError):
-            os.kill(one.pid, signal.SIGHUP)
+    request_reload(reading)
     left = _wait(data_dir, setup.config.digest, since)
     left += [one for one in found if one.reloads and _is_left(one, setup.config.digest)]
     for one in left:

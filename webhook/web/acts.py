@@ -31,7 +31,10 @@ log = structlog.get_logger()
 
 LARGEST_FORM = 64 * 1024
 BODY_RULE = BodyRule(
-    re.compile(r"/(signout|health/check|acts/[a-z_]{1,40}|deliveries/.{1,200}|deliveries)"),
+    re.compile(
+        r"/(signout|health/check|configuration/reload"
+        r"|acts/[a-z_]{1,40}|deliveries/.{1,200}|deliveries)"
+    ),
     LARGEST_FORM,
     {"Cookie": re.compile(r".*gitploy_session=.*", re.DOTALL)},
 )

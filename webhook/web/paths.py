@@ -8,6 +8,7 @@ INSIGHTS = "/insights"
 HEALTH = "/health"
 AUDIT = "/audit"
 CONFIGURATION = "/configuration"
+RELOAD = f"{CONFIGURATION}/reload"
 
 
 def environment(repo: str, name: str) -> str:

@@ -10,7 +10,7 @@ from webhook.config.environments import Config
 from webhook.errors import ConfigErrors
 from webhook.logs import Redactor
 from webhook.presence import RelayProcess
-from webhook.reloading import LocalConfig
+from webhook.reloading import LocalConfig, reloading
 from webhook.store.workers import RunningWorker
 from webhook.web.pages.elements import Moment, line, moment
 
@@ -73,7 +73,8 @@ class DiskView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileView:
-    """`others`: names of those that use another deploy.yml than the process that made the page."""
+    """`others`: names of those that use another deploy.yml than the process that made the page.
+    `reloadable`: there are processes here that would take the file if they were asked to."""
 
     source: str
     digest: str
@@ -83,6 +84,7 @@ class FileView:
     processes: tuple[ProcessView, ...]
     workers: tuple[WorkerView, ...]
     others: tuple[str, ...]
+    reloadable: bool
 
 
 def build_file(
@@ -92,15 +94,17 @@ def build_file(
     shown = [_process(config, one, own=index == 0) for index, one in enumerate(found)]
     working = [_worker(config, one, local.machine_id) for one in workers[:_MOST_WORKERS]]
     own = next((one.since for one in shown if one.own), None)
+    disk = _disk(config, local, redactor)
     return FileView(
         source=line(redactor.text(str(Path(config.source).absolute()))),
         digest=config.digest[:_SHORT],
         since=own,
-        disk=_disk(config, local, redactor),
+        disk=disk,
         rejected=tuple(_rejected(found, redactor)),
         processes=tuple(shown),
         workers=tuple(working),
         others=tuple(_others(shown, working)),
+        reloadable=not disk.errors and bool(reloading(found)),
     )
 
 

@@ -1,17 +1,21 @@
 """The configuration: deploy.yml as it is in use, its environments, and the settings; for operators.
 
-Nothing is changed here. Errors, each a page: 404 who does not run the relay; 503 the store does not
-respond.
+Nothing is changed here, but a reload of the file can be requested. Errors, each a page: 404 who
+does not run the relay; 409 no reload is possible; 503 the store does not respond.
 """
 
 from dataclasses import dataclass
 
-from flask import Blueprint, render_template, request
+from flask import Blueprint, Response, make_response, redirect, render_template, request
 
+from webhook.errors import ConfigErrors, HttpError
 from webhook.github.events import storable
 from webhook.invocation import COMMAND
-from webhook.store import workers
+from webhook.reloading import request_reload
+from webhook.store import audit, workers
+from webhook.store.audit import NewAct
 from webhook.web import paths
+from webhook.web.auth.forms import require_own_form
 from webhook.web.given import number
 from webhook.web.pages.configuration.environments import (
     ON_A_PAGE,
@@ -21,6 +25,7 @@ from webhook.web.pages.configuration.environments import (
 from webhook.web.pages.configuration.file import FileView, build_file
 from webhook.web.pages.configuration.question import Answer, Asked, answer, asked
 from webhook.web.pages.configuration.settings import Group, build_settings, warnings_of
+from webhook.web.pages.elements import line
 from webhook.web.services import PageServices
 
 _LONGEST = 255
@@ -29,7 +34,8 @@ _LONGEST = 255
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfigurationView:
     """`unrouted`: what becomes of a deployment that no environment matches. `start`: how many
-    environments come before; `count`: of all. `warnings`: of the settings."""
+    environments come before; `count`: of all. `warnings`: of the settings. `requested`: a reload
+    was, just now."""
 
     file: FileView
     unrouted: str
@@ -41,6 +47,7 @@ class ConfigurationView:
     answer: Answer | None
     settings: tuple[Group, ...]
     warnings: tuple[str, ...]
+    requested: bool
 
     @property
     def tone(self) -> str:
@@ -69,6 +76,44 @@ def add_to(bp: Blueprint, services: PageServices) -> None:
         page = _read(services, wanted, found)
         return render_template("configuration.html", page=page, command=COMMAND)
 
+    @bp.post(paths.RELOAD)
+    def reload() -> Response:
+        viewer = services.require_viewer()
+        assert viewer.session is not None
+        viewer.require_operator()
+        require_own_form(services.sessions, viewer.session, services.settings.server_url)
+        _reload(services, viewer.session.person.login)
+        return make_response(redirect(paths.with_query(paths.CONFIGURATION, requested="1"), 303))
+
+
+def _reload(services: PageServices, login: str) -> None:
+    """As `python -m webhook reload` does, but without waiting for what becomes of it."""
+    local = services.local_config
+    try:
+        wanted = local.read()
+    except ConfigErrors as error:
+        text = services.redactor.text("; ".join(error.errors))
+        raise HttpError(
+            409,
+            "deploy.yml has errors",
+            detail=f"Nothing was reloaded. {line(text)}",
+            remedy="Correct the file, and reload it then.",
+        ) from None
+    found = local.reloading()
+    if not found:
+        raise HttpError(
+            409,
+            "No process can be reached from here",
+            detail="Nothing was reloaded: none of this machine reads deploy.yml again.",
+            remedy=f"Run {COMMAND} reload on the relay's machine, or restart it.",
+        )
+    reason = f"deploy.yml {wanted.digest[:8]}"
+    with services.pool.connection() as connection:
+        audit.add_sync(
+            connection, NewAct(actor=login, source="page", action="reload", reason=reason)
+        )
+    request_reload(found)
+
 
 def _given(name: str) -> str:
     return str(storable(request.args.get(name, "").strip()[:_LONGEST]))
@@ -91,4 +136,5 @@ def _read(services: PageServices, wanted: Asked, found: Answer | None) -> Config
         answer=found,
         settings=build_settings(services.settings, redactor),
         warnings=tuple(warnings_of(services.settings, redactor)),
+        requested="requested" in request.args,
     )
