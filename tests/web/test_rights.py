@@ -207,6 +207,26 @@ async def test_a_link_opens_its_page_and_nothing_else(world: World) -> None:
         assert await sent(holder, f"/acts/retry?{key}", fields) == 401
 
 
+async def test_the_output_is_searched_by_who_may_see_it(world: World) -> None:
+    deployment = await world.deployed("broken")
+    path = f"/deployments/acme/site/{deployment.id}"
+    key = world.github.statuses(deployment.id)[-1].log_url.partition("?")[2].partition("#")[0]
+    async with AsyncExitStack() as stack:
+        nobody, *others = await people(world, stack)
+        found = [await status_of(one, f"{path}?find=disk") for one in (nobody, *others)]
+        assert tuple(found) == READERS
+        reader = await others[1].open(f"{path}?find=DISK")
+        assert "1 line with “DISK”" in reader.text
+        assert f"{path}?find=DISK&line=1#L1" in reader.links
+        # Who has signed in needs no key.
+        assert "key=" not in (await others[1].open(f"{path}?{key}&find=DISK")).html
+        assert (
+            f"{path}?{key}&find=DISK&line=1#L1"
+            in (await nobody.open(f"{path}?{key}&find=DISK")).links
+        )
+        assert await status_of(nobody, f"{path}?{key}x&find=disk") == 403
+
+
 def filled(rule: str, deployment_id: int, guid: str) -> str:
     values = {
         "<owner>": "acme",

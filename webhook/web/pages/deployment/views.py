@@ -22,7 +22,6 @@ from webhook.gates import GATES
 from webhook.security.signing import LINK_DAYS
 from webhook.settings import Retention
 from webhook.store import deployments
-from webhook.store.database import Sync
 from webhook.store.deployments import DeploymentRow
 from webhook.store.lineage import Lineage
 from webhook.web import paths
@@ -31,7 +30,8 @@ from webhook.web.given import number
 from webhook.web.live import Parts
 from webhook.web.pages.deployment import log_window, stream
 from webhook.web.pages.deployment.beside import Reader, read_beside, reader_of
-from webhook.web.pages.deployment.log_window import LogView, LogWindows
+from webhook.web.pages.deployment.log_section import read_section
+from webhook.web.pages.deployment.log_window import LogWindows
 from webhook.web.pages.deployment.page import Page, PageData, build_page
 from webhook.web.pages.deployment.stream import (
     DeploymentFeed,
@@ -61,7 +61,15 @@ def add_to(bp: Blueprint, services: PageServices) -> None:
         opened = _open(services, f"{owner}/{name}", deployment_id)
         with pool.connection() as connection:
             beside = read_beside(connection, services, opened.data, opened.reader)
-            log = _log(windows, connection, opened.data)
+        log = read_section(
+            windows,
+            pool,
+            deployment_id,
+            request.args,
+            path=request.path,
+            key=request.args.get("key", "") if opened.reader.by_link else "",
+            over=opened.data.over,
+        )
         return render_template(
             "deployment.html",
             page=_page(services, opened.data, opened.reader),
@@ -86,14 +94,6 @@ def add_to(bp: Blueprint, services: PageServices) -> None:
         response = Response(text, mimetype="text/plain")
         response.headers["Content-Disposition"] = f'attachment; filename="{_file_name(opened)}"'
         return response
-
-
-def _log(windows: LogWindows, connection: Sync, data: PageData) -> LogView:
-    """Its end, or what the query names."""
-    line, until = (number(request.args.get(name, "")) or 0 for name in ("line", "until"))
-    if line or until:
-        return windows.around(connection, data.row.id, line=line, until=until)
-    return windows.end(connection, data.row.id, over=data.over)
 
 
 def _file_name(opened: "_Opened") -> str:
