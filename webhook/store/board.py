@@ -7,9 +7,9 @@ environment costs a few look-ups by index.
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
-from psycopg.rows import DictRow
+from psycopg.rows import DictRow, args_row
 
 from webhook.deployments.blockers import Blocker
 from webhook.deployments.drift import Success
@@ -28,8 +28,8 @@ _MOST_SUCCESSES = 6
 _RECENT = {"deployments": 800, "actions": 400, "approvals": 300}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BoardDeployment:
+# A tuple, as a board reads a thousand, and compares each with what it was before.
+class BoardDeployment(NamedTuple):
     """A deployment that is the newest in its environment, or the last success there, or both.
     `started`: its tool was started; `watched`: by somebody else than the relay. `by`: the login of
     who asked for it, or of who created it; `by_id`: that account, 0 if unknown. `action`: of which
@@ -37,6 +37,7 @@ class BoardDeployment:
     which on `total` commits are new in it, and `behind` are taken back; "" where that is not known.
     """
 
+    phase: Phase
     id: int
     repo_id: int
     repo: str
@@ -46,7 +47,6 @@ class BoardDeployment:
     transient: bool
     ref: str
     sha: str
-    phase: Phase
     started: bool
     watched: bool
     since: datetime
@@ -104,10 +104,12 @@ _ASKED = """
 _BY = """
     coalesce(nullif(asked.login, ''), nullif(asker, ''), creator) as by,
     coalesce(nullif(asked.login_id, 0), nullif(asker_id, 0), creator_id) as by_id,
-    coalesce(asked.kind, '') as action, coalesce(nullif(asked.ref_name, ''), ref) as ref
+    coalesce(asked.kind, '') as action
 """
+_REF = "coalesce(nullif(asked.ref_name, ''), ref) as ref"
 
-# Skips from each environment to the next, however many deployments it has.
+# Skips from each environment to the next, however many deployments it has. Its columns come in the
+# order of the fields.
 _ENVIRONMENTS = f"""
 with recursive scanned as (
     select one.*, 1 as number from unnest(%(repo_ids)s::bigint[]) asked (repo_id)
@@ -130,10 +132,11 @@ with recursive scanned as (
 ), found as (
     select repo_id, name, id from scanned union select * from named
 )
-select deployments.id, deployments.repo_id, repo, repo_url, environment, production, transient,
-    sha, phase, watched, run is not null as started, coalesce(ended_at, phase_at) as since, {_BY},
-    deployments.id = found.id as newest, deployments.id = live.id is true as live,
-    case when changelog ? 'total' then changelog->>'since' else '' end as compared_with,
+select phase, deployments.id, deployments.repo_id, repo, repo_url, environment, production,
+    transient, {_REF}, sha, run is not null as started, watched,
+    coalesce(ended_at, phase_at) as since, {_BY}, deployments.id = found.id as newest,
+    deployments.id = live.id is true as live,
+    coalesce(case when changelog ? 'total' then changelog->>'since' end, '') as compared_with,
     coalesce((changelog->>'total')::integer, 0) as total,
     coalesce((changelog->>'behind')::integer, 0) as behind
 from found left join lateral (
@@ -152,18 +155,17 @@ def environments(
     """Of these repositories, in no order: of each environment the newest, and the last success.
     `names`: environments that are found however many the repository has."""
     values = {"repo_ids": list(repo_ids), "names": list(names)}
-    return [_deployment(row) for row in connection.execute(_ENVIRONMENTS, values)]
+    cursor = connection.cursor(row_factory=args_row(_deployment))
+    return cursor.execute(_ENVIRONMENTS, values).fetchall()
 
 
-def _deployment(row: DictRow) -> BoardDeployment:
-    return BoardDeployment(
-        **{**row, "phase": Phase(row["phase"]), "compared_with": row["compared_with"] or ""}
-    )
+def _deployment(phase: str, *rest: Any) -> BoardDeployment:
+    return BoardDeployment._make((Phase(phase), *rest))
 
 
 _IN_FLIGHT = f"""
 select deployments.id, deployments.repo_id, repo, environment, production, sha, phase,
-    run is not null as started, requested_at, {_BY},
+    run is not null as started, requested_at, {_BY}, {_REF},
     case when waiting then blockers else '[]' end as blockers,
     coalesce((select held from timeline where deployment_id = deployments.id and counted
         order by position desc limit 1), false) as held
@@ -252,8 +254,10 @@ def successes(
     }
     return {
         EnvironmentKey(row["repo_id"], row["name"]): [
-            Success(*one)
-            for one in zip(row["shas"], row["since"], row["totals"], row["behind"], strict=True)
+            *map(
+                Success._make,
+                zip(row["shas"], row["since"], row["totals"], row["behind"], strict=True),
+            )
         ]
         for row in connection.execute(_SUCCESSES, values)
     }

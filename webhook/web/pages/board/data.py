@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import NamedTuple, TypeAlias
 
 from webhook.config.environments import Config, CurrentConfig, Environment
 from webhook.config.routing import matches_any, route
@@ -21,46 +22,85 @@ from webhook.store.repositories import KnownRepository
 _MOST_ROUTES = 20_000
 
 
+class Routed(NamedTuple):
+    """`entry`: of deploy.yml, which names it where `named`. `windows`: of deploy.yml, that cover
+    it."""
+
+    entry: Environment | None
+    named: bool
+    windows: Sequence[FrozenWindow]
+
+
+# The name of an environment, whether it is production, and whether it is transient.
+_Deployed: TypeAlias = tuple[str, bool, bool]
+
+
+class _Kept:
+    """What follows from one deploy.yml."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.routed: dict[tuple[str, str], Routed] = {}
+        self.stages: dict[tuple[str, tuple[_Deployed, ...]], Sequence[Stage]] = {}
+
+
 class Routes:
     """As `webhook.config.routing.route`, of the deploy.yml that is in use; kept, as a board asks it
     for all that it shows."""
 
     def __init__(self, current: CurrentConfig) -> None:
         self._current = current
-        self._known: dict[tuple[str, str], Environment | None] = {}
-        self._windows: dict[tuple[str, str], Sequence[FrozenWindow]] = {}
-        self._config = current.config
+        self._kept = _Kept(current.config)
 
     @property
     def config(self) -> Config:
-        return self._config
+        return self._kept.config
 
     def renew(self) -> None:
         """deploy.yml may have been read again, and names come and go."""
-        if self._config is not self._current.config or len(self._known) > _MOST_ROUTES:
-            self._config, self._known, self._windows = self._current.config, {}, {}
+        kept = self._kept
+        many = max(len(kept.routed), len(kept.stages)) > _MOST_ROUTES
+        if many or kept.config is not self._current.config:
+            self._kept = _Kept(self._current.config)
 
     def __call__(self, repo: str, environment: str) -> Environment | None:
-        key = repo, environment
-        if key not in self._known:
-            self._known[key] = route(self._config, repo, environment)
-        return self._known[key]
+        return self.routed(repo, environment).entry
 
-    def windows(self, repo: str, environment: str) -> Sequence[FrozenWindow]:
-        """Of deploy.yml, that cover it."""
-        key, entry = (repo, environment), self(repo, environment)
-        if key not in self._windows:
-            given = keys_of(entry, FreezeKeys).frozen_windows if entry else ()
-            self._windows[key] = [one for one in given if one.covers((repo,), environment)]
-        return self._windows[key]
+    def routed(self, repo: str, environment: str) -> Routed:
+        kept, key = self._kept, (repo, environment)
+        if (known := kept.routed.get(key)) is None:
+            known = kept.routed[key] = _routed(kept.config, repo, environment)
+        return known
 
-    def literal(self, repo: str) -> list[Environment]:
-        """Those of deploy.yml that the repository has by their names."""
-        return [
-            one
-            for one in self._config.envs
-            if is_literal(one) and matches_any(one.repos, repo) and self(repo, one.name) is one
+    def stages(self, repo: str, deployed: tuple[_Deployed, ...]) -> Sequence[Stage]:
+        """In order: what was deployed to, and what deploy.yml gives the repository by its name."""
+        kept, key = self._kept, (repo, deployed)
+        if (known := kept.stages.get(key)) is None:
+            known = kept.stages[key] = self._stages(kept.config, repo, deployed)
+        return known
+
+    def _stages(self, config: Config, repo: str, deployed: Sequence[_Deployed]) -> Sequence[Stage]:
+        there = [
+            Stage(name=name, production=production, transient=transient)
+            for name, production, transient in deployed
         ]
+        names = {one.name.lower() for one in there}
+        never = [
+            Stage(name=one.name, production=is_production(one.name, one.production_environment))
+            for one in config.envs
+            if is_literal(one)
+            and one.name.lower() not in names
+            and matches_any(one.repos, repo)
+            and self(repo, one.name) is one
+        ]
+        return in_order(config, repo, [*there, *never], self)
+
+
+def _routed(config: Config, repo: str, environment: str) -> Routed:
+    entry = route(config, repo, environment)
+    given = keys_of(entry, FreezeKeys).frozen_windows if entry else ()
+    windows = [one for one in given if one.covers((repo,), environment)]
+    return Routed(entry, entry is not None and is_literal(entry), windows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +113,8 @@ class Around:
     in_flight: Mapping[EnvironmentKey, Sequence[InFlight]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EnvironmentData:
+# A tuple, as a board compares each with what it was before.
+class EnvironmentData(NamedTuple):
     """`newest` and `live`: None where there is none. `drifts`: from those before it that have
     another commit; `same_as`: those that have the same."""
 
@@ -107,7 +147,8 @@ class _Repository:
     repo_id: int
     repo: str
     current: dict[str, _Current] = field(default_factory=dict)
-    stages: list[Stage] = field(default_factory=list)
+    stages: Sequence[Stage] = ()
+    pairs: Sequence["_Pair"] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,30 +189,27 @@ def read(
         there.newest = one if one.newest else there.newest
         there.live = one if one.live else there.live
     for repository in found.values():
-        repository.stages = _stages(repository, routes)
+        repository.stages = routes.stages(repository.repo, _deployed(repository))
+        for stage in repository.stages:
+            repository.current.setdefault(stage.name.lower(), _Current())
+        repository.pairs = list(_pairs(repository))
     successes = board.successes(connection, [*_compared(found.values())])
     return [_data(one, successes, beside) for one in found.values()]
 
 
-def _stages(repository: _Repository, routes: Routes) -> list[Stage]:
-    deployed = [
-        Stage(name=one.environment, production=one.production, transient=one.transient)
+def _deployed(repository: _Repository) -> tuple[_Deployed, ...]:
+    return tuple(
+        (one.environment, one.production, one.transient)
         for current in repository.current.values()
         if (one := current.newest or current.live)
-    ]
-    never = [
-        Stage(name=one.name, production=is_production(one.name, one.production_environment))
-        for one in routes.literal(repository.repo)
-        if one.name.lower() not in repository.current
-    ]
-    return in_order(routes.config, repository.repo, [*deployed, *never], routes)
+    )
 
 
 def _pairs(repository: _Repository) -> Iterator[_Pair]:
     for stage in repository.stages:
-        here = repository.current.get(stage.name.lower(), _Current()).live
+        here = repository.current[stage.name.lower()].live
         for before in stage.before:
-            there = repository.current.get(before.lower(), _Current()).live
+            there = repository.current[before.lower()].live
             if here and there:
                 yield _Pair(stage, before, here, there)
 
@@ -181,7 +219,7 @@ def _compared(repositories: Iterable[_Repository]) -> set[EnvironmentKey]:
     return {
         pair.there.key
         for repository in repositories
-        for pair in _pairs(repository)
+        for pair in repository.pairs
         if not pair.same and pair.there.compared_with != pair.here.sha
     }
 
@@ -192,13 +230,13 @@ def _data(
     beside: Around,
 ) -> RepositoryData:
     pairs: dict[str, list[_Pair]] = {}
-    for pair in _pairs(repository):
+    for pair in repository.pairs:
         pairs.setdefault(pair.stage.name, []).append(pair)
     locks = [one for one in beside.locks if one.repo_id in (0, repository.repo_id)]
     environments = []
     for stage in repository.stages:
-        current = repository.current.get(stage.name.lower(), _Current())
-        key = EnvironmentKey(repository.repo_id, stage.name.lower())
+        name = stage.name.lower()
+        current, key = repository.current[name], EnvironmentKey(repository.repo_id, name)
         compared = pairs.get(stage.name, [])
         data = EnvironmentData(
             stage=stage,

@@ -11,7 +11,6 @@ from typing import Any
 
 from cachetools import LRUCache
 
-from webhook.gates.stages import is_literal
 from webhook.store import board
 from webhook.store.board import InFlight
 from webhook.store.database import Sync
@@ -139,10 +138,9 @@ class BoardReader:
         return content
 
     def _cell(self, data: RepositoryData, one: EnvironmentData, freezes: Freezes) -> Cell:
-        where = data.repo, one.stage.name
-        entry, freeze = self._routes(*where), freezes.of(self._routes.windows(*where))
-        named = entry is not None and is_literal(entry)
-        return build_cell(data.repo_id, data.repo, one, freeze, named=named)
+        routed = self._routes.routed(data.repo, one.stage.name)
+        freeze = freezes.of(routed.windows)
+        return build_cell(data.repo_id, data.repo, one, freeze, named=routed.named)
 
     def _read(
         self,
