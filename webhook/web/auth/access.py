@@ -30,6 +30,7 @@ from webhook.store import repositories
 from webhook.store.database import SyncPool
 from webhook.store.repositories import KnownRepository
 from webhook.timing import Clock
+from webhook.web.auth.logins import Logins
 from webhook.web.github_calls import GitHubCalls, Outside
 
 log = structlog.get_logger()
@@ -42,6 +43,9 @@ MOST_EACH_MINUTE = 400
 _MOST_KEPT = 50_000
 # How long the list of repositories is kept.
 _LISTED = timedelta(seconds=10)
+# Seconds that an operator waits, every few minutes, to be known by their login.
+_LOGIN_WITHIN = 2.0
+_MOST_INSTALLATIONS = 5
 # After GitHub gave none, pages do not wait for it again at once.
 _UNCLEAR_KEPT = timedelta(seconds=5)
 
@@ -55,7 +59,7 @@ class _Answer:
 
 
 class PermissionCache:
-    """Of one process."""
+    """Of one process. Each `person` is as they signed in."""
 
     def __init__(
         self,
@@ -70,7 +74,9 @@ class PermissionCache:
         self._most_each_minute = most_each_minute
         # By person: how long their longest list of the last minute is.
         self._needed: TTLCache[int, int, datetime] = TTLCache(_MOST_KEPT, KEPT, clock)
-        self._answers: LRUCache[tuple[int, int], _Answer] = LRUCache(_MOST_KEPT)
+        self._logins = Logins(clock)
+        # By the person, with the login by which GitHub was asked.
+        self._answers: LRUCache[tuple[Person, int], _Answer] = LRUCache(_MOST_KEPT)
         self._listed: TTLCache[str, Mapping[int, KnownRepository], datetime] = TTLCache(
             1, _LISTED, clock
         )
@@ -87,6 +93,22 @@ class PermissionCache:
             with self._lock:
                 self._listed[""] = known
         return known
+
+    def current(self, person: Person) -> Person:
+        """With the login that is their account's now, as far as that is known."""
+        return self._logins.current(person)
+
+    def has_login(self, person: Person) -> bool:
+        """Whether that login still is their account's. It is as long as GitHub says nothing else,
+        which is asked every few minutes."""
+        known = self.repositories().values()
+        if known and self._logins.is_due(person):
+            try:
+                scopes = _scopes(known)
+                self._calls.run(lambda o: self._logins.ask(o, scopes, person), _LOGIN_WITHIN)
+            except UnknownOutcome as error:
+                log.warning("no login from GitHub", error=str(error))
+        return self.current(person).login.lower() == person.login.lower()
 
     def permission(self, person: Person, repo_id: int) -> str:
         """One of `PERMISSIONS`."""
@@ -105,14 +127,16 @@ class PermissionCache:
         wanted = dict.fromkeys(repo_ids)
         known = self.repositories()
         kept_for = KEPT if for_act else self._kept_for(person, len(wanted))
+        now = self.current(person)
         due = [
             known[repo_id]
             for repo_id in wanted
-            if repo_id in known and not self._fresh(person, repo_id, kept_for)
+            if repo_id in known and not self._fresh(now, repo_id, kept_for)
         ]
         if due:
             self._ask(person, due)
-        return {repo_id: self._permission(person, repo_id, kept_for) for repo_id in wanted}
+            now = self.current(person)
+        return {repo_id: self._permission(now, repo_id, kept_for) for repo_id in wanted}
 
     def forget(self) -> None:
         with self._lock:
@@ -129,67 +153,87 @@ class PermissionCache:
             needed = sum(self._needed.get(one, 0) for one in self._needed)
         return KEPT * max(1.0, needed / self._most_each_minute)
 
-    def _fresh(self, person: Person, repo_id: int, kept_for: timedelta) -> _Answer | None:
+    # Below, each `now` is a person with the login by which GitHub is asked.
+
+    def _fresh(self, now: Person, repo_id: int, kept_for: timedelta) -> _Answer | None:
         with self._lock:
-            answer = self._answers.get((person.id, repo_id))
+            answer = self._answers.get((now, repo_id))
         if answer is None:
             return None
         lasts = kept_for if answer.clear else _UNCLEAR_KEPT
         return answer if self._clock() - answer.at < lasts else None
 
-    def _permission(self, person: Person, repo_id: int, kept_for: timedelta) -> str:
-        answer = self._fresh(person, repo_id, kept_for)
+    def _permission(self, now: Person, repo_id: int, kept_for: timedelta) -> str:
+        answer = self._fresh(now, repo_id, kept_for)
         if answer is None or not answer.clear:
             return NO_ACCESS.permission
         # A login that its account has given up may be another account's by now.
-        same = answer.access.user_id == person.id
+        same = answer.access.user_id == now.id
         return answer.access.permission if same else NO_ACCESS.permission
 
     def _ask(self, person: Person, due: list[KnownRepository]) -> None:
         async def ask(outside: Outside) -> None:
-            await asyncio.gather(*(self._ask_one(outside, person, one) for one in due))
+            await self._ask_each(outside, now, due)
+            others = [one for one in due if self._is_of_another(now, one)]
+            if others and await self._logins.ask(outside, _scopes(others), person):
+                await self._ask_each(outside, self.current(person), others)
 
+        now = self.current(person)
         if self._clock() < self._silent_until:
-            self._keep_unclear(person, due)
+            self._keep_unclear(now, due)
             return
         try:
             self._calls.run(ask)
         except UnknownOutcome as error:
             log.warning("no permissions from GitHub", error=str(error))
-            if not any(self._fresh(person, one.repo_id, KEPT) for one in due):
+            if not any(self._fresh(now, one.repo_id, KEPT) for one in due):
                 # Of nothing at all: nobody else, and no open page, waits for it meanwhile.
                 self._silent_until = self._clock() + _UNCLEAR_KEPT
-            self._keep_unclear(person, due)
+            self._keep_unclear(self.current(person), due)
 
-    def _keep_unclear(self, person: Person, due: list[KnownRepository]) -> None:
+    def _keep_unclear(self, now: Person, due: list[KnownRepository]) -> None:
         """What GitHub has not said by now, so that the next page does not wait for it again."""
         for one in due:
-            if self._fresh(person, one.repo_id, KEPT) is None:
+            if self._fresh(now, one.repo_id, KEPT) is None:
                 with self._lock:
-                    self._answers[person.id, one.repo_id] = _unclear(self._clock())
+                    self._answers[now, one.repo_id] = _unclear(self._clock())
 
     def is_unclear(self, person: Person) -> bool:
         """Whether GitHub has not said lately what the person may do in some repository."""
-        now = self._clock()
+        since, now = self._clock() - KEPT, self.current(person)
         with self._lock:
-            answers = (self._answers.get((person.id, one)) for one in self._listed.get("", ()))
-            return any(answer and not answer.clear and now - answer.at < KEPT for answer in answers)
+            answers = (self._answers.get((now, one)) for one in self._listed.get("", ()))
+            return any(one and not one.clear and one.at > since for one in answers)
 
-    async def _ask_one(self, outside: Outside, person: Person, one: KnownRepository) -> None:
-        key = (person.id, one.repo_id)
+    async def _ask_each(self, outside: Outside, now: Person, due: list[KnownRepository]) -> None:
+        await asyncio.gather(*(self._ask_one(outside, now, one) for one in due))
+
+    def _is_of_another(self, now: Person, one: KnownRepository) -> bool:
+        """What GitHub has just said of that login: it is nobody's, or another account's."""
+        answer = self._fresh(now, one.repo_id, KEPT)
+        return answer is not None and answer.clear and answer.access.user_id != now.id
+
+    async def _ask_one(self, outside: Outside, now: Person, one: KnownRepository) -> None:
+        key = (now, one.repo_id)
         with self._lock:
             before = self._answers.get(key)
         known = (before.access, before.etag) if before and before.clear else (NO_ACCESS, "")
         scope = Scope(one.installation_id, one.name, one.repo_id)
         try:
             async with outside.slots:
-                access, etag = await access_if_changed(outside.github, scope, person.login, known)
+                access, etag = await access_if_changed(outside.github, scope, now.login, known)
             answer = _Answer(access, etag, self._clock())
         except (RetryAt, UnknownOutcome, Rejected) as error:
             log.warning("no permission from GitHub", repo=one.name, error=str(error))
             answer = _Answer(NO_ACCESS, "", self._clock(), clear=_is_no(error))
         with self._lock:
             self._answers[key] = answer
+
+
+def _scopes(known: Iterable[KnownRepository]) -> list[Scope]:
+    """Of some installations that may be asked about a person, each once."""
+    ids = dict.fromkeys(one.installation_id for one in known)
+    return [Scope(one, "", 0) for one in list(ids)[:_MOST_INSTALLATIONS]]
 
 
 def _unclear(at: datetime) -> _Answer:

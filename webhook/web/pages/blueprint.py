@@ -88,8 +88,8 @@ def blueprint(services: PageServices) -> Blueprint:
     @bp.after_request
     def finish(response: Response) -> Response:
         viewer = g.get("viewer")
-        if viewer is not None and viewer.session is not None and response.status_code == 200:
-            services.sessions.refresh(viewer.session, response)
+        if viewer is not None and viewer.signed_in is not None and response.status_code == 200:
+            services.sessions.refresh(viewer.signed_in, response)
         return compress(request, _with_headers(response))
 
     bp.before_request(_reject_nul)
