@@ -19,7 +19,6 @@ from webhook.store.recovery import Summary
 from webhook.store.workers import SILENT_AFTER
 from webhook.timing import Clock
 from webhook.web import paths, probes
-from webhook.web.auth.forms import require_own_form
 from webhook.web.auth.viewer import Viewer
 from webhook.web.health_check import HealthCheck
 from webhook.web.live import TICK, Parts
@@ -125,10 +124,8 @@ def add_to(bp: Blueprint, services: PageServices) -> None:
 
     @bp.post(f"{paths.HEALTH}/check")
     def check_again() -> Response:
-        viewer = services.require_viewer()
-        assert viewer.session is not None
-        viewer.require_operator()
-        require_own_form(services.sessions, viewer.session, services.settings.server_url)
+        services.require_viewer().require_operator()
+        services.require_form()
         check.begin()
         return make_response(redirect(paths.HEALTH, 303))
 

@@ -26,7 +26,7 @@ from webhook.store.database import Sync
 from webhook.store.delivery_requests import DeliveryRequest, NewRequest
 from webhook.store.delivery_search import PLANNED_OF, TEXT_SEARCHED, Candidate, Candidates
 from webhook.web import paths
-from webhook.web.auth.forms import form_key, incomplete, require_own_form
+from webhook.web.auth.forms import form_key, incomplete
 from webhook.web.auth.viewer import Viewer, not_found
 from webhook.web.given import number
 from webhook.web.pages.deliveries.delivery import PULLS, stored_delivery, why_not_redelivered
@@ -117,10 +117,7 @@ def add_to(bp: Blueprint, services: PageServices) -> None:
 
 
 def _own_form(services: PageServices) -> Viewer:
-    viewer = services.require_viewer()
-    assert viewer.session is not None
-    require_own_form(services.sessions, viewer.session, services.settings.server_url)
-    return viewer
+    return services.require_form()
 
 
 def _back(path: str) -> Response:
