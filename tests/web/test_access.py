@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import pytest
 
+from sandbox.faults import Fault
 from sandbox.github.server import GitHub
 from tests.web.viewing import Rows
 from tests.world import MovableClock
@@ -104,3 +105,18 @@ async def test_above_the_limit_lists_are_asked_less_often_and_acts_are_not(askin
     # Within the last minute, nobody else has looked at a list.
     with asking.clock.moved(2 * KEPT + 2 * SECOND):
         assert await asking.list(mona) == 4
+
+
+async def test_what_is_known_counts_however_long_github_takes_with_the_rest(
+    asking: Asking,
+) -> None:
+    mona = asking.person("mona")
+    assert await asking.one(mona) == 1
+    asking.github.faults.add("GET *collaborators/*/permission", Fault.hang_after(0.5), times=3)
+    with asking.clock.moved(KEPT - SECOND):
+        listing = asyncio.to_thread(asking.cache.permissions, mona, asking.repo_ids)
+        task = asyncio.create_task(listing)
+        while len(asking.github.called("GET", "/permission")) < 2:
+            await asyncio.sleep(0.01)
+        asking.clock.ahead = KEPT + SECOND
+        assert set((await task).values()) == {"write"}

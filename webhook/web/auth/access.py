@@ -127,16 +127,18 @@ class PermissionCache:
         wanted = dict.fromkeys(repo_ids)
         known = self.repositories()
         kept_for = KEPT if for_act else self._kept_for(person, len(wanted))
-        now = self.current(person)
+        account = self.current(person)
+        # What is new enough now is so below, too, however long GitHub takes with the others.
+        now = self._clock()
         due = [
             known[repo_id]
             for repo_id in wanted
-            if repo_id in known and not self._fresh(now, repo_id, kept_for)
+            if repo_id in known and not self._fresh(account, repo_id, kept_for, now)
         ]
         if due:
             self._ask(person, due)
-            now = self.current(person)
-        return {repo_id: self._permission(now, repo_id, kept_for) for repo_id in wanted}
+            account = self.current(person)
+        return {repo_id: self._permission(account, repo_id, kept_for, now) for repo_id in wanted}
 
     def forget(self) -> None:
         with self._lock:
@@ -153,75 +155,79 @@ class PermissionCache:
             needed = sum(self._needed.get(one, 0) for one in self._needed)
         return KEPT * max(1.0, needed / self._most_each_minute)
 
-    # Below, each `now` is a person with the login by which GitHub is asked.
+    # Below, each `account` is a person with the login by which GitHub is asked.
 
-    def _fresh(self, now: Person, repo_id: int, kept_for: timedelta) -> _Answer | None:
+    def _fresh(
+        self, account: Person, repo_id: int, kept_for: timedelta, now: datetime
+    ) -> _Answer | None:
         with self._lock:
-            answer = self._answers.get((now, repo_id))
+            answer = self._answers.get((account, repo_id))
         if answer is None:
             return None
         lasts = kept_for if answer.clear else _UNCLEAR_KEPT
-        return answer if self._clock() - answer.at < lasts else None
+        return answer if now - answer.at < lasts else None
 
-    def _permission(self, now: Person, repo_id: int, kept_for: timedelta) -> str:
-        answer = self._fresh(now, repo_id, kept_for)
+    def _permission(self, account: Person, repo_id: int, kept_for: timedelta, now: datetime) -> str:
+        answer = self._fresh(account, repo_id, kept_for, now)
         if answer is None or not answer.clear:
             return NO_ACCESS.permission
         # A login that its account has given up may be another account's by now.
-        same = answer.access.user_id == now.id
+        same = answer.access.user_id == account.id
         return answer.access.permission if same else NO_ACCESS.permission
 
     def _ask(self, person: Person, due: list[KnownRepository]) -> None:
         async def ask(outside: Outside) -> None:
-            await self._ask_each(outside, now, due)
-            others = [one for one in due if self._is_of_another(now, one)]
+            await self._ask_each(outside, account, due)
+            others = [one for one in due if self._is_of_another(account, one)]
             if others and await self._logins.ask(outside, _scopes(others), person):
                 await self._ask_each(outside, self.current(person), others)
 
-        now = self.current(person)
+        account = self.current(person)
         if self._clock() < self._silent_until:
-            self._keep_unclear(now, due)
+            self._keep_unclear(account, due)
             return
         try:
             self._calls.run(ask)
         except UnknownOutcome as error:
             log.warning("no permissions from GitHub", error=str(error))
-            if not any(self._fresh(now, one.repo_id, KEPT) for one in due):
+            if not any(self._fresh(account, one.repo_id, KEPT, self._clock()) for one in due):
                 # Of nothing at all: nobody else, and no open page, waits for it meanwhile.
                 self._silent_until = self._clock() + _UNCLEAR_KEPT
             self._keep_unclear(self.current(person), due)
 
-    def _keep_unclear(self, now: Person, due: list[KnownRepository]) -> None:
+    def _keep_unclear(self, account: Person, due: list[KnownRepository]) -> None:
         """What GitHub has not said by now, so that the next page does not wait for it again."""
         for one in due:
-            if self._fresh(now, one.repo_id, KEPT) is None:
+            if self._fresh(account, one.repo_id, KEPT, self._clock()) is None:
                 with self._lock:
-                    self._answers[now, one.repo_id] = _unclear(self._clock())
+                    self._answers[account, one.repo_id] = _unclear(self._clock())
 
     def is_unclear(self, person: Person) -> bool:
         """Whether GitHub has not said lately what the person may do in some repository."""
-        since, now = self._clock() - KEPT, self.current(person)
+        since, account = self._clock() - KEPT, self.current(person)
         with self._lock:
-            answers = (self._answers.get((now, one)) for one in self._listed.get("", ()))
+            answers = (self._answers.get((account, one)) for one in self._listed.get("", ()))
             return any(one and not one.clear and one.at > since for one in answers)
 
-    async def _ask_each(self, outside: Outside, now: Person, due: list[KnownRepository]) -> None:
-        await asyncio.gather(*(self._ask_one(outside, now, one) for one in due))
+    async def _ask_each(
+        self, outside: Outside, account: Person, due: list[KnownRepository]
+    ) -> None:
+        await asyncio.gather(*(self._ask_one(outside, account, one) for one in due))
 
-    def _is_of_another(self, now: Person, one: KnownRepository) -> bool:
+    def _is_of_another(self, account: Person, one: KnownRepository) -> bool:
         """What GitHub has just said of that login: it is nobody's, or another account's."""
-        answer = self._fresh(now, one.repo_id, KEPT)
-        return answer is not None and answer.clear and answer.access.user_id != now.id
+        answer = self._fresh(account, one.repo_id, KEPT, self._clock())
+        return answer is not None and answer.clear and answer.access.user_id != account.id
 
-    async def _ask_one(self, outside: Outside, now: Person, one: KnownRepository) -> None:
-        key = (now, one.repo_id)
+    async def _ask_one(self, outside: Outside, account: Person, one: KnownRepository) -> None:
+        key = (account, one.repo_id)
         with self._lock:
             before = self._answers.get(key)
         known = (before.access, before.etag) if before and before.clear else (NO_ACCESS, "")
         scope = Scope(one.installation_id, one.name, one.repo_id)
         try:
             async with outside.slots:
-                access, etag = await access_if_changed(outside.github, scope, now.login, known)
+                access, etag = await access_if_changed(outside.github, scope, account.login, known)
             answer = _Answer(access, etag, self._clock())
         except (RetryAt, UnknownOutcome, Rejected) as error:
             log.warning("no permission from GitHub", repo=one.name, error=str(error))
