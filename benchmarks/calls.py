@@ -45,7 +45,7 @@ from webhook.store.insights import Scope
 from webhook.store.locks import NewLock
 from webhook.store.outbox import Entry
 from webhook.store.overrides import NewOverride
-from webhook.store.recovery import Missed, Scan
+from webhook.store.recovery import Missed, MissedSelection, Scan
 from webhook.store.repository_files import HEAD, RepositoryFile
 from webhook.store.schedule import Due, Finished, Key, Kind, Task
 from webhook.store.slack_installations import NewInstallation
@@ -371,6 +371,8 @@ class Case:
             "approvals.newest_waiting.environment": row.environment,
             "audit.newest.since": None,
             "Selection": Selection(since=now - timedelta(days=1)),
+            "kept_since": now - timedelta(days=3),
+            "MissedSelection": MissedSelection(event="deployment"),
             "DeploymentSelection": DeploymentSelection(
                 repo=row.repo, environment=row.environment, since=now - timedelta(days=1)
             ),

@@ -76,7 +76,9 @@ class _Reader(PermissionCache):
 
     most: int = 0
 
-    def permissions(self, person: Person, repo_ids: Iterable[int]) -> dict[int, str]:
+    def permissions(
+        self, person: Person, repo_ids: Iterable[int], *, for_act: bool = False
+    ) -> dict[int, str]:
         return {one: "admin" if one <= self.most else "none" for one in repo_ids}
 
 

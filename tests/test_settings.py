@@ -102,6 +102,8 @@ def test_an_empty_environment_names_all_required_variables_at_once() -> None:
         ("GITPLOY_SERVER_HOST", "https://relay.example.com", "must not begin with 'https://'"),
         ("GITPLOY_SERVER_HOST", "relay.example.com/", "is not host or host:port"),
         ("GITPLOY_SERVER_HOST", "relay.example.com:70000", "is not host or host:port"),
+        ("GITPLOY_SERVER_HOST", "example.com/relay", "needs a host of its own, not a path"),
+        ("GITPLOY_SERVER_HOST", "bücher.example", "write its ASCII form"),
         ("GITPLOY_SERVER_HOST", " ", "is not set"),
         ("GITPLOY_SERVER_PROTO", "ftp", "'ftp' is not http or https"),
         ("GITPLOY_WEBHOOK_SECRET", "", "is not set"),
@@ -220,6 +222,25 @@ def test_the_client_id_is_used_before_the_app_id() -> None:
     assert settings(GITPLOY_GITHUB_CLIENT_ID="Iv23li").github_issuer == "Iv23li"
     both_missing = errors(GITPLOY_GITHUB_APP_ID="")
     assert both_missing == ("GITPLOY_GITHUB_CLIENT_ID is not set; set it or GITPLOY_GITHUB_APP_ID",)
+
+
+@pytest.mark.parametrize(
+    ("proto", "host", "origin"),
+    [
+        ("https", "Relay.Example.COM:443", "https://relay.example.com"),
+        ("https", "relay.example.com:8443", "https://relay.example.com:8443"),
+        ("http", "Relay.example.com:80", "http://relay.example.com"),
+        ("http", "relay.example.com:443", "http://relay.example.com:443"),
+        ("https", "[2001:DB8::1]:443", "https://[2001:db8::1]"),
+        ("https", "xn--bcher-kva.example", "https://xn--bcher-kva.example"),
+    ],
+)
+def test_the_relays_address_is_written_as_browsers_send_it(
+    proto: str, host: str, origin: str
+) -> None:
+    """The relay compares it with the origin of forms."""
+    relay = settings(GITPLOY_SERVER_PROTO=proto, GITPLOY_SERVER_HOST=host)
+    assert relay.server_url == origin
 
 
 def test_values_are_stripped_and_split() -> None:

@@ -47,8 +47,11 @@ def serving(
     port: int = 0,
     bounds: BodyBounds = DEFAULT_BOUNDS,
     rules: Sequence[BodyRule] = BODY_RULES,
+    *,
+    killed_after: int = 1,
 ) -> Iterator[int]:
-    """The port, as long as it is served."""
+    """The port, as long as it is served. `killed_after`: seconds, where a test leaves a stream
+    open."""
     port = port or free_ports(1)[0]
     began = threading.Event()
     loop = asyncio.new_event_loop()
@@ -63,7 +66,7 @@ def serving(
             websockets=False,
             backpressure=CONNECTIONS,
         )
-        server.workers_kill_timeout = 1  # where a test leaves a stream open
+        server.workers_kill_timeout = killed_after
         stop.append(server)
         loop.call_soon(began.set)
         with suppress(TimeoutError):

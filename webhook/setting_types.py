@@ -78,10 +78,18 @@ def _host(text: str) -> str:
             f"must not begin with {shown(f'{scheme}://')}; write the host alone, and the scheme"
             " into GITPLOY_SERVER_PROTO"
         )
+    if not text.isascii():
+        raise ValueError(
+            f"{shown(text)} is not in the form in which browsers send it; write its ASCII form,"
+            " which begins with xn--"
+        )
     match = _HOST.fullmatch(text)
     if not match or int(match[1] or 0) > 65535:
-        raise ValueError(f"{shown(text)} is not host or host:port; write it like relay.example.com")
-    return text
+        path = "; the relay needs a host of its own, not a path" if text.partition("/")[2] else ""
+        raise ValueError(
+            f"{shown(text)} is not host or host:port; write it like relay.example.com{path}"
+        )
+    return text.lower()
 
 
 def _base_url(text: str) -> str:

@@ -32,6 +32,7 @@ from webhook.values import is_pem, misread
 Forms = Callable[[str], Iterable[str]]
 
 _CONFIG = "deploy.yml"
+_USUAL_PORTS = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,7 +168,9 @@ class Address(Variables):
 
     @property
     def server_url(self) -> str:
-        return f"{self.server_proto}://{self.server_host}"
+        """As browsers write it in `Origin`: in lower case, without the usual port."""
+        usual = f":{_USUAL_PORTS[self.server_proto]}"
+        return f"{self.server_proto}://{self.server_host.removesuffix(usual)}"
 
 
 class GitHubAddress(Address):

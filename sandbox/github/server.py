@@ -251,6 +251,15 @@ class GitHub(Server):
                     one.creator = account
         return renamed
 
+    def remove_user(self, login: str) -> None:
+        """The account is deleted; its login is free."""
+        user = self.world.user(login)
+        if user is None:
+            raise LookupError(f"there is no user {login}")
+        del self.world.users[user.token]
+        for repository in self.world.repositories.values():
+            repository.roles.pop(login.lower(), None)
+
     def add_repository(self, full_name: str, *, private: bool = True) -> Repository:
         login, _, name = full_name.partition("/")
         owner = self._owner(login)

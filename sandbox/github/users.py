@@ -4,6 +4,7 @@ Source: https://docs.github.com/rest/users/users and https://docs.github.com/res
 """
 
 import shlex
+from typing import Literal
 
 from aiohttp import web
 
@@ -24,6 +25,7 @@ class Users:
     def routes(self) -> list[web.RouteDef]:
         return [
             web.get("/user", self._authenticated),
+            web.get("/user/{id:\\d+}", self._user_by_id),
             web.get("/users/{login}", self._user),
             web.get("/search/users", self._search),
         ]
@@ -44,14 +46,22 @@ class Users:
         self._auth.caller(request)
         login = request.match_info["login"]
         user = self._world.user(login)
-        account = user.account if user else self._other_account(login)
+        account = user.account if user else self._other_account("login", login.lower())
         return web.json_response(self._documents.profile(account, user))
 
-    def _other_account(self, login: str) -> Account:
+    async def _user_by_id(self, request: web.Request) -> web.Response:
+        """Whatever its login is now."""
+        self._auth.caller(request)
+        number = int(request.match_info["id"])
+        user = self._world.user_by_id(number)
+        account = user.account if user else self._other_account("id", str(number))
+        return web.json_response(self._documents.profile(account, user))
+
+    def _other_account(self, field: Literal["login", "id"], value: str) -> Account:
         """An organization, or the App's bot."""
         owners = [repository.owner for repository in self._world.repositories.values()]
         for account in (self._world.app.bot, *owners):
-            if account.login.lower() == login.lower():
+            if str(getattr(account, field)).lower() == value:
                 return account
         raise ErrorResponse(404, "Not Found")
 

@@ -116,3 +116,12 @@ async def test_a_filter_follows_each_choice_and_keeps_the_focus(people: People) 
     await expect(page.get_by_label("State")).to_be_focused()
     await page.get_by_label("Production only").check()
     await expect(page).to_have_url(re.compile(r"state=failed&production="))
+
+
+async def test_a_page_whose_stream_a_proxy_holds_back_says_so(people: People) -> None:
+    page = await people.signed_in(READER)
+    await page.route("**/events*", lambda _: None)  # no response
+    await page.clock.install()
+    await page.reload()
+    await page.clock.fast_forward(9_000)
+    await expect(page.locator("[data-page]")).to_contain_text("Not connected")

@@ -54,9 +54,9 @@ def test_an_invalid_one_is_said(
 
 
 def test_no_pattern_takes_long() -> None:
-    began = time.perf_counter()
+    began = time.process_time()
     assert not is_found("^(a+)+$", "a" * 5000 + "!")
-    assert time.perf_counter() - began < 1
+    assert time.process_time() - began < 1
 
 
 @pytest.mark.parametrize(

@@ -136,10 +136,10 @@ def test_only_gitploys_names_mean_anything(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_no_text_takes_long_or_grows_without_end() -> None:
-    began = time.perf_counter()
+    began = time.process_time()
     many = "x" * 60_000
     with pytest.raises(BadSubstitution, match="more text than"):
         substitute("${v//${empty=}/" * 8 + many + "}" * 8, VALUES)
     assert substitute("${v#" + "*a" * 10_000 + "}", VALUES).text == VALUES["v"]
     substitute("$" * 60_000 + "\\" * 60_000, VALUES)
-    assert time.perf_counter() - began < 1
+    assert time.process_time() - began < 1

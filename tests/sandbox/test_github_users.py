@@ -28,6 +28,21 @@ async def test_a_profile_has_the_public_fields(
     assert (await send("GET", "/users/mona"))[0] == 401
 
 
+async def test_a_profile_is_found_by_the_number_of_the_account_whatever_its_login_is(
+    github: GitHub, installation: Installation, send: Send, token: str, shape: Shape
+) -> None:
+    path = f"/user/{github.add_user('mona').account.id}"
+    github.rename_user("mona", "lisa")
+    status, profile = await send("GET", path, token)
+    shape("PublicUser", profile)
+    assert (status, profile["login"]) == (200, "lisa")
+    assert (await send("GET", f"/user/{installation.account.id}", token))[1]["login"] == "acme"
+    assert (await send("GET", path))[0] == 401
+    github.remove_user("lisa")
+    statuses = [(await send("GET", f"/{name}", token))[0] for name in (path[1:], "users/lisa")]
+    assert statuses == [404, 404]
+
+
 async def test_users_are_found_by_their_public_e_mail(
     github: GitHub, installation: Installation, send: Send, token: str, shape: Shape
 ) -> None:

@@ -155,10 +155,10 @@ def test_each_lock_says_whose_it_is_and_how_it_ends() -> None:
     stop = lock("boss", id=2, repo_id=0, environment="*", lets=("rollbacks",))
     page = view(locks=(lock("Octocat"), stop))
     own, other = page.locks
-    assert (own.own, own.reason) == (True, "disk full")
+    assert (own.own, own.lock.reason) == (True, "disk full")
     assert own.fields == {"repo": "acme/site", "environment": "production"}
-    assert (other.own, other.stop, other.scope) == (False, True, "Everything")
-    assert (other.fields, other.lets) == ({}, "rollbacks")
+    assert (other.own, other.stop, other.lock.scope) == (False, True, "Everything")
+    assert (other.fields, other.lock.lets) == ({}, "rollbacks")
     assert (page.locked_by, page.own_lock) == ("Octocat", True)
     assert not view(locks=(lock("Octocat"),), login="").own_lock
 

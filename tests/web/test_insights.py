@@ -14,8 +14,9 @@ from tests.web.viewing import Seen
 from tests.world import World, live
 from webhook.store.insights import Fact, Figures, Insights, Spread
 from webhook.timing import utc_now
-from webhook.web.pages.insights import charts, figures
-from webhook.web.pages.insights.figures import FigureView, Period
+from webhook.web.pages.insights import amounts, charts, figures, periods
+from webhook.web.pages.insights.figures import FigureView
+from webhook.web.pages.insights.periods import Period
 
 HOUR, DAYS = timedelta(hours=1), timedelta(days=1)
 SINCE = datetime(2026, 3, 2, 6, tzinfo=UTC)
@@ -78,7 +79,7 @@ def test_days_without_a_deployment_count_as_none() -> None:
 
     shown = figures_of(found(Figures(changes=111, days=4), days=days), week)
 
-    assert figures.whole_buckets(found(Figures(), days=days), week) == [2, 4, 6, 0, 0, 0]
+    assert periods.whole_buckets(found(Figures(), days=days), week) == [2, 4, 6, 0, 0, 0]
     assert "a day: median 1, p90 5, of 6 whole days" in shown["frequency"].detail
 
 
@@ -115,7 +116,7 @@ def test_nothing_is_compared_with_a_period_of_which_not_all_was_counted() -> Non
     ],
 )
 def test_durations_have_two_digits(seconds: float, text: str) -> None:
-    assert figures.span(seconds) == text
+    assert amounts.span(seconds) == text
 
 
 def test_a_day_without_a_value_has_a_gap_and_not_a_zero() -> None:

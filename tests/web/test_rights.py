@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from sandbox.faults import Fault
 from tests.github.test_webhook import post
 from tests.web.people import Browser, browser
 from tests.world import World, live
 from webhook.app import create_app
 from webhook.slack.actions import ACTIONS
+from webhook.web.auth.logins import ASKED_AGAIN_AFTER
 
 # Nobody, no permission, read, write, admin in the repository; who runs the relay, without any.
 PEOPLE = ("nobody", "octoguest", "octoreader", "octowriter", "octoadmin", "operator")
@@ -31,6 +33,7 @@ PAGES: Mapping[str, tuple[int, ...]] = {
     "/deliveries": ALL_WHO_SIGNED_IN,
     "/deliveries/events": ALL_WHO_SIGNED_IN,
     "/deliveries/replay": ADMINS,
+    "/deliveries/redeliver": (303, 404, 404, 404, 404, 200),
     "/deliveries/<guid>": ADMINS,
     "/deliveries/<guid>/events": ADMINS,
     "/deliveries/<guid>/payload": ADMINS,
@@ -54,6 +57,7 @@ SENT: Mapping[str, tuple[int, ...]] = {
     "/deliveries/<guid>/replay": (401, 404, 404, 404, 303, 303),
     "/deliveries/<guid>/redeliver": (401, 404, 404, 404, 303, 303),
     "/deliveries/replay": (401, 404, 404, 404, 303, 303),
+    "/deliveries/redeliver": (401, 404, 404, 404, 404, 303),
     "/deliveries/replays/<int:request_id>/cancel": (401, 404, 404, 404, 404, 404),
 }
 # Open to everybody: they decide by themselves, or show nothing.
@@ -101,7 +105,7 @@ async def test_each_act_is_open_to_those_who_may_request_it(world: World) -> Non
         tokens = [await token_of(one) for one in everybody]
         for rule, expected in SENT.items():
             path = filled(rule, deployment.id, row["guid"]).partition("?")[0]
-            fields = {"deployment": str(deployment.id), "key": rule, "upto": "1000"}
+            fields = {"deployment": str(deployment.id), "key": rule, "upto": "1000", "guid": "x"}
             found = tuple(
                 [
                     await sent(one, path, fields | token)
@@ -190,6 +194,24 @@ async def test_what_another_site_sends_is_refused(world: World) -> None:
         others = fields | await token_of(other)
         assert (await writer.post("/acts/retry", others)).status == 403
         assert not world.rows("select 1 from actions")
+
+
+async def test_who_runs_the_relay_is_whose_login_it_was_and_is(world: World) -> None:
+    """Nobody gets the rights of GITPLOY_ADMIN_USERS by changing a login, nor keeps them so."""
+    await world.deployed()
+    [row] = world.rows("select guid from deliveries where event = 'deployment'")
+    path = f"/deliveries/{row['guid']}"
+    async with browser(world, "operator") as operator, browser(world, "octoguest") as guest:
+        assert (await status_of(operator, path), await status_of(guest, path)) == (200, 404)
+        account = world.github.rename_user("operator", "octocarol").account
+        world.github.rename_user("octoguest", "operator")
+        with world.clock.moved(ASKED_AGAIN_AFTER):
+            world.github.faults.add(f"GET */user/{account.id}", Fault.status(502))
+            # GitHub does not say that it has changed.
+            assert (await status_of(operator, path), await status_of(guest, path)) == (200, 404)
+        with world.clock.moved(2 * ASKED_AGAIN_AFTER):
+            assert (await status_of(operator, path), await status_of(guest, path)) == (404, 404)
+            assert "operator" in (await guest.open("/health")).text
 
 
 async def test_a_link_opens_its_page_and_nothing_else(world: World) -> None:

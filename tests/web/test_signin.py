@@ -81,6 +81,43 @@ async def test_nobody_sees_what_github_does_not_let_them_read(world: World) -> N
             assert (await reader.open(address)).status == 404
 
 
+async def test_who_changes_their_login_stays_signed_in_and_acts_by_the_new_one(
+    world: World,
+) -> None:
+    deployment = await world.deployed("broken")
+    address = f"/deployments/acme/site/{deployment.id}"
+    async with browser(world, "octowriter") as writer:
+        renamed = world.github.rename_user("octowriter", "octocarol").account
+        world.github.add_collaborator("acme/site", "octowriter", "none")  # somebody else
+        with world.clock.moved(KEPT + timedelta(seconds=1)):
+            page = await writer.open(address)
+            assert page.status == 200
+            assert "octocarol" in page.text
+            await writer.press(page, "/acts/retry")
+            await until(lambda: world.rows("select 1 from actions where outcome = 'done'") or None)
+            [act] = world.rows("select login, login_id from actions")
+            assert act == {"login": "octocarol", "login_id": renamed.id}
+            assert "octocarol" in (await writer.open("/")).text
+        with world.clock.moved(3 * KEPT):
+            assert (await writer.open(address)).status == 200
+        assert len(world.github.called("GET", f"/user/{renamed.id}")) == 1
+
+
+async def test_a_login_that_is_anothers_by_now_opens_nothing(world: World) -> None:
+    deployment = await world.deployed()
+    address = f"/deployments/acme/site/{deployment.id}"
+    async with browser(world, "octoguest") as guest:
+        account = world.github.rename_user("octoguest", "octocarol").account
+        world.github.add_collaborator("acme/site", "octoguest", "admin")
+        for minutes in (1.1, 2.2):
+            with world.clock.moved(minutes * KEPT):
+                assert (await guest.open(address)).status == 404
+        world.github.remove_user("octocarol")  # its number is nobody's any more
+        with world.clock.moved(10 * KEPT):
+            assert (await guest.open(address)).status == 404
+        assert len(world.github.called("GET", f"/user/{account.id}")) == 2
+
+
 async def test_what_github_does_not_answer_is_not_shown_and_said(world: World) -> None:
     deployment = await world.deployed()
     address = f"/deployments/acme/site/{deployment.id}"

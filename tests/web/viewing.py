@@ -75,9 +75,14 @@ class Rows:
             **given,
         }
         repo_url = values.pop("repo_url", "https://github.com/acme/web")
-        repository = Repository(1, values.pop("repo", "acme/web"), repo_url)
+        name, installation = values.pop("repo", "acme/web"), values.pop("installation", 7)
+        repository = Repository(values.pop("repo_id", 1), name, repo_url)
         requested = GitHubDeployment(id=deployment_id, **values)
-        self._do(lambda connection: deployments.get_or_create(connection, requested, repository, 7))
+        self._do(
+            lambda connection: deployments.get_or_create(
+                connection, requested, repository, installation
+            )
+        )
 
     def change(self, deployment_id: int = 1, **columns: Any) -> None:
         async def act(connection: Async) -> None:

@@ -1,5 +1,6 @@
 """Actions as plain data: what a person requests, and what decides whether it is offered."""
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Protocol, Self
@@ -33,6 +34,12 @@ class Reply:
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Self:
         return cls(**document)
+
+
+def request_key(*parts: str) -> str:
+    """The same for the same parts. Short, and without secrets: one of the parts may be one, as a
+    trigger id of Slack's is."""
+    return hashlib.sha256("\n".join(parts).encode(errors="replace")).hexdigest()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

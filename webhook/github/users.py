@@ -1,4 +1,4 @@
-"""People on GitHub, by the public e-mail address of their profile.
+"""People on GitHub: by the public e-mail address of their profile, by the number of their account.
 
 Source: docs.github.com/rest/users/users, docs.github.com/rest/search/search#search-users. GitHub
 shows verified addresses only. The search has a limit of its own (30/min).
@@ -51,6 +51,23 @@ async def email_of(github: GitHub, scope: Scope, login: str) -> str:
 
     try:
         return await github.request(scope.only(metadata="read"), "GET", f"/users/{login}", read)
+    except Rejected as error:
+        if error.status == HTTPStatus.NOT_FOUND:
+            return ""
+        raise
+
+
+async def login_by_id(github: GitHub, scope: Scope, account_id: int) -> str:
+    """The login that this account has now; empty where there is none."""
+
+    def read(profile: Any) -> str:
+        if int(profile["id"]) != account_id or not is_login(profile["login"]):
+            raise ValueError("another account")
+        return str(profile["login"])
+
+    anywhere = Scope(scope.installation_id, "", 0).only(metadata="read")
+    try:
+        return await github.request(anywhere, "GET", f"/user/{account_id}", read)
     except Rejected as error:
         if error.status == HTTPStatus.NOT_FOUND:
             return ""

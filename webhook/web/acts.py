@@ -7,7 +7,6 @@ Errors, each a page: 400 the form is not one of the relay's, or names nothing, 4
 403 no permission, or another site's form, 404 no such action, deployment or repository.
 """
 
-import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from webhook.http import BodyRule
 from webhook.store import actions, deployments, schedule
 from webhook.store.actions import PAGE
 from webhook.store.database import Sync
-from webhook.web.auth.forms import local_path, require_own_form
+from webhook.web.auth.forms import form_key, incomplete, local_path, require_own_form
 from webhook.web.auth.viewer import Viewer, not_found
 from webhook.web.given import number
 from webhook.web.pinned import Pinned, Pins
@@ -160,7 +159,7 @@ def _request(
     inputs = _inputs(form)
     other = number(form.get("target", "")) or 0
     return ActionRequest(
-        key=request_key(session.id, action.name, form.get("key", "")),
+        key=form_key(session, action.name),
         kind=action.name,
         exclusive_group=action.group(other, inputs.get("environment", "")),
         requester=Requester("", "", session.person.login),
@@ -186,17 +185,6 @@ def _inputs(form: Mapping[str, str]) -> dict[str, str]:
     if len(found) > _MOST_INPUTS or any(len(one) > _LONGEST_INPUT for one in found.values()):
         raise HttpError(400, "The form is too large", "shorten what you have typed")
     return found
-
-
-def incomplete() -> HttpError:
-    return HttpError(400, "The form is incomplete", "Open the page again, and press the button")
-
-
-def request_key(*parts: str) -> str:
-    """The same form sent twice is one request."""
-    if not parts[-1]:
-        raise incomplete()
-    return hashlib.sha256("\n".join(("page", *parts)).encode(errors="replace")).hexdigest()
 
 
 def _keep(connection: Sync, wanted: ActionRequest) -> None:

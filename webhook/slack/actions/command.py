@@ -11,10 +11,10 @@ from collections.abc import Iterable, Mapping
 
 from webhook.config.environments import Config
 from webhook.config.routing import route
-from webhook.deployments.actions import ActionRequest, Reply
+from webhook.deployments.actions import ActionRequest, Reply, request_key
 from webhook.gates.repository_file import tightens
 from webhook.slack.actions.contract import Actions
-from webhook.slack.actions.payloads import Parsed, Response, SlashCommand, key_of, read
+from webhook.slack.actions.payloads import Parsed, Response, SlashCommand, read
 from webhook.slack.actions.typed import (
     ROOM,
     Mistyped,
@@ -115,7 +115,7 @@ def _request(slash: SlashCommand, typed: Typed) -> ActionRequest:
     url, trigger = slash.response_url, slash.trigger_id
     parts = [*typed[:4], *(f"{name}={value}" for name, value in typed.inputs)]
     return ActionRequest(
-        key=key_of("command", who.team, who.user, *parts, trigger, url),
+        key=request_key("command", who.team, who.user, *parts, trigger, url),
         kind=typed.kind,
         requester=who,
         reply=Reply(url, trigger if typed.kind == OPEN_FORM else ""),

@@ -23,19 +23,14 @@ from slack_sdk.models.views import View
 
 from webhook.config.creation import DynamicPayload
 from webhook.config.environments import Config
-from webhook.deployments.actions import ActionRequest, Reply
+from webhook.deployments.actions import ActionRequest, Reply, request_key
 from webhook.errors import Rejected, RetryAt, UnknownOutcome
 from webhook.gates.repository_file import tightens
 from webhook.slack.actions.command import OPEN_FORM
 from webhook.slack.actions.contract import Action
 from webhook.slack.actions.deploy import Deploy
 from webhook.slack.actions.forms import Metadata, field, open_form, text_field, wrong_fields
-from webhook.slack.actions.payloads import (
-    Parsed,
-    ViewSubmission,
-    key_of,
-    read,
-)
+from webhook.slack.actions.payloads import Parsed, ViewSubmission, read
 from webhook.slack.actions.payloads import View as Submitted
 from webhook.slack.actions.permissions import Declined, authorize
 from webhook.slack.actions.policy import inputs_of
@@ -111,7 +106,7 @@ def parse_submission(payload: Mapping[str, Any], config: Config, now: datetime) 
         return wrong_fields(errors)
     who = submission.requester
     return ActionRequest(
-        key=key_of("form", who.team, who.user, view.id or submission.trigger_id),
+        key=request_key("form", who.team, who.user, view.id or submission.trigger_id),
         kind=Deploy.name,
         requester=who,
         reply=Reply(opened.url),

@@ -14,7 +14,7 @@ from slack_sdk.models.blocks import PlainTextObject
 from slack_sdk.models.views import View
 
 from webhook.config.environments import Config, Environment
-from webhook.deployments.actions import ActionRequest, Reply, Snapshot
+from webhook.deployments.actions import ActionRequest, Reply, Snapshot, request_key
 from webhook.deployments.blockers import Blocker, end_of
 from webhook.deployments.notice import Button, DeploymentNotice, Question
 from webhook.engine.policy import as_asked_last, kept_policy
@@ -28,7 +28,7 @@ from webhook.slack.actions.forms import (
     wrong_fields,
 )
 from webhook.slack.actions.membership import is_among
-from webhook.slack.actions.payloads import Parsed, Text, ViewSubmission, key_of, read
+from webhook.slack.actions.payloads import Parsed, Text, ViewSubmission, read
 from webhook.slack.actions.permissions import Authorized, Declined, routed
 from webhook.slack.actions.services import ActionServices
 from webhook.slack.actions.typed import (
@@ -269,7 +269,7 @@ def parse_override(payload: Mapping[str, Any], config: Config, now: datetime) ->
         return wrong_fields({REASON: "This form was open for too long; press Override again"})
     who = submission.requester
     return ActionRequest(
-        key=key_of("form", who.team, who.user, view.id or submission.trigger_id),
+        key=request_key("form", who.team, who.user, view.id or submission.trigger_id),
         kind=Override.name,
         requester=who,
         reply=Reply(opened.url),

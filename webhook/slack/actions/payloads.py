@@ -8,7 +8,6 @@ Errors: `UserError`, with what is not as Slack sends it. Only what is used is ch
 the relay has no use for is `Response(None)`.
 """
 
-import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 from pydantic import ValidationError as PayloadError
 
-from webhook.deployments.actions import ActionRequest, Reply, Requester
+from webhook.deployments.actions import ActionRequest, Reply, Requester, request_key
 from webhook.errors import MALFORMED, UserError
 from webhook.github.events import storable
 from webhook.invocation import COMMAND
@@ -206,7 +205,7 @@ def parse_press(payload: Any, actions: Actions) -> Parsed:
     once = (action.name, press.value, interaction.trigger_id, press.action_ts)
     inputs = {"lock": str(value)} if action.names_lock else {}
     return ActionRequest(
-        key=key_of("press", who.team, who.user, *once),
+        key=request_key("press", who.team, who.user, *once),
         kind=action.name,
         exclusive_group=action.group(target, environment),
         requester=who,
@@ -240,11 +239,6 @@ def requester(team: str, user: str, home: str, name: str) -> Requester:
     """`home`: the user's own workspace."""
     team, user, home = (_valid_id(one) for one in (team, user, home))
     return Requester(team, user if home == team else f"{home}/{user}", name[:_LONGEST_NAME] or user)
-
-
-def key_of(*parts: str) -> str:
-    """Short and without secrets: a trigger id is one."""
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 class _Identified(Payload):

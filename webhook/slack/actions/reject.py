@@ -11,7 +11,7 @@ from slack_sdk.models.blocks import PlainTextObject, SectionBlock
 from slack_sdk.models.views import View
 
 from webhook.config.environments import Config
-from webhook.deployments.actions import ActionRequest, Reply
+from webhook.deployments.actions import ActionRequest, Reply, request_key
 from webhook.deployments.notice import Question
 from webhook.gates.approval import Review
 from webhook.slack.actions.forms import (
@@ -21,7 +21,7 @@ from webhook.slack.actions.forms import (
     text_field,
     wrong_fields,
 )
-from webhook.slack.actions.payloads import Parsed, ViewSubmission, key_of, read
+from webhook.slack.actions.payloads import Parsed, ViewSubmission, read
 from webhook.slack.actions.permissions import Authorized, Declined
 from webhook.slack.actions.review import (
     COMMENT,
@@ -107,7 +107,7 @@ def parse_rejection(payload: Mapping[str, Any], config: Config, now: datetime) -
         return wrong_fields({COMMENT: error})
     who = submission.requester
     return ActionRequest(
-        key=key_of("form", who.team, who.user, submission.view.id or submission.trigger_id),
+        key=request_key("form", who.team, who.user, submission.view.id or submission.trigger_id),
         kind=Reject.name,
         requester=who,
         reply=Reply(opened.url),

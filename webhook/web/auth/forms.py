@@ -1,4 +1,5 @@
-"""Which requests come from the relay's own pages: those that change something must.
+"""What the forms of the relay's own pages send: whether one was sent by them, how often, and where
+to go next.
 
 A browser says where a request comes from (Sec-Fetch-Site, else Origin), and the form brings a token
 of its session. The session's cookie is SameSite=Lax besides.
@@ -12,7 +13,8 @@ from urllib.parse import urlsplit
 
 from flask import request
 
-from webhook.errors import BadCredentials
+from webhook.deployments.actions import request_key
+from webhook.errors import BadCredentials, HttpError
 from webhook.web.auth.sessions import Session, Sessions
 
 # The name of the form's field.
@@ -26,6 +28,18 @@ def require_own_form(sessions: Sessions, session: Session, server_url: str) -> N
     own = site in _OWN if site is not None else _origin() == server_url
     if not own or not sessions.is_form_token(session, request.form.get(TOKEN, "")):
         _reject()
+
+
+def form_key(session: Session, *about: str) -> str:
+    """The same form sent twice is one request. Errors: `HttpError`."""
+    key = request.form.get("key", "")
+    if not key:
+        raise incomplete()
+    return request_key("page", session.id, *about, key)
+
+
+def incomplete() -> HttpError:
+    return HttpError(400, "The form is incomplete", "Open the page again, and press the button")
 
 
 def local_path(text: str) -> str:

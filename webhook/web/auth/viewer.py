@@ -1,7 +1,7 @@
 """Who looks at a page now."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from webhook.errors import HttpError
 from webhook.github.authorization import Person
@@ -23,11 +23,11 @@ def not_found() -> HttpError:
 
 @dataclass(frozen=True, slots=True)
 class Viewer:
-    """`session` None: nobody has signed in. `named`: GITPLOY_ADMIN_USERS names them. A stream asks
-    for what they may see long after its request: by then they may have signed out, which is the
-    uniform 404 (and psycopg's errors)."""
+    """`signed_in`: as at their sign-in; None: nobody has. `named`: GITPLOY_ADMIN_USERS has that
+    login. A stream asks for what they may see long after its request: by then they may have
+    signed out, which is the uniform 404 (and psycopg's errors)."""
 
-    session: Session | None
+    signed_in: Session | None
     named: bool
     _permissions: PermissionCache
     _sessions: Sessions
@@ -36,23 +36,36 @@ class Viewer:
     def operator(self) -> bool:
         """Sees all repositories; what they may do in one, GitHub says."""
         self._require_session()
-        return self.named
+        known = self._known
+        return self.named and known is not None and self._permissions.has_login(known)
+
+    @property
+    def session(self) -> Session | None:
+        """With the login that their account has now."""
+        person = self.person
+        return replace(self.signed_in, person=person) if self.signed_in and person else None
 
     @property
     def person(self) -> Person | None:
-        return self.session.person if self.session else None
+        known = self._known
+        return self._permissions.current(known) if known else None
+
+    @property
+    def _known(self) -> Person | None:
+        """As at their sign-in."""
+        return self.signed_in.person if self.signed_in else None
 
     @property
     def unclear(self) -> bool:
         """GitHub does not say now all of what they may see."""
-        return self.person is not None and self._permissions.is_unclear(self.person)
+        return self._known is not None and self._permissions.is_unclear(self._known)
 
     def permission(self, repo_id: int) -> str:
         """admin, write, read or none."""
         self._require_session()
-        if self.person is None:
+        if self._known is None:
             return "none"
-        found = self._permissions.permission(self.person, repo_id)
+        found = self._permissions.permission(self._known, repo_id)
         return "read" if found == "none" and self.operator else found
 
     def may(self, repo_id: int, needed: Level) -> bool:
@@ -63,15 +76,15 @@ class Viewer:
         return self.with_permission("read", repo_ids)
 
     def with_permission(
-        self, needed: Level, repo_ids: Iterable[int] | None = None
+        self, needed: Level, repo_ids: Iterable[int] | None = None, *, for_act: bool = False
     ) -> frozenset[int]:
         self._require_session()
-        if self.person is None:
+        if self._known is None:
             return frozenset()
         every = self._permissions.repositories() if repo_ids is None else repo_ids
         if self.operator and needed == "read":
             return frozenset(every)
-        found = self._permissions.permissions(self.person, every)
+        found = self._permissions.permissions(self._known, every, for_act=for_act)
         return frozenset(one for one, permission in found.items() if includes(permission, needed))
 
     def require_visible(self, repo_id: int) -> None:
@@ -82,8 +95,8 @@ class Viewer:
     def unknown(self, name: str) -> HttpError:
         """The uniform 404, made as slowly as that of a repository which may not be seen: GitHub is
         asked about one here, too."""
-        if self.person is not None:
-            self._permissions.ask_of_any(self.person, name)
+        if self._known is not None:
+            self._permissions.ask_of_any(self._known, name)
         return not_found()
 
     def require(self, repo_id: int, needed: Level, repo: str) -> None:
@@ -100,7 +113,7 @@ class Viewer:
             )
 
     def _require_session(self) -> None:
-        if self.session is not None and not self._sessions.holds(self.session):
+        if self.signed_in is not None and not self._sessions.holds(self.signed_in):
             raise not_found()
 
     def require_operator(self) -> None:

@@ -24,6 +24,7 @@ from webhook.web.pages import audit, health
 from webhook.web.pages.board import views as board
 from webhook.web.pages.deliveries import acts as delivery_acts
 from webhook.web.pages.deliveries import live as delivery_live
+from webhook.web.pages.deliveries import redeliveries
 from webhook.web.pages.deliveries import simulation as delivery_simulation
 from webhook.web.pages.deliveries import views as deliveries
 from webhook.web.pages.deployment import views as deployment
@@ -47,6 +48,7 @@ PAGES = (
     audit,
     deliveries,
     delivery_acts,
+    redeliveries,
     delivery_live,
     delivery_simulation,
     environment,
@@ -89,8 +91,8 @@ def blueprint(services: PageServices) -> Blueprint:
     @bp.after_request
     def finish(response: Response) -> Response:
         viewer = g.get("viewer")
-        if viewer is not None and viewer.session is not None and response.status_code == 200:
-            services.sessions.refresh(viewer.session, response)
+        if viewer is not None and viewer.signed_in is not None and response.status_code == 200:
+            services.sessions.refresh(viewer.signed_in, response)
         return compress(request, _with_headers(response))
 
     bp.before_request(_reject_nul)

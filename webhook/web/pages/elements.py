@@ -10,6 +10,8 @@ from webhook.text import one_line
 
 # Characters of a line that are shown.
 LONGEST_LINE = 1000
+# GitHub sends no login for an account that was deleted.
+SOMEBODY = "somebody"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,3 +40,9 @@ def moment(at: datetime, form: str = "%d %b, %H:%M:%S") -> Moment:
 def day_and_time(at: datetime) -> Moment:
     """Of something planned: nobody plans by the second."""
     return moment(at, "%a %d %b %Y, %H:%M")
+
+
+def version(ref: str, sha: str) -> str:
+    """The commit, with the branch or tag that named it."""
+    short = line(sha[:7])
+    return short if ref == sha else f"{line(ref)} @ {short}"

@@ -14,7 +14,7 @@ from webhook.deployments.queue import Queued, others
 from webhook.store.deployments import DeploymentRow
 from webhook.store.waits import Waits
 from webhook.text import and_more
-from webhook.web.pages.elements import Link, Moment, day_and_time, line, moment
+from webhook.web.pages.elements import Link, Moment, day_and_time, line, moment, version
 
 # The address of a deployment's page, by its repository and number.
 PageOf: TypeAlias = Callable[[str, int], str]
@@ -35,14 +35,13 @@ class QueuedView:
 
     position: str
     deployment: Link
-    ref: str
-    running: bool
+    version: str
     current: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LockView:
-    """`expires`: None for never. `unlock`: the command that ends it."""
+    """`expires`: None for never. `lets`: what it lets through."""
 
     scope: str
     owner: str
@@ -50,6 +49,13 @@ class LockView:
     since: Moment
     expires: Moment | None
     lets: str
+
+
+@dataclass(frozen=True, slots=True)
+class HoldingLock:
+    """`unlock`: the command that ends it."""
+
+    lock: LockView
     unlock: str
 
 
@@ -85,7 +91,7 @@ class GatesView:
     overrides: str
     queue: tuple[QueuedView, ...]
     more: int
-    locks: tuple[LockView, ...]
+    locks: tuple[HoldingLock, ...]
     answers: tuple[AnswerView, ...]
     skipped: tuple[SkippedView, ...]
 
@@ -112,7 +118,7 @@ def build_gates(
         overrides=line(and_more(list(may_override), most=10)) if blockers and may_override else "",
         queue=tuple(_queued(one, row, page_of) for one in queue),
         more=max((one.total for one in waiting), default=0) - len(waiting),
-        locks=tuple(_lock(one, row) for one in waits.locks),
+        locks=tuple(_holding(one, row) for one in waits.locks),
         answers=tuple(_answers(waits.approvals, row, page_of)),
         skipped=tuple(_skipped(one) for one in waits.skipped),
     )
@@ -126,20 +132,7 @@ def blocker_view(one: Blocker) -> BlockerView:
     )
 
 
-def _queued(one: Queued, row: DeploymentRow, page_of: PageOf) -> QueuedView:
-    current = one.deployment_id == row.id
-    ref = line(one.sha[:7]) if one.ref == one.sha else f"{line(one.ref)} @ {line(one.sha[:7])}"
-    url = "" if current else page_of(one.repo, one.deployment_id)
-    return QueuedView(
-        position=one.shown_position,
-        deployment=Link(url, f"deployment {one.deployment_id}"),
-        ref=ref,
-        running=one.running,
-        current=current,
-    )
-
-
-def _lock(one: Lock, row: DeploymentRow) -> LockView:
+def lock_view(one: Lock) -> LockView:
     return LockView(
         scope=capitalized(line(name_of(one))),
         owner=line(one.owner),
@@ -147,7 +140,21 @@ def _lock(one: Lock, row: DeploymentRow) -> LockView:
         since=moment(one.created_at),
         expires=day_and_time(one.expires_at) if one.expires_at else None,
         lets=line(whom(one)),
-        unlock=line(unlock_command(one, repo=row.repo)),
+    )
+
+
+def _holding(one: Lock, row: DeploymentRow) -> HoldingLock:
+    return HoldingLock(lock_view(one), line(unlock_command(one, repo=row.repo)))
+
+
+def _queued(one: Queued, row: DeploymentRow, page_of: PageOf) -> QueuedView:
+    current = one.deployment_id == row.id
+    url = "" if current else page_of(one.repo, one.deployment_id)
+    return QueuedView(
+        position=one.shown_position,
+        deployment=Link(url, f"deployment {one.deployment_id}"),
+        version=version(one.ref, one.sha),
+        current=current,
     )
 
 

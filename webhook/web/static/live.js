@@ -100,6 +100,7 @@ function connect(glimpse = false) {
     if (!url.searchParams.has(name)) url.searchParams.append(name, value);
   dispatch("relay:connect", { query: url.searchParams });
   const opened = (source = new EventSource(url));
+  if (!glimpse) expect(); // a proxy may keep to itself what comes
   source.onopen = () => {
     clearTimeout(lost);
     lost = 0;
@@ -120,8 +121,12 @@ function connect(glimpse = false) {
   dispatch("relay:stream", { source });
 }
 
-function lose(failed) {
+function expect() {
   lost ||= setTimeout(() => say("Not connected, trying again: this page may be out of date", "bad"), LOST_AFTER);
+}
+
+function lose(failed) {
+  expect();
   if (failed.readyState !== EventSource.CLOSED || failed !== source) return; // it comes back by itself
   clearTimeout(later);
   later = setTimeout(connect, wait);

@@ -26,8 +26,7 @@ from webhook.store.database import Sync
 from webhook.store.delivery_requests import DeliveryRequest, NewRequest
 from webhook.store.delivery_search import PLANNED_OF, TEXT_SEARCHED, Candidate, Candidates
 from webhook.web import paths
-from webhook.web.acts import incomplete, request_key
-from webhook.web.auth.forms import require_own_form
+from webhook.web.auth.forms import form_key, incomplete, require_own_form
 from webhook.web.auth.viewer import Viewer, not_found
 from webhook.web.given import number
 from webhook.web.pages.deliveries.delivery import PULLS, stored_delivery, why_not_redelivered
@@ -65,7 +64,7 @@ class PlanPage:
     rows: Sequence[DeliveryRow]
 
 
-class _Asker(TypedDict):
+class Asker(TypedDict):
     key: str
     login: str
     user_id: int
@@ -85,13 +84,13 @@ class _Plan:
 def add_to(bp: Blueprint, services: PageServices) -> None:
     @bp.post("/deliveries/<guid>/replay")
     def replay(guid: str) -> Response:
-        viewer = _own_form(services)
+        viewer = own_form(services)
         _replay_one(services, viewer, guid)
         return _back(paths.delivery(guid))
 
     @bp.post("/deliveries/<guid>/redeliver")
     def redeliver(guid: str) -> Response:
-        viewer = _own_form(services)
+        viewer = own_form(services)
         _redeliver(services, viewer, guid)
         return _back(paths.delivery(guid))
 
@@ -102,7 +101,7 @@ def add_to(bp: Blueprint, services: PageServices) -> None:
 
     @bp.post("/deliveries/replay")
     def replay_all() -> Response:
-        viewer = _own_form(services)
+        viewer = own_form(services)
         return _back(replay_path(_replay_all(services, viewer)))
 
     @bp.get("/deliveries/replays/<int:request_id>")
@@ -112,12 +111,12 @@ def add_to(bp: Blueprint, services: PageServices) -> None:
 
     @bp.post("/deliveries/replays/<int:request_id>/cancel")
     def cancel(request_id: int) -> Response:
-        viewer = _own_form(services)
+        viewer = own_form(services)
         _cancel(services, viewer, request_id)
         return _back(replay_path(request_id))
 
 
-def _own_form(services: PageServices) -> Viewer:
+def own_form(services: PageServices) -> Viewer:
     viewer = services.require_viewer()
     assert viewer.session is not None
     require_own_form(services.sessions, viewer.session, services.settings.server_url)
@@ -135,7 +134,7 @@ def _replay_one(services: PageServices, viewer: Viewer, guid: str) -> None:
     found = stored_delivery(services, viewer, guid)
     if found is None:
         raise not_found()
-    new = _new(viewer, "replay", guid)
+    new = asker(viewer, "replay", guid)
     with services.pool.connection() as connection, connection.transaction():
         _, is_new = delivery_requests.add(
             connection,
@@ -151,7 +150,7 @@ def _replay_one(services: PageServices, viewer: Viewer, guid: str) -> None:
         if not is_new:
             return
         if why := why_not_replayed(found.summary, services.keep, services.clock()):
-            raise _conflict(f"This delivery {why}")
+            raise conflict(f"This delivery {why}")
         act = NewAct(
             actor=new["login"],
             source="page",
@@ -172,12 +171,12 @@ def _redeliver(services: PageServices, viewer: Viewer, guid: str) -> None:
         _require_missed(services, viewer, guid)
     why = why_not_redelivered(services, found.delivery) if found else ""
     if why or services.settings.deliveries == "pull":
-        raise _conflict(why or PULLS)
+        raise conflict(why or PULLS)
     with services.pool.connection() as connection, connection.transaction():
         delivery_requests.add(
             connection,
             NewRequest(
-                **_new(viewer, "redeliver", guid),
+                **asker(viewer, "redeliver", guid),
                 kind="redeliver",
                 guid=guid,
                 repo_id=(found.repo_id or 0) if found else 0,
@@ -194,14 +193,14 @@ def _require_missed(services: PageServices, viewer: Viewer, guid: str) -> None:
             raise not_found()
 
 
-def _new(viewer: Viewer, *about: str) -> _Asker:
+def asker(viewer: Viewer, *about: str) -> Asker:
     session = viewer.session
     assert session is not None
-    key = request_key(session.id, *about, request.form.get("key", ""))
+    key = form_key(session, *about)
     return {"key": key, "login": session.person.login, "user_id": session.person.id}
 
 
-def _conflict(reason: str) -> HttpError:
+def conflict(reason: str) -> HttpError:
     return HttpError(
         409,
         "This cannot be done now",
@@ -250,9 +249,11 @@ def _plan(
     return _Plan(can_be, left_out, found)
 
 
-def _filter(services: PageServices, viewer: Viewer, given: Mapping[str, str]) -> DeliveryFilter:
+def _filter(
+    services: PageServices, viewer: Viewer, given: Mapping[str, str], *, for_act: bool = False
+) -> DeliveryFilter:
     """Of these no GUID: that is one delivery."""
-    repo_ids = seen_by(viewer)
+    repo_ids = seen_by(viewer, for_act=for_act)
     chosen = read_filter(given, services, repo_ids)
     if repo_ids == frozenset() or (chosen.tab == "missed" and not viewer.operator):
         raise not_found()
@@ -270,11 +271,11 @@ def _filter(services: PageServices, viewer: Viewer, given: Mapping[str, str]) ->
 def _replay_all(services: PageServices, viewer: Viewer) -> int:
     """What matches now, of what the plan has counted: its report says what became of each."""
     form = request.form
-    chosen = _filter(services, viewer, form)
+    chosen = _filter(services, viewer, form, for_act=True)
     upto = number(form.get("upto", ""))
     if upto is None:
         raise incomplete()
-    new = _new(viewer, "replay all")
+    new = asker(viewer, "replay all")
     with services.pool.connection() as connection, connection.transaction():
         plan = _plan(services, connection, chosen, upto)
         ids = [] if plan.too_many else [one.id for one in plan.chosen]
@@ -283,7 +284,7 @@ def _replay_all(services: PageServices, viewer: Viewer) -> int:
             NewRequest(**new, kind="replay", filter=dict(chosen.given), deliveries=ids),
         )
         if is_new and not ids:
-            raise _conflict("No delivery matches any more, or too many do")
+            raise conflict("No delivery matches any more, or too many do")
         if is_new:
             details = {**chosen.given, "count": len(ids)}
             _audit(connection, viewer, "replay", f"{len(ids):,} deliveries", details)

@@ -41,6 +41,7 @@ from webhook.web.services import PageServices
 
 PER_PAGE = 40
 EVENTS_PATH = f"{paths.DELIVERIES}/events"
+REDELIVER_PATH = f"{paths.DELIVERIES}/redeliver"
 _MOST_MISSED = 100
 _MOST_REPLAYS = 3
 _MOST_COUNTED = 999
@@ -77,6 +78,7 @@ class ListPage:
     next_url: str
     newest_url: str
     replay_url: str
+    redeliver_url: str
     empty: tuple[str, str]
     live: str
 
@@ -125,7 +127,7 @@ def read_page(services: PageServices, viewer: Viewer, args: Any) -> ListPage:
         compared = None
         if chosen.tab == "missed" and viewer.operator:
             compared = recovery.summary(connection)
-            missed = [missed_row(one) for one in recovery.newest_missed(connection, _MOST_MISSED)]
+            missed = _missed(connection, chosen)
         elif not chosen.errors and repo_ids != frozenset():
             found = _found(connection, chosen, repo_ids, before)
         return ListPage(
@@ -145,6 +147,7 @@ def read_page(services: PageServices, viewer: Viewer, args: Any) -> ListPage:
             next_url=chosen.path(before=str(found.next_before)) if found.next_before else "",
             newest_url=chosen.path() if before is not None else "",
             replay_url=_replay_url(chosen, found),
+            redeliver_url=_redeliver_url(services, chosen, missed),
             empty=_empty(chosen, repo_ids),
             live="" if before is not None else chosen.path(EVENTS_PATH),
         )
@@ -210,6 +213,20 @@ def _replay_url(chosen: DeliveryFilter, found: DeliveryPage) -> str:
     return chosen.path("/deliveries/replay")
 
 
+def _missed(connection: Sync, chosen: DeliveryFilter) -> list[MissedRow]:
+    found = recovery.newest_missed(connection, _MOST_MISSED, chosen.of_missed)
+    asked = delivery_requests.newest_of(connection, [one.guid for one in found])
+    return [missed_row(one, asked.get(one.guid)) for one in found]
+
+
+def _redeliver_url(
+    services: PageServices, chosen: DeliveryFilter, missed: Sequence[MissedRow]
+) -> str:
+    if chosen.errors or not missed or services.settings.deliveries == "pull":
+        return ""
+    return chosen.path(REDELIVER_PATH)
+
+
 def _compared(summary: Summary) -> str:
     if summary.compared_at is None:
         return "GitHub's list has not been compared with what arrived yet."
@@ -225,10 +242,10 @@ def _empty(chosen: DeliveryFilter, repo_ids: frozenset[int] | None) -> tuple[str
             "Payloads are shown to who has admin permission on GitHub in a repository to which the"
             " relay has seen a deployment, and to those in GITPLOY_ADMIN_USERS. Ask one of them.",
         )
-    if chosen.tab == "missed":
-        return "Nothing is missing", "All that GitHub lists has arrived."
     if chosen.narrows:
         return "No delivery matches", "Take a filter away, or search further back."
+    if chosen.tab == "missed":
+        return "Nothing is missing", "All that GitHub lists has arrived."
     if chosen.tab == "dead":
         return "No dead letters", "All that arrived could be processed."
     if chosen.tab == "failed":

@@ -5,7 +5,7 @@ Who may in the end says the worker, by the same rules for Slack and for pages; t
 what would certainly be refused.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from webhook.config.environments import Config
@@ -42,7 +42,7 @@ class ActView:
     style: str
     confirmation: Confirmation | None
     questions: tuple[Question, ...]
-    fields: tuple[tuple[str, str], ...]
+    fields: Mapping[str, str]
     condition: str = ""
     refusal: str = ""
 
@@ -86,7 +86,7 @@ def _act(notice: DeploymentNotice, button: Button, condition: str, refusal: str)
         style=button.style or "quiet",
         confirmation=button.confirmation,
         questions=button.questions,
-        fields=tuple(fields),
+        fields=dict(fields),
         condition=condition,
         refusal=refusal,
     )

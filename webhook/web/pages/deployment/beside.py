@@ -16,8 +16,9 @@ from webhook.web import paths
 from webhook.web.auth.access import includes
 from webhook.web.auth.sessions import Session
 from webhook.web.auth.viewer import Viewer
+from webhook.web.pages.changelog import changelog_since
 from webhook.web.pages.deployment.acts import ActsView, Doer, build_acts
-from webhook.web.pages.deployment.page import PageData, changelog_since
+from webhook.web.pages.deployment.data import PageData
 from webhook.web.pages.deployment.phases import PhasesView, build_phases
 from webhook.web.pages.deployment.record import RecordView, build_record
 from webhook.web.pages.elements import Link, line

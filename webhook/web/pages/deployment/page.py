@@ -5,7 +5,7 @@ http(s) URLs become links; escaping is the templates'.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -13,89 +13,31 @@ from urllib.parse import quote
 
 from handlers import durations
 from webhook.deployments.automatic import cause_of, heading_of, requested
-from webhook.deployments.changelog import Changelog, Commit
 from webhook.deployments.difference import Difference
 from webhook.deployments.labels import Label, entry_label, phase_label
 from webhook.deployments.phases import Phase, ran
-from webhook.notifiers import title_of
 from webhook.store.deployments import DeploymentRow
-from webhook.store.lineage import Lineage
-from webhook.store.outbox import Entry
 from webhook.store.timeline import BY_PEOPLE, REQUESTED, TimelineEntry
-from webhook.store.waits import Waits
 from webhook.text import web_url
-from webhook.web.pages.elements import Link, Moment, line, moment
+from webhook.web.pages.changelog import ChangesView, changelog_since, commit_view
+from webhook.web.pages.deployment.data import PageData
+from webhook.web.pages.deployment.sending import (
+    Sending,
+    sending_to_github,
+    sent_messages,
+    unsent_status,
+)
+from webhook.web.pages.elements import SOMEBODY, Link, Moment, line, moment
 from webhook.web.pages.gates import GatesView, PageOf, build_gates
 from webhook.web.pages.terminal_text import harmless
 
-# How long after the end the page still waits for what is on its way to GitHub and the notifiers.
-LINGER = timedelta(seconds=10)
 # Characters of a payload that are shown: a page is light.
 LONGEST_PAYLOAD = 10_000
-
-# Of a message that was sent, by its purpose.
-_SENT = {
-    "main": "sent to {place}",
-    "reply": "sent to the thread in {place}",
-    "alert": "failure reported in {place}",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class PageData:
-    """All that the store knows of a deployment but its output; equal while nothing changes."""
-
-    row: DeploymentRow
-    lineage: Lineage
-    timeline: list[TimelineEntry]
-    messages: list[Entry]
-    waits: Waits
-    # Something was requested on it that is not done yet.
-    acting: bool
-
-    @property
-    def over(self) -> bool:
-        """Nothing is printed any more: it has ended, and so has its run."""
-        run = self.row.run
-        return self.row.ended_at is not None and (run is None or run.state.final)
-
-    @property
-    def held(self) -> bool:
-        """It waits for a person now."""
-        counted = [entry for entry in self.timeline if entry.counted]
-        return bool(counted) and self.row.ended_at is None and counted[-1].held
-
-    @property
-    def current_entry(self) -> int:
-        """The id of the entry that says what happens now; 0 where all of them are history."""
-        counted = [entry.id for entry in self.timeline if entry.counted]
-        return counted[-1] if counted and self.row.ended_at is None else 0
-
-    def settled(self, now: datetime) -> bool:
-        """Over, and nothing is on its way to GitHub or a notifier, or it takes too long."""
-        if not self.over or self.row.ended_at is None or self.acting:
-            return False
-        return not self._pending or now > self.row.ended_at + LINGER
-
-    @property
-    def _pending(self) -> bool:
-        return any(
-            not entry.judged or entry.outbox in ("waiting", "claimed") for entry in self.timeline
-        ) or any(message.state in ("waiting", "claimed") for message in self.messages)
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
     seconds: int
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Sending:
-    """How far something has come on its way to GitHub or a notifier. `kind` is that of a label:
-    good, waiting, error or bad."""
-
-    kind: str
     text: str
 
 
@@ -110,23 +52,6 @@ class EntryView:
     counted: bool
     late: bool
     github: Sending | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CommitView:
-    sha: Link
-    title: str
-    author: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChangesView:
-    """What it deploys: `commits` are the newest, `more` leads to all of them."""
-
-    summary: str
-    commits: tuple[CommitView, ...]
-    more: Link | None
-    diff: Link | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,7 +117,7 @@ def build_page(
         title=f"{label.text.capitalize()}: {line(row.repo)} to {line(row.environment)}",
         label=label,
         status="" if blocked else line(row.status_description),
-        unsent=_unsent(data.timeline),
+        unsent=unsent_status(data.timeline),
         hint=_hint(data),
         running=_span(start, now) if not row.ended_at else None,
         took=_span(start, row.ended_at) if row.phase is not Phase.SUPERSEDED else None,
@@ -216,7 +141,7 @@ def build_page(
         payload_cut=len(payload) > LONGEST_PAYLOAD,
         changes=_changes(data),
         timeline=tuple(_entry(entry, row, data.current_entry) for entry in data.timeline),
-        messages=_messages(data.messages),
+        messages=sent_messages(data.messages),
         over=data.over,
         live=not data.settled(now),
         output_kept=output_kept.days if output_kept and old and data.over else 0,
@@ -241,7 +166,7 @@ def _ref(row: DeploymentRow) -> Link | None:
 def _requested(data: PageData) -> tuple[str, str]:
     """By whom or why, and what that is called."""
     cause, login = cause_of(data.lineage.action), line(data.lineage.login)
-    who = login or line(data.row.creator) or "somebody"
+    who = login or line(data.row.creator) or SOMEBODY
     return heading_of(cause), requested(cause, login) if cause else who
 
 
@@ -325,21 +250,6 @@ def _difference(data: PageData) -> Difference:
     )
 
 
-def changelog_since(row: DeploymentRow, since: str) -> Changelog | None:
-    """As far as GitHub has been asked for it."""
-    known = row.changelog or {}
-    compared = known.get("since") == since and "total" in known
-    return Changelog.from_json(known) if compared else None
-
-
-def commit_view(commit: Commit) -> CommitView:
-    return CommitView(
-        sha=Link(web_url(commit.url), line(commit.sha[:7])),
-        title=line(commit.title),
-        author=line(commit.author),
-    )
-
-
 def _entry(entry: TimelineEntry, row: DeploymentRow, current: int) -> EntryView:
     page_or_log = "its page" if entry.state == REQUESTED else "log"
     links = [_link(entry.log_url, page_or_log), _link(entry.environment_url, "environment")]
@@ -351,82 +261,16 @@ def _entry(entry: TimelineEntry, row: DeploymentRow, current: int) -> EntryView:
         label=label,
         at=moment(entry.at),
         description=line(entry.description),
-        actor=line(entry.actor) or "somebody",
+        actor=line(entry.actor) or SOMEBODY,
         links=tuple(link for link in links if link),
         counted=entry.counted,
         # What people requested is no status, and so never late.
         late=not entry.counted and entry.state not in BY_PEOPLE,
-        github=_github(entry),
+        github=sending_to_github(entry),
     )
-
-
-def _unsent(entries: Iterable[TimelineEntry]) -> Sending | None:
-    """GitHub shows an older state, because it rejects the newest ones, or cannot be reached."""
-    failing: list[TimelineEntry] = []
-    for entry in entries:
-        if entry.outbox == "sent":
-            failing.clear()
-        elif entry.outbox not in (None, "skipped") and (entry.error or failing):
-            failing.append(entry)
-    if not failing:
-        return None
-    since = moment(failing[0].at).text
-    error = next(entry.error for entry in reversed(failing) if entry.error)
-    if all(entry.outbox == "rejected" for entry in failing):
-        return Sending("bad", f"GitHub does not show this, since {since}: {line(error)}")
-    return Sending("waiting", f"GitHub does not show this yet, since {since}: {line(error)}")
 
 
 def _entry_label(entry: TimelineEntry, row: DeploymentRow) -> Label:
     started = row.run is not None
     label = entry_label(entry.state, held=entry.held, started=started, now=row.phase)
     return label._replace(text=line(label.text) or "unknown")
-
-
-def _github(entry: TimelineEntry) -> Sending | None:
-    """Whether GitHub has an entry of ours; None for one that somebody else reported."""
-    error = line(entry.error)
-    match entry.outbox:
-        case "sent":
-            return Sending("good", "Sent to GitHub")
-        case "rejected":
-            return Sending("bad", f"GitHub rejected it: {error}" if error else "GitHub rejected it")
-        case "skipped":
-            return Sending("good", "not sent: a newer status replaced it")
-        case "waiting" | "claimed" if error:
-            return Sending("waiting", f"Not sent to GitHub yet: {error}")
-        case "waiting" | "claimed":
-            return Sending("waiting", "on its way to GitHub")
-    return None
-
-
-def _messages(messages: Iterable[Entry]) -> tuple[Sending, ...]:
-    """What reads the same is shown once, and what is in a thread only where it is not there."""
-    found = list(messages)
-    simplified = {one.destination for one in found if one.purpose == "main" and one.simplified}
-
-    def worth_a_line(one: Entry) -> bool:
-        known = one.simplified and one.destination in simplified
-        return one.purpose != "reply" or (bool(one.error) and not known)
-
-    return tuple(dict.fromkeys(_message(one) for one in found if worth_a_line(one)))
-
-
-def _message(message: Entry) -> Sending:
-    title, place = title_of(line(message.destination))
-    # The name of a channel in Slack says enough.
-    where = place if place.startswith("#") else f"{title} ({place})"
-    error = line(message.error)
-    if not error:
-        if message.over:
-            return Sending("good", _SENT[message.purpose].format(place=where))
-        return Sending("waiting", f"on its way to {where}")
-    if message.state in ("waiting", "claimed"):
-        return Sending("waiting", f"on its way to {where}: {error}")
-    if message.over and message.simplified:
-        form = "another form or place" if message.purpose == "reply" else "a simpler form"
-        return Sending("error", f"{title}: sent to {place} in {form}: {error}")
-    if message.purpose == "reply":
-        place = f"the thread in {place}"
-    what = "latest change not sent" if message.over else "not sent"
-    return Sending("bad", f"{title}: {what} to {place}: {error}")

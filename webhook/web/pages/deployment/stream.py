@@ -8,18 +8,16 @@ Source: html.spec.whatwg.org, "Server-sent events".
 """
 
 from collections.abc import Callable, Iterator
-from datetime import datetime
 from time import monotonic
 from typing import Any
 
-from webhook.store import actions, deployments, outbox, output, timeline, waits
+from webhook.store import output
 from webhook.store.database import Sync
-from webhook.store.lineage import lineage_of
 from webhook.web.changes import Wake
 from webhook.web.live import Parts, event, parts_event
+from webhook.web.pages.deployment.data import PageData, read_page
 from webhook.web.pages.deployment.log import Log
 from webhook.web.pages.deployment.log_window import resumed
-from webhook.web.pages.deployment.page import PageData
 from webhook.web.pages.terminal_text import take
 from webhook.web.services import PageServices
 
@@ -108,7 +106,7 @@ class DeploymentFeed:
 
     def _read(self) -> PageData | None:
         with self._pool.connection() as connection:
-            return read(connection, self._id, self._clock(), self._data)
+            return read_page(connection, self._id, self._clock(), self._data)
 
     def _changed(self, data: PageData, wake: Wake) -> Iterator[str]:
         """More output alone changes no part; but whether its viewer may see it is asked again."""
@@ -128,24 +126,3 @@ class DeploymentFeed:
         if not self.done and not self.behind and data.settled(self._clock()):
             self.done = True
             yield event("end", {"state": data.row.phase})
-
-
-def read(
-    connection: Sync, deployment_id: int, now: datetime, known: PageData | None = None
-) -> PageData | None:
-    """`known`: what was read before."""
-    row = deployments.read_sync(connection, deployment_id)
-    if row is None:
-        return None
-    if known is not None and known.row.version == row.version:
-        lineage = known.lineage
-    else:
-        lineage = lineage_of(connection, deployment_id)
-    return PageData(
-        row,
-        lineage,
-        timeline.of_deployment(connection, deployment_id),
-        outbox.messages_of(connection, deployment_id),
-        waits.of_deployment(connection, row, now),
-        actions.under_way(connection, deployment_id),
-    )

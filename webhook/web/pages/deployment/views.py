@@ -29,10 +29,11 @@ from webhook.web import paths
 from webhook.web.auth.viewer import Viewer, not_found
 from webhook.web.given import number
 from webhook.web.live import Parts
-from webhook.web.pages.deployment import log_window, stream
+from webhook.web.pages.deployment import log_window
 from webhook.web.pages.deployment.beside import Reader, read_beside, reader_of
+from webhook.web.pages.deployment.data import PageData, read_page
 from webhook.web.pages.deployment.log_window import LogView, LogWindows
-from webhook.web.pages.deployment.page import Page, PageData, build_page
+from webhook.web.pages.deployment.page import Page, build_page
 from webhook.web.pages.deployment.stream import (
     DeploymentFeed,
     LineOutput,
@@ -119,7 +120,7 @@ def _open(services: PageServices, repo: str, deployment_id: int) -> _Opened:
     if not by_link and viewer.session is None:
         _reject(services)
     with services.pool.connection() as connection:
-        data = stream.read(connection, deployment_id, services.clock())
+        data = read_page(connection, deployment_id, services.clock())
         known = data is not None and deployments.is_in(connection, data.row, repo)
     if data is None or not known:
         if by_link:

@@ -85,6 +85,11 @@ class EnvironmentData:
     lock_error: str
 
     @property
+    def can_roll_back(self) -> bool:
+        """What was begun last has ended, and the relay can start what was there before."""
+        return self.newest is not None and self.newest.phase.final and not self.newest.watched
+
+    @property
     def frozen_windows(self) -> tuple[FrozenWindow, ...]:
         """Those that hold here."""
         if self.policy is None:

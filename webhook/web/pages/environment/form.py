@@ -13,9 +13,8 @@ from webhook.deployments.difference import on_github
 from webhook.deployments.explanation import Explanation, Section
 from webhook.store.deployments import DeploymentRow
 from webhook.web import paths
-from webhook.web.pages.deployment.page import ChangesView, commit_view
-from webhook.web.pages.elements import Link, Moment, line, moment
-from webhook.web.pages.environment.page import version_text
+from webhook.web.pages.changelog import ChangesView, commit_view
+from webhook.web.pages.elements import Link, Moment, line, moment, version
 from webhook.web.pages.environment.preview import Preview
 
 _BOOLEAN = ("true", "false")
@@ -85,8 +84,8 @@ def build_roll_back(newest: DeploymentRow, old: DeploymentRow) -> RollBackView:
     return RollBackView(
         deployment=newest.id,
         target=old.id,
-        from_text=version_text(newest),
-        to_text=version_text(old),
+        from_text=version(newest.shown_ref, newest.sha),
+        to_text=version(old.shown_ref, old.sha),
         from_path=paths.deployment(newest.repo, newest.id),
         to_path=paths.deployment(old.repo, old.id),
         at=moment(old.ended_at or old.phase_at),

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from webhook.store.insights import Figures, Insights, Spread
-from webhook.web.pages.insights.figures import FEWEST, Period, buckets, current, span
+from webhook.web.pages.insights.amounts import FEWEST, span
+from webhook.web.pages.insights.figures import current
+from webhook.web.pages.insights.periods import Period, buckets
 
 WIDTH, HEIGHT = 320, 80
 

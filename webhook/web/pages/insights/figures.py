@@ -1,59 +1,26 @@
-"""What the page of the insights shows, made of the store's figures alone.
+"""DORA's figures, made of the store's alone.
 
 The definitions are in docs/explanation/insights.md. A figure of fewer than `FEWEST` is none: there,
 the deployments themselves are listed.
 Source: dora.dev/guides/dora-metrics.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
-from webhook.store.insights import Fact, Figures, Insights, Kind, Reason, Spread
-from webhook.web import paths
-from webhook.web.pages.elements import Link, Moment, line, moment
-
-FEWEST = 5
-_DAY = 86_400
-# Deployments, commits: "1 deployment", "2 deployments".
-_NOUNS = {"deployment": "deployments", "change": "changes", "commit": "commits"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Period:
-    """`reaches`: the oldest that was counted where not all were."""
-
-    since: datetime
-    until: datetime
-    bucket: timedelta
-    reaches: datetime | None = None
-
-    @property
-    def days(self) -> float:
-        begun = max(self.since, self.reaches) if self.reaches else self.since
-        return max((self.until - begun).total_seconds() / _DAY, 1 / 24)
-
-    @property
-    def compares(self) -> bool:
-        """Whether all of the period before was counted."""
-        return self.reaches is None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Listed:
-    """A deployment behind a figure. `marks`: what it counts as."""
-
-    deployment: Link
-    environment: Link
-    commit: str
-    ended: Moment
-    label: str
-    kind: str
-    marks: tuple[str, ...]
-    lead: str
-    duration: str
-    recovery: str
-    reason: str
+from webhook.store.insights import Fact, Figures, Insights, Kind
+from webhook.web.pages.insights.amounts import (
+    FEWEST,
+    counted,
+    high,
+    median,
+    percentile,
+    share,
+    short,
+)
+from webhook.web.pages.insights.periods import Period, whole_buckets
+from webhook.web.pages.insights.tables import Listed, listed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,61 +37,6 @@ class FigureView:
     behind: Kind
     behind_text: str
     listed: tuple[Listed, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EnvironmentLine:
-    repo: str
-    environment: str
-    name: Link
-    changes: int
-    few: bool
-    lead: str
-    failed: str
-    recovery: str
-    rework: str
-    runs: int
-    duration: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WaitLine:
-    gate: str
-    n: int
-    median: str
-    high: str
-    before: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReasonLine:
-    handler: str
-    outcome: str
-    reason: str
-    failures: int
-    before: str
-    newest: Link
-
-
-def span(seconds: float) -> str:
-    """Two digits are enough for a median: 42 s, 3.4 min, 17 h, 2.5 d."""
-    for size, unit in ((_DAY, "d"), (3600, "h"), (60, "min")):
-        if round(seconds / size, 2) >= 1:
-            return f"{_short(seconds / size)} {unit}"
-    return f"{seconds:.0f} s"
-
-
-def _short(number: float) -> str:
-    text = f"{number:,.0f}" if number >= 9.95 else f"{number:.1f}"
-    return text.removesuffix(".0")
-
-
-def share(part: int, of: int) -> str:
-    return f"{100 * part / of:.0f}%" if of else ""
-
-
-def counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun if number == 1 else _NOUNS[noun]}"
 
 
 def current(found: Insights) -> Figures:
@@ -180,8 +92,8 @@ def _frequency(
     if now.days == 1:
         times = f"{counted(now.changes, 'deployment')} on one day"
     spread = (
-        f"a {unit}: median {_short(_at(per_bucket, 0.5))}, p90 {_short(_at(per_bucket, 0.9))},"
-        f" of {len(per_bucket)} whole {unit}s"
+        f"a {unit}: median {short(percentile(per_bucket, 0.5))},"
+        f" p90 {short(percentile(per_bucket, 0.9))}, of {len(per_bucket)} whole {unit}s"
         if per_bucket
         else ""
     )
@@ -192,30 +104,29 @@ def _frequency(
         detail="; ".join(one for one in (times, spread) if one),
         formula="successful deployments with another commit than the one that ran there ÷ days of"
         " the period; days without any count as 0",
-        before=_before(before, _rate(before.changes, days) if before else "", before_n(before)),
+        before=_before(before, lambda one: _rate(one.changes, days), lambda one: one.changes),
         behind="changes",
         behind_text=counted(now.changes, "deployment"),
         listed=few,
     )
 
 
-def before_n(before: Figures | None) -> int:
-    return before.changes if before else 0
-
-
 def _rate(count: int, days: float) -> str:
     a_day = count / days
     if a_day >= 1:
-        return f"{_short(a_day)} a day"
+        return f"{short(a_day)} a day"
     if a_day * 7 >= 1:
-        return f"{_short(a_day * 7)} a week"
-    return f"{_short(a_day * 30)} a month"
+        return f"{short(a_day * 7)} a week"
+    return f"{short(a_day * 30)} a month"
 
 
-def _before(before: Figures | None, value: str, n: int) -> str:
+def _before(
+    before: Figures | None, value: Callable[[Figures], str], n: Callable[[Figures], int]
+) -> str:
+    """`n`: of how many the value is."""
     if before is None:
         return ""
-    return value if n >= FEWEST else f"too few ({n})"
+    return value(before) if n(before) >= FEWEST else f"too few ({n(before)})"
 
 
 def _lead(now: Figures, before: Figures | None, few: tuple[Listed, ...]) -> FigureView:
@@ -229,12 +140,12 @@ def _lead(now: Figures, before: Figures | None, few: tuple[Listed, ...]) -> Figu
     return FigureView(
         id="lead",
         name="Change lead time",
-        value=_median(now.leads) if known >= FEWEST else "",
-        detail=f"{_high(now.leads) if known >= FEWEST else ''}n ="
+        value=median(now.leads) if known >= FEWEST else "",
+        detail=f"{high(now.leads) if known >= FEWEST else ''}n ="
         f" {counted(now.leads.n, 'commit')} of {counted(known, 'deployment')}{missing}",
         formula="end of the successful deployment that brings a commit minus the commit's committer"
         " date, at least 0; of each commit",
-        before=_before(before, _median(before.leads), before.leads_known) if before else "",
+        before=_before(before, lambda one: median(one.leads), lambda one: one.leads_known),
         behind="leads",
         behind_text=counted(known, "deployment"),
         listed=few,
@@ -249,7 +160,7 @@ def _failures(now: Figures, before: Figures | None, few: tuple[Listed, ...]) -> 
         detail=f"{now.bad} of {counted(now.changes, 'deployment')}",
         formula="successful deployments that were rolled back or fixed by a hotfix ÷ all successful"
         " deployments; a run that failed has changed nothing for users, and is below",
-        before=_before(before, share(before.bad, before.changes), before.changes) if before else "",
+        before=_before(before, lambda one: share(one.bad, one.changes), lambda one: one.changes),
         behind="bad",
         behind_text=counted(now.bad, "deployment"),
         listed=few,
@@ -259,16 +170,15 @@ def _failures(now: Figures, before: Figures | None, few: tuple[Listed, ...]) -> 
 def _recovery(now: Figures, before: Figures | None, few: tuple[Listed, ...]) -> FigureView:
     enough = now.recoveries.n >= FEWEST
     lasting = f"; {now.unrecovered} not recovered yet, counted so far" if now.unrecovered else ""
-    old = _before(before, _median(before.recoveries), before.recoveries.n) if before else ""
     return FigureView(
         id="recovery",
         name="Failed deployment recovery time",
-        value=_median(now.recoveries) if enough else "",
-        detail=f"{_high(now.recoveries) if enough else ''}n ="
+        value=median(now.recoveries) if enough else "",
+        detail=f"{high(now.recoveries) if enough else ''}n ="
         f" {counted(now.recoveries.n, 'deployment')}{lasting}",
         formula="end of the next successful deployment to the environment minus the end of the one"
         " that had to be rolled back or fixed",
-        before=old,
+        before=_before(before, lambda one: median(one.recoveries), lambda one: one.recoveries.n),
         behind="recoveries",
         behind_text=counted(now.recoveries.n, "deployment"),
         listed=few,
@@ -276,14 +186,13 @@ def _recovery(now: Figures, before: Figures | None, few: tuple[Listed, ...]) -> 
 
 
 def _rework(now: Figures, before: Figures | None, few: tuple[Listed, ...]) -> FigureView:
-    old = _before(before, share(before.rework, before.changes), before.changes) if before else ""
     return FigureView(
         id="rework",
         name="Deployment rework rate",
         value=share(now.rework, now.changes) if now.changes >= FEWEST else "",
         detail=f"{now.rework} of {counted(now.changes, 'deployment')}",
         formula="rollbacks and hotfixes ÷ all successful deployments",
-        before=old,
+        before=_before(before, lambda one: share(one.rework, one.changes), lambda one: one.changes),
         behind="rework",
         behind_text=counted(now.rework, "deployment"),
         listed=few,
@@ -307,143 +216,19 @@ def _failed_runs(now: Figures, before: Figures | None) -> FigureView:
     )
 
 
-def _median(spread: Spread) -> str:
-    return span(spread.median) if spread.median is not None else ""
-
-
-def _high(spread: Spread, name: str = "p90") -> str:
-    return f"median; {name} {span(spread.high)}; " if spread.high is not None else ""
-
-
 def duration(found: Insights, period: Period) -> FigureView:
     now = current(found)
     before = _whole(found, current=False) if period.compares else None
     enough = now.durations.n >= FEWEST
-    old = _before(before, _median(before.durations), before.durations.n) if before else ""
     return FigureView(
         id="duration",
         name="Duration",
-        value=_median(now.durations) if enough else "",
-        detail=f"{_high(now.durations, 'p95') if enough else ''}n ="
+        value=median(now.durations) if enough else "",
+        detail=f"{high(now.durations, 'p95') if enough else ''}n ="
         f" {counted(now.durations.n, 'deployment')}"
         + ("" if enough else f"; a median needs {FEWEST}"),
         formula="end minus start of the tool, of successful deployments",
-        before=old,
+        before=_before(before, lambda one: median(one.durations), lambda one: one.durations.n),
         behind="all",
         behind_text="all deployments",
-    )
-
-
-def whole_buckets(found: Insights, period: Period) -> list[int]:
-    """How many changes each day or week has that is wholly in the period, 0 where there were
-    none."""
-    counts = {one.bucket: one.changes for one in found.figures if one.current and one.bucket}
-    begun = max(period.since, period.reaches) if period.reaches else period.since
-    whole = [at for at in buckets(period) if at >= begun and at + period.bucket <= period.until]
-    return [counts.get(at, 0) for at in whole]
-
-
-def buckets(period: Period) -> list[datetime]:
-    """The beginning of each day or week, also of those that are in the period in part."""
-    at = period.since.replace(hour=0, minute=0, second=0, microsecond=0)
-    if period.bucket > timedelta(days=1):
-        at -= timedelta(days=at.weekday())
-    found = []
-    while at < period.until:
-        found.append(at)
-        at += period.bucket
-    return found
-
-
-def _at(values: Sequence[int], part: float) -> float:
-    """As PostgreSQL's percentile_cont."""
-    ordered = sorted(values)
-    place = part * (len(ordered) - 1)
-    low = int(place)
-    high = min(low + 1, len(ordered) - 1)
-    return ordered[low] + (ordered[high] - ordered[low]) * (place - low)
-
-
-def environment_line(one: Figures) -> EnvironmentLine:
-    enough = one.changes >= FEWEST
-    return EnvironmentLine(
-        repo=one.repo,
-        environment=one.environment,
-        name=_environment(one.repo, one.environment),
-        changes=one.changes,
-        few=not enough,
-        lead=_pair(one.leads) if one.leads_known >= FEWEST else "",
-        failed=share(one.bad, one.changes) if enough else "",
-        recovery=_pair(one.recoveries) if one.recoveries.n >= FEWEST else "",
-        rework=share(one.rework, one.changes) if enough else "",
-        runs=one.failed,
-        duration=_pair(one.durations) if one.durations.n >= FEWEST else "",
-    )
-
-
-def _pair(spread: Spread) -> str:
-    if spread.median is None or spread.high is None:
-        return ""
-    return f"{span(spread.median)} / {span(spread.high)}"
-
-
-def waits(found: Insights, period: Period) -> tuple[WaitLine, ...]:
-    return tuple(
-        WaitLine(
-            gate=line(one.gate).replace("_", " "),
-            n=one.waited.n,
-            median=_median(one.waited) if one.waited.n >= FEWEST else "too few",
-            high=span(one.waited.high or 0) if one.waited.n >= FEWEST else "",
-            before=(_median(one.before) if one.before.n >= FEWEST else f"too few ({one.before.n})")
-            if period.compares
-            else "",
-        )
-        for one in found.waits
-        if one.waited.n
-    )
-
-
-def reason_line(one: Reason, repo: str, period: Period) -> ReasonLine:
-    return ReasonLine(
-        handler=line(one.handler) or "none",
-        outcome=one.outcome,
-        reason=line(one.reason) or "no reason was given",
-        failures=one.failures,
-        before=f"{one.before:,}" if period.compares else "",
-        newest=Link(paths.deployment(repo, one.newest) if repo else "", str(one.newest)),
-    )
-
-
-def _environment(repo: str, name: str) -> Link:
-    text = line(f"{repo}: {name}" if repo else name)
-    return Link(paths.environment(repo, name) if repo else "", text)
-
-
-_OUTCOMES = {"success": ("succeeded", "good"), "failure": ("failed", "bad")}
-
-
-def listed(one: Fact) -> Listed:
-    label, kind = _OUTCOMES.get(one.outcome, ("error", "error"))
-    marks = {
-        "same commit": one.outcome == "success" and not one.change,
-        "rollback or hotfix": one.rework,
-        "had to be repaired": one.bad,
-        "did not run": not one.ran,
-    }
-    so_far = "" if one.recovered else " so far"
-    number = one.deployment_id
-    return Listed(
-        deployment=Link(paths.deployment(one.repo, number) if one.repo else "", str(number)),
-        environment=_environment(one.repo, one.environment),
-        commit=line(one.sha)[:7],
-        ended=moment(one.ended_at, "%d %b %Y, %H:%M"),
-        label=label,
-        kind=kind,
-        marks=tuple(text for text, holds in marks.items() if holds),
-        lead=f"{span(one.lead)} ({counted(one.commits or 0, 'commit')})"
-        if one.lead is not None
-        else "",
-        duration=span(one.duration) if one.duration is not None else "",
-        recovery=f"{span(one.recovery)}{so_far}" if one.recovery is not None else "",
-        reason=line(one.reason),
     )

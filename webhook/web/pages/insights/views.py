@@ -18,16 +18,12 @@ from webhook.text import one_line
 from webhook.web import paths
 from webhook.web.auth.viewer import Viewer
 from webhook.web.pages.elements import Moment, moment
-from webhook.web.pages.insights import charts, figures
+from webhook.web.pages.insights import charts, figures, tables
+from webhook.web.pages.insights.amounts import FEWEST
 from webhook.web.pages.insights.charts import Chart
-from webhook.web.pages.insights.figures import (
-    EnvironmentLine,
-    FigureView,
-    Listed,
-    Period,
-    ReasonLine,
-    WaitLine,
-)
+from webhook.web.pages.insights.figures import FigureView
+from webhook.web.pages.insights.periods import Period
+from webhook.web.pages.insights.tables import EnvironmentLine, Listed, ReasonLine, WaitLine
 from webhook.web.services import PageServices
 from webhook.web.table_file import table_file
 
@@ -197,10 +193,7 @@ def _page(question: _Question) -> InsightsView:
     chosen = question.filter
     with question.services.pool.connection() as connection:
         found = insights.read(connection, question.scope, question.now, MOST_ENVIRONMENTS)
-        few = {
-            kind: question.facts(connection, kind, figures.FEWEST)
-            for kind in figures.withheld(found)
-        }
+        few = {kind: question.facts(connection, kind, FEWEST) for kind in figures.withheld(found)}
     period = _period(question.scope, found)
     return InsightsView(
         filter=chosen,
@@ -215,9 +208,9 @@ def _page(question: _Question) -> InsightsView:
         charts=charts.charts(found, period),
         environments=_environments(question, found),
         all_environments=len(found.environments) < MOST_ENVIRONMENTS,
-        waits=figures.waits(found, period),
+        waits=tables.waits(found, period),
         reasons=tuple(
-            figures.reason_line(one, question.name(one.repo_id), period) for one in found.reasons
+            tables.reason_line(one, question.name(one.repo_id), period) for one in found.reasons
         ),
     )
 
@@ -229,7 +222,7 @@ def _list(question: _Question) -> ListView:
     after = _after(request.args.get("after", ""))
     with question.services.pool.connection() as connection:
         found = question.facts(connection, kind, ON_A_PAGE + 1, after)
-    listed = tuple(figures.listed(one) for one in found[:ON_A_PAGE])
+    listed = tuple(tables.listed(one) for one in found[:ON_A_PAGE])
     return ListView(
         filter=chosen,
         since=_since(question),
@@ -287,4 +280,4 @@ def _environments(question: _Question, found: Insights) -> tuple[EnvironmentLine
     """By name: an order by figures would be a ranking."""
     named = [replace(one, repo=question.name(one.repo_id, one.repo)) for one in found.environments]
     named.sort(key=lambda one: (one.repo.casefold(), one.environment))
-    return tuple(figures.environment_line(one) for one in named)
+    return tuple(tables.environment_line(one) for one in named)
