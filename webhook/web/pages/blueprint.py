@@ -5,16 +5,17 @@ with forms) and "Content-Security-Policy".
 """
 
 from contextlib import suppress
+from functools import cache
 from typing import Any
 
 import psycopg
-from flask import Blueprint, Response, g, make_response, request, url_for
+from flask import Blueprint, Response, g, make_response, request
 from werkzeug.exceptions import InternalServerError
 
 from webhook import __version__
 from webhook.errors import HttpError
 from webhook.http import PAGE_HEADERS, PAGE_POLICY, ErrorHandling, as_page
-from webhook.web import acts
+from webhook.web import acts, paths
 from webhook.web.auth import views as auth
 from webhook.web.auth.viewer import not_found
 from webhook.web.compression import compress
@@ -100,9 +101,10 @@ def blueprint(services: PageServices) -> Blueprint:
     return bp
 
 
+@cache
 def _asset(name: str) -> str:
     """The version makes a new release's files new to browsers."""
-    return url_for("pages.static", filename=name, v=__version__)
+    return paths.with_query(f"{STATIC_PATH}/{name}", v=__version__)
 
 
 def _reject_nul() -> None:
