@@ -13,6 +13,7 @@ from webhook.deployments.simulation import Simulation
 from webhook.engine.simulate import Subject
 from webhook.errors import HttpError
 from webhook.logs import Redactor
+from webhook.reloading import LocalConfig
 from webhook.security.signing import Links
 from webhook.settings import Retention, Settings
 from webhook.store.database import SyncPool
@@ -31,12 +32,14 @@ class PageServices:
     """`origins`: how the deployment is called that an action of that name has created. `actions`:
     what people can request. `github`: for what a view asks GitHub itself. `redactor`: hides known
     secrets in what came from outside. `check`: what `python -m webhook check` finds. `simulate`:
-    what would happen with a delivery now. Errors: psycopg's, and `TimeoutError`."""
+    what would happen with a delivery now. `local_config`: deploy.yml as it is on disk, and as other
+    processes have it. Errors: psycopg's, and `TimeoutError`."""
 
     pool: SyncPool
     links: Links
     clock: Clock
     config: CurrentConfig
+    local_config: LocalConfig
     settings: Settings
     secret_keys: tuple[str, ...] = field(repr=False)
     origins: Mapping[str, str]

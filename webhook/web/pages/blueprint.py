@@ -22,6 +22,7 @@ from webhook.web.compression import compress
 from webhook.web.navigation import navigation
 from webhook.web.pages import audit, health
 from webhook.web.pages.board import views as board
+from webhook.web.pages.configuration import views as configuration
 from webhook.web.pages.deliveries import acts as delivery_acts
 from webhook.web.pages.deliveries import live as delivery_live
 from webhook.web.pages.deliveries import redeliveries
@@ -46,6 +47,7 @@ PAGES = (
     board,
     health,
     audit,
+    configuration,
     deliveries,
     delivery_acts,
     redeliveries,
@@ -83,7 +85,7 @@ def blueprint(services: PageServices) -> Blueprint:
             "viewer": viewer,
             "sign_in": services.settings.sign_in,
             "form": form_fields(services.sessions, session),
-            "nav": navigation(request.path) if session else (),
+            "nav": navigation(request.path, operator=viewer.named) if session else (),
             "version": __version__,
             "now": moment(services.clock()),
         }
