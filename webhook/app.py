@@ -21,7 +21,7 @@ from webhook.engine.simulate import Subject, simulate
 from webhook.github import webhook
 from webhook.jobs.inbox import Inbox
 from webhook.logs import Redactor, hidden
-from webhook.reloading import Reloading
+from webhook.reloading import LocalConfig, Reloading
 from webhook.security.cipher import Cipher
 from webhook.security.signing import Links
 from webhook.slack.actions import ACTIONS, Actions
@@ -82,6 +82,7 @@ def create_app(
     actions: Actions = ACTIONS,
     *,
     current: Current | None = None,
+    local: LocalConfig | None = None,
 ) -> RelayFlask:
     current = current or Current.of(setup)
     settings, keys = setup.settings, setup.secret_keys
@@ -101,6 +102,7 @@ def create_app(
         clock,
         actions=actions,
         current=current,
+        local=local or LocalConfig.alone(setup),
         simulate=_Simulator(setup, store_url, clock, actions, current),
     )
     http.serve(app, pages.blueprint(services), pages.ERRORS)
@@ -130,6 +132,7 @@ def _page_services(
     *,
     actions: Actions,
     current: Current,
+    local: LocalConfig,
     simulate: Callable[[Subject], Simulation],
 ) -> PageServices:
     settings, keys = setup.settings, setup.secret_keys
@@ -139,6 +142,7 @@ def _page_services(
         links=Links(settings.server_url, keys, clock),
         clock=clock,
         config=current.config,
+        local_config=local,
         settings=settings,
         secret_keys=keys,
         origins={**ORIGINS, **{name: action.origin for name, action in actions.items()}},
@@ -211,6 +215,7 @@ class _Rereading:
         self._current = current
         self._reloading = Reloading.begin(setup, "web")
         self._lock = Lock()
+        self.local = LocalConfig(setup.environ, setup.machine_id, self._reloading.processes)
 
     def start(self, loop: AbstractEventLoop) -> None:
         loop.add_signal_handler(SIGHUP, lambda: loop.run_in_executor(None, self.read))
@@ -244,12 +249,15 @@ def from_environ() -> Gateway:
     setup = startup.set_up(os.environ)
     assert setup.settings.store_source
     current = Current.of(setup)
-    app = create_app(setup, setup.settings.store_source, current=current)
     rereading = _Rereading(setup, current)
+    store_source = setup.settings.store_source
+    app = create_app(setup, store_source, current=current, local=rereading.local)
 
     def on_start(loop: AbstractEventLoop) -> None:
         rereading.start(loop)
         _end_streams_at_stop(loop, app.extensions[LIVE])
+        if setup.settings.sign_in:
+            loop.run_in_executor(None, app.compile_templates)
 
     gateway = Gateway(app, BODY_RULES, on_start=on_start)
     # What is loaded stays, and need not be searched again for what is garbage.

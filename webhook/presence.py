@@ -41,7 +41,8 @@ def own_namespace() -> str:
 class RelayProcess:
     """`namespace`: in which `pid` means something; each container has its own. `reloads`: it reads
     deploy.yml again at SIGHUP; others belong to one that does. `digest`, `text`: of the file that
-    it uses, since `read_at` (seconds). `errors`: why it did not take the one that it read then."""
+    it uses, since `used_since`. `read_at`: when it read one last; `errors`: why it did not take
+    it. Times in seconds."""
 
     kind: Kind
     reloads: bool
@@ -49,6 +50,7 @@ class RelayProcess:
     namespace: str = field(default_factory=own_namespace)
     digest: str = ""
     text: str = field(default="", repr=False)
+    used_since: float = 0.0
     read_at: float = 0.0
     errors: tuple[str, ...] = ()
 
@@ -80,12 +82,19 @@ class Presence:
 
     def uses(self, config: Config) -> bool:
         """From now on. False: it could not be written."""
-        text = config.text if self.process.reloads else ""
-        process = replace(self.process, digest=config.digest, text=text, read_at=time(), errors=())
-        return self._write(process)
+        before, now = self.process, time()
+        text = config.text if before.reloads else ""
+        since = before.used_since if before.digest == config.digest else now
+        used = replace(before, digest=config.digest, text=text, used_since=since)
+        return self._write(replace(used, read_at=now, errors=()))
 
     def rejects(self, errors: Iterable[str]) -> None:
         self._write(replace(self.process, read_at=time(), errors=tuple(errors)))
+
+    def others(self) -> list[RelayProcess]:
+        """Those with the same data directory. Its own file is not opened: that would give up the
+        lock on it."""
+        return _others(self.path.parent, self.path)
 
     def end(self) -> None:
         if self._file is not None:
@@ -113,8 +122,13 @@ class Presence:
 
 
 def running(data_dir: Path) -> list[RelayProcess]:
-    """Those with that data directory, except this process. Deletes what others have left."""
-    found = (_read(path) for path in sorted((data_dir / _FOLDER).glob("*.json")))
+    """Those with that data directory, for a process that is none of them. Deletes what others have
+    left."""
+    return _others(data_dir / _FOLDER)
+
+
+def _others(folder: Path, own: Path | None = None) -> list[RelayProcess]:
+    found = (_read(path) for path in sorted(folder.glob("*.json")) if path != own)
     return [one for one in found if one is not None]
 
 

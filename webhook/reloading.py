@@ -1,15 +1,18 @@
 """deploy.yml, read again by a process that goes on: a file with errors changes nothing."""
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from time import time
 from typing import Self
 
 import structlog
 
-from webhook import startup
+from webhook import presence, startup
+from webhook.config.environments import Config
 from webhook.errors import ConfigErrors
-from webhook.presence import Kind, Presence
+from webhook.presence import Kind, Presence, RelayProcess
 from webhook.startup import Setup
 
 log = structlog.get_logger()
@@ -28,6 +31,10 @@ class Reloading:
         read."""
         alone, data_dir = startup.IN_USE not in setup.environ, setup.settings.data_dir
         return cls(setup, Presence.begin(data_dir, kind, setup.config, reloads=alone))
+
+    def processes(self) -> list[RelayProcess]:
+        """Those with the same data directory, this one first."""
+        return [self.presence.process, *self.presence.others()]
 
     def share(self) -> None:
         """With the processes that are started from now on."""
@@ -63,3 +70,25 @@ class Reloading:
             "SIGHUP: deploy.yml has errors, the older one stays in use", errors="; ".join(errors)
         )
         self.presence.rejects(errors)
+
+
+@dataclass(frozen=True, slots=True)
+class LocalConfig:
+    """deploy.yml on this machine. `processes`: the relay's here, and which one each of them uses;
+    the process that asks comes first."""
+
+    environ: Mapping[str, str] = field(repr=False)
+    machine_id: str
+    processes: Callable[[], Sequence[RelayProcess]]
+
+    @classmethod
+    def alone(cls, setup: Setup) -> Self:
+        """Of a process that does not read it again, and that others do not find."""
+        own = RelayProcess(kind="web", reloads=False, digest=setup.config.digest, used_since=time())
+        others = partial(presence.running, setup.settings.data_dir)
+        return cls(setup.environ, setup.machine_id, lambda: [own, *others()])
+
+    def read(self) -> Config:
+        """The operator's file as it is now, whatever is in use. Errors: `ConfigErrors`."""
+        own = {name: one for name, one in self.environ.items() if name != startup.IN_USE}
+        return startup.read_config(own)

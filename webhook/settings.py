@@ -6,9 +6,10 @@ Errors: `ConfigErrors`, for each variable that is wrong, with the reason and the
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal, Self, cast
+from typing import Any, ClassVar, Literal, Self, cast
 
 from pydantic import (
     Field,
@@ -60,6 +61,27 @@ class Variable:
         return self.help.replace("`", "")
 
 
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A setting in use. `text`: its value, "" for a secret, and where there is none. `is_set`: else
+    it is the default."""
+
+    about: Variable
+    text: str
+    group: str
+    is_set: bool
+
+
+def _text_of(value: Any, about: Variable) -> str:
+    if isinstance(value, tuple):
+        return ", ".join(value)
+    if isinstance(value, timedelta):
+        return f"{value.days}d"
+    if value is None:  # of how long something is kept, which has a default
+        return types.FOREVER if about.default else ""
+    return str(value)
+
+
 def _itself(text: str) -> Iterator[str]:
     yield text
 
@@ -96,8 +118,9 @@ def variable(
 
 
 class Variables(BaseSettings):
-    """A group of settings, which can be read by itself."""
+    """A group of settings, which can be read by itself. `title`: of the group, for people."""
 
+    title: ClassVar[str] = "The relay and GitHub"
     model_config = SettingsConfigDict(
         frozen=True,
         case_sensitive=True,
@@ -155,6 +178,16 @@ class Variables(BaseSettings):
         """Values that must never be shown or stored."""
         return frozenset(_secrets(self))
 
+    def shown(self) -> Iterator["Shown"]:
+        """Each setting as people may read it."""
+        for name, about in _fields(type(self)):
+            value = getattr(self, name)
+            if not isinstance(about, Variable):
+                yield from value.shown()
+                continue
+            text = "" if about.secret else _text_of(value, about)
+            yield Shown(about, text, type(self).title, is_set=name in self.model_fields_set)
+
 
 class Address(Variables):
     server_host: types.Host = variable(
@@ -186,6 +219,7 @@ class GitHubAddress(Address):
 class SlackApp(Variables):
     """What the Slack app's manifest depends on."""
 
+    title = "Slack"
     scopes: types.SlackScopes | None = variable(
         "GITPLOY_SLACK_BOT_SCOPES",
         "Scopes that the Slack app requests, comma-separated, in place of all that it can use",
@@ -234,6 +268,7 @@ class SlackSettings(SlackApp):
 class Retention(Variables):
     """How long the store keeps what is over; None: forever."""
 
+    title = "What is kept"
     deliveries: types.KeptRequests = variable(
         "GITPLOY_KEEP_DELIVERIES",
         "How long deliveries that were processed are kept, `8d` or more, or `forever`",

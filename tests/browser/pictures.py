@@ -45,6 +45,7 @@ def addresses(company: Company) -> dict[str, str]:
         "insights": paths.INSIGHTS,
         "health": paths.HEALTH,
         "audit": paths.AUDIT,
+        "configuration": paths.CONFIGURATION,
         "not-found": "/nowhere",
     }
 

@@ -46,6 +46,10 @@ def addresses(story: Story) -> dict[str, str]:
         "insights": "/insights",
         "health": "/health",
         "audit": "/audit",
+        "configuration": paths.CONFIGURATION,
+        "configuration-explained": paths.with_query(
+            paths.CONFIGURATION, env="production", repo=REPOSITORY
+        ),
         "act": f"/acts/cancel?deployment={story.waiting.id}&next=/",
         "nowhere": "/nowhere",
     }

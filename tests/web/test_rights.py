@@ -20,6 +20,7 @@ PEOPLE = ("nobody", "octoguest", "octoreader", "octowriter", "octoadmin", "opera
 ALL_WHO_SIGNED_IN = (303, 200, 200, 200, 200, 200)
 READERS = (303, 404, 200, 200, 200, 200)
 ADMINS = (303, 404, 404, 404, 200, 200)
+OPERATORS = (303, 404, 404, 404, 404, 200)
 # What one may see decides what is in them, not whether they open.
 PAGES: Mapping[str, tuple[int, ...]] = {
     "/": (200, 200, 200, 200, 200, 200),
@@ -28,6 +29,7 @@ PAGES: Mapping[str, tuple[int, ...]] = {
     "/health/events": ALL_WHO_SIGNED_IN,
     "/audit": ALL_WHO_SIGNED_IN,
     "/audit.csv": ALL_WHO_SIGNED_IN,
+    "/configuration": OPERATORS,
     "/insights": ALL_WHO_SIGNED_IN,
     "/insights.csv": ALL_WHO_SIGNED_IN,
     "/deliveries": ALL_WHO_SIGNED_IN,

@@ -28,6 +28,7 @@ from webhook.engine.simulate import Subject
 from webhook.http import serve
 from webhook.logs import Redactor
 from webhook.notifiers.contract import Purpose
+from webhook.reloading import LocalConfig
 from webhook.security.signing import Links
 from webhook.settings import Settings
 from webhook.store import deployments, outbox, output, timeline
@@ -193,6 +194,7 @@ def page_services(pool: SyncPool, live: Live | None = None, **variables: str) ->
         links=LINKS,
         clock=utc_now,
         config=CurrentConfig(Config(envs=())),
+        local_config=LocalConfig({}, "", list),
         settings=settings,
         secret_keys=keys,
         origins={},

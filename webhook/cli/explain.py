@@ -6,10 +6,8 @@ import click
 
 from webhook.cli.listing import print_rows
 from webhook.deployments.explanation import Explanation
-from webhook.engine.explain import Question, explain
-from webhook.engine.services import Services
-from webhook.errors import NOT_INSTALLED, Rejected, RetryAt, UnknownOutcome, UserError
-from webhook.github.repositories import resolve
+from webhook.engine.explain import explain, question_about
+from webhook.errors import UserError
 from webhook.github.users import is_login
 from webhook.startup import set_up_command
 from webhook.store.schema import migrated_store
@@ -39,27 +37,11 @@ def explain_command(*, repo: str, environment: str, ref: str, person: str, as_js
 
     async def opened(url: str) -> Explanation:
         async with open_services(setup, url, actions=ACTIONS) as services:
-            question = await _question(services, repo, environment, ref, person)
+            question = await question_about(services, repo, environment, ref, person)
             return await explain(services, question)
 
     with migrated_store(setup.settings) as (url, _):
         _print(asyncio.run(opened(url)), as_json=as_json)
-
-
-async def _question(
-    services: Services, repo: str, environment: str, ref: str, person: str
-) -> Question:
-    try:
-        scope, found = await resolve(services.github, repo)
-    except Rejected as error:
-        if error.code != NOT_INSTALLED:
-            raise UserError(f"GitHub does not say what {repo} is: {error}") from error
-        message = f"GitHub shows the App no repository {repo}; check its name, and install the App"
-        raise UserError(f"{message} there") from error
-    except (RetryAt, UnknownOutcome) as error:
-        raise UserError(f"GitHub cannot be asked about {repo} now: {error}; try again") from error
-    ref = ref or found.default_branch
-    return Question(scope=scope, environment=environment, ref=ref, asker=person)
 
 
 def _print(found: Explanation, *, as_json: bool) -> None:

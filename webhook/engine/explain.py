@@ -18,10 +18,18 @@ from webhook.engine.policy import FilePolicy, policy_at
 from webhook.engine.policy_lines import policy_lines
 from webhook.engine.repository_files import parse
 from webhook.engine.services import PolicyServices
-from webhook.errors import INVALID, LACKS_PERMISSION, Rejected, RetryAt, UnknownOutcome, UserError
+from webhook.errors import (
+    INVALID,
+    LACKS_PERMISSION,
+    NOT_INSTALLED,
+    Rejected,
+    RetryAt,
+    UnknownOutcome,
+    UserError,
+)
 from webhook.gates.repository_file import tightens
 from webhook.github.checks import ContextState, contexts_of
-from webhook.github.repositories import commit_of
+from webhook.github.repositories import commit_of, resolve
 from webhook.github.tokens import Scope
 from webhook.invocation import COMMAND
 from webhook.repository_file.lines import DEFAULT, Line
@@ -54,6 +62,23 @@ class Commit:
 
     sha: str
     unknown: tuple[str, ...] = ()
+
+
+async def question_about(
+    services: PolicyServices, repo: str, environment: str, ref: str = "", person: str = ""
+) -> Question:
+    """`ref`: the default branch if it is empty; `person`: a login."""
+    try:
+        scope, found = await resolve(services.github, repo)
+    except Rejected as error:
+        if error.code != NOT_INSTALLED:
+            raise UserError(f"GitHub does not say what {repo} is: {error}") from error
+        message = f"GitHub shows the App no repository {repo}; check its name, and install the App"
+        raise UserError(f"{message} there") from error
+    except (RetryAt, UnknownOutcome) as error:
+        raise UserError(f"GitHub cannot be asked about {repo} now: {error}; try again") from error
+    ref = ref or found.default_branch
+    return Question(scope=scope, environment=environment, ref=ref, asker=person)
 
 
 async def explain(

@@ -7,6 +7,7 @@ DELIVERIES = "/deliveries"
 INSIGHTS = "/insights"
 HEALTH = "/health"
 AUDIT = "/audit"
+CONFIGURATION = "/configuration"
 
 
 def environment(repo: str, name: str) -> str:

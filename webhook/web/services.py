@@ -13,12 +13,14 @@ from webhook.deployments.simulation import Simulation
 from webhook.engine.simulate import Subject
 from webhook.errors import HttpError
 from webhook.logs import Redactor
+from webhook.reloading import LocalConfig
 from webhook.security.signing import Links
 from webhook.settings import Retention, Settings
 from webhook.store.database import SyncPool
 from webhook.timing import Clock
 from webhook.web import paths
 from webhook.web.auth.access import PermissionCache
+from webhook.web.auth.forms import require_own_form
 from webhook.web.auth.sessions import Sessions
 from webhook.web.auth.viewer import Viewer
 from webhook.web.github_calls import GitHubCalls
@@ -30,12 +32,14 @@ class PageServices:
     """`origins`: how the deployment is called that an action of that name has created. `actions`:
     what people can request. `github`: for what a view asks GitHub itself. `redactor`: hides known
     secrets in what came from outside. `check`: what `python -m webhook check` finds. `simulate`:
-    what would happen with a delivery now. Errors: psycopg's, and `TimeoutError`."""
+    what would happen with a delivery now. `local_config`: deploy.yml as it is on disk, and as other
+    processes have it. Errors: psycopg's, and `TimeoutError`."""
 
     pool: SyncPool
     links: Links
     clock: Clock
     config: CurrentConfig
+    local_config: LocalConfig
     settings: Settings
     secret_keys: tuple[str, ...] = field(repr=False)
     origins: Mapping[str, str]
@@ -67,6 +71,13 @@ class PageServices:
         viewer = self.viewer()
         if viewer.session is None:
             self._send_to_sign_in()
+        return viewer
+
+    def require_form(self) -> Viewer:
+        """Who has sent this request by a form of the relay's own. Errors: `HttpError`."""
+        viewer = self.require_viewer()
+        assert viewer.session is not None
+        require_own_form(self.sessions, viewer.session, self.settings.server_url)
         return viewer
 
     def _send_to_sign_in(self) -> NoReturn:

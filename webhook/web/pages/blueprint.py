@@ -5,22 +5,24 @@ with forms) and "Content-Security-Policy".
 """
 
 from contextlib import suppress
+from functools import cache
 from typing import Any
 
 import psycopg
-from flask import Blueprint, Response, g, make_response, request, url_for
+from flask import Blueprint, Response, g, make_response, request
 from werkzeug.exceptions import InternalServerError
 
 from webhook import __version__
 from webhook.errors import HttpError
 from webhook.http import PAGE_HEADERS, PAGE_POLICY, ErrorHandling, as_page
-from webhook.web import acts
+from webhook.web import acts, paths
 from webhook.web.auth import views as auth
 from webhook.web.auth.viewer import not_found
 from webhook.web.compression import compress
 from webhook.web.navigation import navigation
 from webhook.web.pages import audit, health
 from webhook.web.pages.board import views as board
+from webhook.web.pages.configuration import views as configuration
 from webhook.web.pages.deliveries import acts as delivery_acts
 from webhook.web.pages.deliveries import live as delivery_live
 from webhook.web.pages.deliveries import redeliveries
@@ -45,6 +47,7 @@ PAGES = (
     board,
     health,
     audit,
+    configuration,
     deliveries,
     delivery_acts,
     redeliveries,
@@ -82,7 +85,7 @@ def blueprint(services: PageServices) -> Blueprint:
             "viewer": viewer,
             "sign_in": services.settings.sign_in,
             "form": form_fields(services.sessions, session),
-            "nav": navigation(request.path) if session else (),
+            "nav": navigation(request.path, operator=viewer.named) if session else (),
             "version": __version__,
             "now": moment(services.clock()),
         }
@@ -100,9 +103,10 @@ def blueprint(services: PageServices) -> Blueprint:
     return bp
 
 
+@cache
 def _asset(name: str) -> str:
     """The version makes a new release's files new to browsers."""
-    return url_for("pages.static", filename=name, v=__version__)
+    return paths.with_query(f"{STATIC_PATH}/{name}", v=__version__)
 
 
 def _reject_nul() -> None:

@@ -6,10 +6,12 @@ Errors: psycopg's.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from threading import Lock
-from typing import Any
+from typing import Any, NamedTuple
 
 from cachetools import LRUCache
+from markupsafe import Markup
 
 from webhook.store import board
 from webhook.store.board import InFlight
@@ -49,21 +51,27 @@ class Content:
     more: bool = False
 
 
+class Row(NamedTuple):
+    html: Markup
+    digest: bytes
+
+
 class Rows:
     """What is rendered of repositories, whoever looks: nothing of the viewer is in it but that a
     repository is their own."""
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._known: LRUCache[Any, str] = LRUCache(_MOST_ROWS)
+        self._known: LRUCache[Any, Row] = LRUCache(_MOST_ROWS)
 
-    def get(self, page: BoardPage, one: RepositoryView, render: Callable[..., str]) -> str:
+    def get(self, page: BoardPage, one: RepositoryView, render: Callable[..., Markup]) -> Row:
         """As `render(page, one)` returns it."""
         key = page.columns, page.others, one
         with self._lock:
             known = self._known.get(key)
         if known is None:
-            known = render(page, one)
+            html = render(page, one)
+            known = Row(html, blake2b(html.encode(), digest_size=12).digest())
             with self._lock:
                 self._known[key] = known
         return known

@@ -26,7 +26,7 @@ from webhook.store.database import Sync
 from webhook.store.delivery_requests import DeliveryRequest, NewRequest
 from webhook.store.delivery_search import PLANNED_OF, TEXT_SEARCHED, Candidate, Candidates
 from webhook.web import paths
-from webhook.web.auth.forms import form_key, incomplete, require_own_form
+from webhook.web.auth.forms import form_key, incomplete
 from webhook.web.auth.viewer import Viewer, not_found
 from webhook.web.given import number
 from webhook.web.pages.deliveries.delivery import PULLS, stored_delivery, why_not_redelivered
@@ -84,13 +84,13 @@ class _Plan:
 def add_to(bp: Blueprint, services: PageServices) -> None:
     @bp.post("/deliveries/<guid>/replay")
     def replay(guid: str) -> Response:
-        viewer = own_form(services)
+        viewer = services.require_form()
         _replay_one(services, viewer, guid)
         return _back(paths.delivery(guid))
 
     @bp.post("/deliveries/<guid>/redeliver")
     def redeliver(guid: str) -> Response:
-        viewer = own_form(services)
+        viewer = services.require_form()
         _redeliver(services, viewer, guid)
         return _back(paths.delivery(guid))
 
@@ -101,7 +101,7 @@ def add_to(bp: Blueprint, services: PageServices) -> None:
 
     @bp.post("/deliveries/replay")
     def replay_all() -> Response:
-        viewer = own_form(services)
+        viewer = services.require_form()
         return _back(replay_path(_replay_all(services, viewer)))
 
     @bp.get("/deliveries/replays/<int:request_id>")
@@ -111,16 +111,9 @@ def add_to(bp: Blueprint, services: PageServices) -> None:
 
     @bp.post("/deliveries/replays/<int:request_id>/cancel")
     def cancel(request_id: int) -> Response:
-        viewer = own_form(services)
+        viewer = services.require_form()
         _cancel(services, viewer, request_id)
         return _back(replay_path(request_id))
-
-
-def own_form(services: PageServices) -> Viewer:
-    viewer = services.require_viewer()
-    assert viewer.session is not None
-    require_own_form(services.sessions, viewer.session, services.settings.server_url)
-    return viewer
 
 
 def _back(path: str) -> Response:

@@ -19,7 +19,7 @@ from webhook.store.delivery_requests import NewRequest
 from webhook.store.recovery import MissedDelivery
 from webhook.web.auth.forms import incomplete
 from webhook.web.auth.viewer import Viewer
-from webhook.web.pages.deliveries.acts import asker, conflict, own_form
+from webhook.web.pages.deliveries.acts import asker, conflict
 from webhook.web.pages.deliveries.delivery import PULLS
 from webhook.web.pages.deliveries.filter import DeliveryFilter, read_filter
 from webhook.web.pages.deliveries.rows import MissedRow, filter_text, missed_row
@@ -55,7 +55,7 @@ def add_to(bp: Blueprint, services: PageServices) -> None:
 
     @bp.post(REDELIVER_PATH)
     def redeliver_all() -> Response:
-        viewer = own_form(services)
+        viewer = services.require_form()
         chosen = _filter(services, viewer, request.form)
         _redeliver_all(services, viewer, chosen)
         return make_response(redirect(chosen.path(), 303))

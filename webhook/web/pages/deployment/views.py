@@ -45,9 +45,10 @@ from webhook.web.pages.elements import Link
 from webhook.web.pages.gates import PageOf
 from webhook.web.services import PageServices
 
-# The parts of the page that change while it is open: macros of parts.html, ids in the page.
+# The parts of the page that change while it is open: macros of deployment_parts.html, ids in the
+# page.
 PARTS = ("state", "timing", "gates", "facts", "changes", "timeline", "messages", "no_output")
-# And those of deployment_parts.html, which depend on who looks.
+# And those of deployment_viewer_parts.html, which depend on who looks.
 PARTS_BESIDE = ("requests", "acts", "phases", "record")
 
 # Of a file that a browser saves.
@@ -193,8 +194,8 @@ def _origin(page_of: PageOf, origins: Mapping[str, str], lineage: Lineage) -> Li
 
 
 def _render(templates: Environment, services: PageServices, opened: _Opened) -> Render:
-    parts = templates.get_template("parts.html").module
-    more = templates.get_template("deployment_parts.html").module
+    parts = templates.get_template("deployment_parts.html").module
+    viewer_parts = templates.get_template("deployment_viewer_parts.html").module
 
     def render(data: PageData) -> Parts | None:
         """None: its viewer may not see it any more."""
@@ -205,7 +206,7 @@ def _render(templates: Environment, services: PageServices, opened: _Opened) -> 
         with services.pool.connection() as connection:
             beside = read_beside(connection, services, data, reader)
         changed = {name: str(getattr(parts, name)(page)) for name in PARTS}
-        changed |= {name: str(getattr(more, name)(beside)) for name in PARTS_BESIDE}
+        changed |= {name: str(getattr(viewer_parts, name)(beside)) for name in PARTS_BESIDE}
         return Parts(page.title, page.label.kind, changed)
 
     return render

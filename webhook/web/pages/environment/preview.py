@@ -6,50 +6,25 @@ Errors: none. What GitHub does not say in time stands among the notes.
 
 import asyncio
 from collections.abc import Awaitable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
-from cachetools import LRUCache
-
-from webhook.config.environments import Config
 from webhook.deployments.changelog import Changelog
 from webhook.deployments.explanation import Explanation
 from webhook.engine.explain import Commit, Question, explain, find_commit
+from webhook.engine.services import PolicyServices
 from webhook.errors import Rejected, RetryAt, UnknownOutcome, UserError
-from webhook.gates import GATES
-from webhook.gates.contract import Gates
-from webhook.github.client import GitHub
 from webhook.github.compare import compare
 from webhook.github.repositories import repository
-from webhook.logs import Redactor
-from webhook.store.database import AsyncPool, async_pool
-from webhook.store.repository_files import RepositoryFile
 from webhook.text import one_line
-from webhook.timing import DEFAULT_TIMING, Clock, Timing
 from webhook.web.github_calls import Outside
+from webhook.web.policy_services import asking
 from webhook.web.services import PageServices
 
 # Seconds that a person waits for it.
 WITHIN = 3.0
 MOST_COMMITS = 50
-_CONNECTIONS = 2
 _LONGEST = 300
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Services:
-    """As `PolicyServices`."""
-
-    config: Config
-    pool: AsyncPool
-    github: GitHub
-    clock: Clock
-    redactor: Redactor
-    gates: Gates = field(default_factory=lambda: GATES)
-    timing: Timing = DEFAULT_TIMING
-    commit_files: LRUCache[tuple[int, str], RepositoryFile] = field(
-        default_factory=lambda: LRUCache(2)
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,15 +61,7 @@ def preview(services: PageServices, wanted: Wanted) -> Preview:
 
 
 async def _opened(services: PageServices, outside: Outside, wanted: Wanted) -> Preview:
-    """With connections for these few queries: GitHub's calls have a loop of their own."""
-    async with async_pool(_address(services), _CONNECTIONS) as pool:
-        given = _Services(
-            config=services.config.config,
-            pool=pool,
-            github=outside.github,
-            clock=services.clock,
-            redactor=services.redactor,
-        )
+    async with asking(services, outside) as given:
         question = await _with_ref(given, wanted.question)
         commit = await find_commit(given, question)
         (changes, note), explanation = await asyncio.gather(
@@ -109,19 +76,14 @@ async def _opened(services: PageServices, outside: Outside, wanted: Wanted) -> P
     )
 
 
-def _address(services: PageServices) -> str:
-    address = services.pool.conninfo
-    return address if isinstance(address, str) else address()
-
-
-async def _with_ref(services: _Services, question: Question) -> Question:
+async def _with_ref(services: PolicyServices, question: Question) -> Question:
     if question.ref:
         return question
     return replace(question, ref=(await repository(services.github, question.scope)).default_branch)
 
 
 async def _changes(
-    services: _Services, wanted: Wanted, commit: Commit
+    services: PolicyServices, wanted: Wanted, commit: Commit
 ) -> tuple[Changelog | None, str]:
     """And why they are not known."""
     if not (wanted.base and commit.sha):

@@ -19,7 +19,7 @@ from webhook.engine.explain import Question
 from webhook.gates import GATES
 from webhook.github.addresses import web_url_of
 from webhook.github.tokens import Scope
-from webhook.store import deployments, environment_history
+from webhook.store import deployment_order, environment_history
 from webhook.store.actions import Requested
 from webhook.store.database import Sync
 from webhook.store.deployments import DeploymentRow
@@ -326,7 +326,7 @@ def _roll_back_page(services: PageServices, opened: Opened) -> str:
 def _success(connection: Sync, newest: DeploymentRow | None, only: int) -> DeploymentRow | None:
     if newest is None:
         return None
-    return deployments.success_of_another_commit_sync(connection, newest, only)
+    return deployment_order.success_of_another_commit_sync(connection, newest, only)
 
 
 def _inputs() -> dict[str, str]:

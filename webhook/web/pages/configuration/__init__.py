@@ -1,0 +1,1 @@
+"""What the relay is configured with: deploy.yml, its environments, the settings."""
