@@ -136,6 +136,7 @@ def add_to(bp: Blueprint, services: PageServices) -> None:
 def _read(services: PageServices, viewer: Viewer, check: HealthCheck) -> Health:
     found = probes.findings(services.pool, {**probes.WORK, **probes.SHOWN})
     clock = services.clock
+    operator = viewer.operator  # which may take a connection itself
     with services.pool.connection() as connection:
         return Health(
             lines=tuple(_probe(name, found[name]) for name in _NAMES),
@@ -143,7 +144,7 @@ def _read(services: PageServices, viewer: Viewer, check: HealthCheck) -> Health:
             workers=tuple(_worker(one, clock) for one in health.seen_workers(connection)),
             **_compared(recovery.summary(connection)),
             open_pages=services.live.open_streams,
-            rest=_rest(connection, check) if viewer.operator else None,
+            rest=_rest(connection, check) if operator else None,
         )
 
 
