@@ -59,7 +59,7 @@ class Listed:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FigureView:
     """`value` "": too few, and `listed` has them. `before`: the same of the period before, "" if it
-    is not known. `behind`: which deployments it is of."""
+    is not known. `behind`: which deployments it is of. `few`: how many, where there is no value."""
 
     id: str
     name: str
@@ -70,6 +70,7 @@ class FigureView:
     behind: Kind
     behind_text: str
     listed: tuple[Listed, ...] = ()
+    few: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -331,6 +332,7 @@ def duration(found: Insights, period: Period) -> FigureView:
         before=old,
         behind="all",
         behind_text="all deployments",
+        few=0 if enough else now.durations.n,
     )
 
 
@@ -410,8 +412,13 @@ def reason_line(one: Reason, repo: str, period: Period) -> ReasonLine:
         reason=line(one.reason) or "no reason was given",
         failures=one.failures,
         before=f"{one.before:,}" if period.compares else "",
-        newest=Link(paths.deployment(repo, one.newest) if repo else "", str(one.newest)),
+        newest=_deployment(repo, one.newest, kept=one.kept),
     )
+
+
+def _deployment(repo: str, number: int, *, kept: bool) -> Link:
+    """Without an address where its page is gone."""
+    return Link(paths.deployment(repo, number) if repo and kept else "", str(number))
 
 
 def _environment(repo: str, name: str) -> Link:
@@ -431,9 +438,8 @@ def listed(one: Fact) -> Listed:
         "did not run": not one.ran,
     }
     so_far = "" if one.recovered else " so far"
-    number = one.deployment_id
     return Listed(
-        deployment=Link(paths.deployment(one.repo, number) if one.repo else "", str(number)),
+        deployment=_deployment(one.repo, one.deployment_id, kept=one.kept),
         environment=_environment(one.repo, one.environment),
         commit=line(one.sha)[:7],
         ended=moment(one.ended_at, "%d %b %Y, %H:%M"),
