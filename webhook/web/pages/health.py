@@ -134,6 +134,7 @@ def add_to(bp: Blueprint, services: PageServices) -> None:
 def _read(services: PageServices, viewer: Viewer, check: HealthCheck) -> Health:
     found = probes.findings(services.pool, {**probes.WORK, **probes.SHOWN})
     clock = services.clock
+    operator = viewer.operator  # which may take a connection itself
     with services.pool.connection() as connection:
         compared = recovery.summary(connection)
         return Health(
@@ -143,7 +144,7 @@ def _read(services: PageServices, viewer: Viewer, check: HealthCheck) -> Health:
             compared_at=moment(compared.compared_at) if compared.compared_at else None,
             compared=_compared(compared),
             open_pages=services.live.open_streams,
-            for_operators=_for_operators(connection, check) if viewer.operator else None,
+            for_operators=_for_operators(connection, check) if operator else None,
         )
 
 

@@ -294,29 +294,33 @@ def _audit(
 
 
 def read_replay(services: PageServices, viewer: Viewer, request_id: int) -> RequestRow:
+    operator = viewer.operator  # which may take a connection itself
     with services.pool.connection() as connection:
-        found = _own_replay(connection, viewer, request_id)
+        found = _own_replay(connection, viewer, request_id, operator=operator)
         results = delivery_requests.results(connection, found.id) if found.open else None
         failures = delivery_requests.failures(connection, found.id, _MOST_FAILURES)
     seen = [one for one in failures if is_seen(viewer, one.repo_id)]
     return request_row(found, results, seen)
 
 
-def _own_replay(connection: Sync, viewer: Viewer, request_id: int) -> DeliveryRequest:
+def _own_replay(
+    connection: Sync, viewer: Viewer, request_id: int, *, operator: bool
+) -> DeliveryRequest:
     """Somebody else's only for operators."""
     found = delivery_requests.read_sync(connection, request_id)
     person = viewer.person
     if found is None or found.guid or person is None:
         raise not_found()
-    if not viewer.operator and found.user_id != person.id:
+    if not operator and found.user_id != person.id:
         raise not_found()
     return found
 
 
 def _cancel(services: PageServices, viewer: Viewer, request_id: int) -> None:
     assert viewer.person is not None
+    operator = viewer.operator
     with services.pool.connection() as connection, connection.transaction():
-        found = _own_replay(connection, viewer, request_id)
+        found = _own_replay(connection, viewer, request_id, operator=operator)
         message = f"cancelled by {viewer.person.login}"
         if delivery_requests.cancel(connection, request_id, message):
             reason = f"after {found.position:,} of {found.count:,}"

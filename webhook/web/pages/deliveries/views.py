@@ -11,6 +11,7 @@ from typing import Any
 from flask import Blueprint, Response, make_response, render_template, request
 
 from webhook.errors import HttpError
+from webhook.github.authorization import Person
 from webhook.github.events import EVENTS
 from webhook.store import deliveries, delivery_requests, delivery_search, recovery
 from webhook.store.database import Sync
@@ -120,27 +121,28 @@ def read_page(services: PageServices, viewer: Viewer, args: Any) -> ListPage:
     repo_ids = seen_by(viewer)
     chosen = read_filter(args, services, repo_ids)
     before = _before(args.get("before", ""))
-    names = _names(services, repo_ids)  # which may take a connection itself
+    # Each of them may take a connection itself.
+    names, operator = _names(services, repo_ids), viewer.operator
     with services.pool.connection() as connection:
         found = DeliveryPage(deliveries=())
         missed: Sequence[MissedRow] = ()
         compared = None
-        if chosen.tab == "missed" and viewer.operator:
+        if chosen.tab == "missed" and operator:
             compared = recovery.summary(connection)
             missed = _missed(connection, chosen)
         elif not chosen.errors and repo_ids != frozenset():
             found = _found(connection, chosen, repo_ids, before)
         return ListPage(
-            tabs=_tabs(connection, chosen, operator=viewer.operator),
+            tabs=_tabs(connection, chosen, operator=operator),
             filter=chosen,
-            operator=viewer.operator,
+            operator=operator,
             events=EVENTS,
             outcomes=_OUTCOMES,
             repositories=names,
             rows=[row_of(one, services.redactor, services.clock()) for one in found.deliveries],
             missed=missed,
             compared=_compared(compared) if compared else "",
-            replays=_replays(connection, viewer),
+            replays=_replays(connection, None if operator else viewer.person),
             searched_to=moment(found.searched_to) if found.searched_to else None,
             searched=TEXT_SEARCHED if chosen.selection.text else SEARCHED,
             clear_url=chosen.cleared if chosen.narrows else "",
@@ -201,9 +203,9 @@ def _names(services: PageServices, repo_ids: frozenset[int] | None) -> list[str]
     return names if len(names) <= _MOST_NAMED else []
 
 
-def _replays(connection: Sync, viewer: Viewer) -> list[RequestRow]:
-    assert viewer.person is not None
-    whose = None if viewer.operator else viewer.person.id
+def _replays(connection: Sync, asked_by: Person | None) -> list[RequestRow]:
+    """`asked_by` None: everybody's."""
+    whose = asked_by.id if asked_by else None
     return [request_row(one) for one in delivery_requests.of_many(connection, whose, _MOST_REPLAYS)]
 
 
