@@ -20,7 +20,9 @@ from webhook.web import paths
 from webhook.web.given import number
 from webhook.web.pages.elements import line
 from webhook.web.pages.environment.data import Where, read_policy
-from webhook.web.pages.environment.form import (
+from webhook.web.pages.environment.opened import LONGEST, Opened, open_environment, reader_of
+from webhook.web.pages.environment.preview import Preview, Wanted, preview
+from webhook.web.pages.environment.preview_page import (
     PreviewView,
     RollBackView,
     build_inputs,
@@ -28,8 +30,6 @@ from webhook.web.pages.environment.form import (
     build_roll_back,
     input_error,
 )
-from webhook.web.pages.environment.opened import LONGEST, Opened, open_environment, reader_of
-from webhook.web.pages.environment.preview import Preview, Wanted, preview
 from webhook.web.pinned import Pinned, Pins
 from webhook.web.services import PageServices
 
