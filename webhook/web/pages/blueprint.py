@@ -30,6 +30,7 @@ from webhook.web.pages.deliveries import simulation as delivery_simulation
 from webhook.web.pages.deliveries import views as deliveries
 from webhook.web.pages.deployment import views as deployment
 from webhook.web.pages.elements import moment
+from webhook.web.pages.environment import preview_views as environment_previews
 from webhook.web.pages.environment import views as environment
 from webhook.web.pages.insights import views as insights
 from webhook.web.requests import form_fields
@@ -54,6 +55,7 @@ PAGES = (
     delivery_live,
     delivery_simulation,
     environment,
+    environment_previews,
     insights,
     deployment,
 )

@@ -20,7 +20,7 @@ from webhook.store.repositories import KnownRepository
 from webhook.web.auth.viewer import Viewer
 from webhook.web.pages.board import data as board_data
 from webhook.web.pages.board.cells import Cell, Freezes, build_cell
-from webhook.web.pages.board.data import Around, EnvironmentData, RepositoryData, Routes
+from webhook.web.pages.board.data import Activity, EnvironmentData, RepositoryData, Routes
 from webhook.web.pages.board.filters import Filters
 from webhook.web.pages.board.page import (
     REPOSITORIES_ON_PAGE,
@@ -45,7 +45,7 @@ class Content:
     """What those who may see the same repositories see of them. `first`: the first repositories,
     whatever of them is to be shown. `more`: there may be others."""
 
-    around: Around
+    activity: Activity
     first: list[RepositoryData] = field(default_factory=list)
     selected: list[Selected] = field(default_factory=list)
     more: bool = False
@@ -135,12 +135,12 @@ class BoardReader:
             return [self._cell(data, one, freezes) for one in data.environments]
 
         with services.pool.connection() as connection:
-            content = Content(board_data.around(connection, visible, now))
+            content = Content(board_data.read_activity(connection, visible, now))
             for number, batch in enumerate(candidates.batches()):
                 if len(content.selected) >= REPOSITORIES_ON_PAGE:
                     content.more = True
                     break
-                data = self._read(connection, batch, filters, content.around)
+                data = self._read(connection, batch, filters, content.activity)
                 content.first = content.first if number else data
                 content.selected += select(data, build, filters)
         return content
@@ -155,18 +155,18 @@ class BoardReader:
         connection: Sync,
         some: Sequence[KnownRepository],
         filters: Filters,
-        around: Around,
+        activity: Activity,
     ) -> list[RepositoryData]:
-        return board_data.read(connection, some, filters.names, around, self._routes)
+        return board_data.read(connection, some, filters.names, activity, self._routes)
 
     def _personal(
         self, viewer: Viewer, visible: frozenset[int], content: Content, personal: Personal
     ) -> Personal:
         assert viewer.person is not None
-        every = content.around.every
+        every = content.activity.every
         waits = waits_for(
             viewer.person,
-            content.around,
+            content.activity,
             content.first,
             answered=self._answered(viewer.person.id, every),
             may_write=viewer.with_permission("write", visible),
