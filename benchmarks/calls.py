@@ -45,7 +45,7 @@ from webhook.store.insights import Scope
 from webhook.store.locks import NewLock
 from webhook.store.outbox import Entry
 from webhook.store.overrides import NewOverride
-from webhook.store.recovery import Missed, Scan
+from webhook.store.recovery import Missed, MissedSelection, Scan
 from webhook.store.repository_files import HEAD, RepositoryFile
 from webhook.store.schedule import Due, Finished, Key, Kind, Task
 from webhook.store.slack_installations import NewInstallation
@@ -75,7 +75,7 @@ GROWS: Mapping[str, str] = {
     "health.queued": "up to the 10,000 that are counted",
     "insights.read": "with what ended in the period, up to 5,000",
     "insights.facts": "with what was repaired in the period",
-    "deployments.unscheduled": "with the open deployments, each of which it finds by an index",
+    "open_deployments.unscheduled": "with the open deployments, each of which it finds by an index",
     "outbox.lately_failed": "with the channels in which a message ever failed",
     "repository_names.rename": "up to the 200 deployments that it renames",
     "outbox.unsent_statuses": "with the repositories of which a status failed in seven days",
@@ -350,7 +350,7 @@ class Case:
             "board.environments.names": ["production", "unrouted"],
             "board.successes.keys": [EnvironmentKey(row.repo_id, row.environment)],
             "board.answered.deployment_ids": [row.id],
-            "deployments.waiting_in.environment": row.environment,
+            "open_deployments.waiting_in.environment": row.environment,
             "audit.search.wanted": audit.Filter(actor="octo", repo_ids=[row.repo_id]),
             "HistoryFilter": HistoryFilter(phases=(Phase.FAILURE,), who="octocat"),
             **{
@@ -367,10 +367,12 @@ class Case:
             },
             "environment_history.history.before": row.id,
             "environment_history.repositories_named.name": row.repo,
-            "deployments.requested_after.environment": row.environment,
+            "deployment_order.requested_after.environment": row.environment,
             "approvals.newest_waiting.environment": row.environment,
             "audit.newest.since": None,
             "Selection": Selection(since=now - timedelta(days=1)),
+            "kept_since": now - timedelta(days=3),
+            "MissedSelection": MissedSelection(event="deployment"),
             "DeploymentSelection": DeploymentSelection(
                 repo=row.repo, environment=row.environment, since=now - timedelta(days=1)
             ),

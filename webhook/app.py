@@ -256,6 +256,8 @@ def from_environ() -> Gateway:
     def on_start(loop: AbstractEventLoop) -> None:
         rereading.start(loop)
         _end_streams_at_stop(loop, app.extensions[LIVE])
+        if setup.settings.sign_in:
+            loop.run_in_executor(None, app.compile_templates)
 
     gateway = Gateway(app, BODY_RULES, on_start=on_start)
     # What is loaded stays, and need not be searched again for what is garbage.

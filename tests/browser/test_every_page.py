@@ -39,6 +39,7 @@ def addresses(story: Story) -> dict[str, str]:
         "roll-back": paths.roll_back(REPOSITORY, "staging"),
         "deployment": story.page_of(story.ended),
         "deployment-failed": story.page_of(story.failed),
+        "deployment-search": paths.with_query(story.page_of(story.failed), find="disk"),
         "deployment-waiting": story.page_of(story.waiting),
         "deliveries": "/deliveries",
         "delivery": f"/deliveries/{story.guid('deployment')}",

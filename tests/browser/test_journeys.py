@@ -130,6 +130,39 @@ async def test_without_javascript_the_board_is_searched_and_a_page_acts(
     await expect(page.locator(".requests")).to_contain_text("Deploy")
 
 
+async def test_a_long_output_is_searched_here_and_in_all_of_it(
+    people: People, story: Story
+) -> None:
+    """By who has the link, with and without JavaScript."""
+    deployment = await story.world.deployed("locked")
+    output = "".join(f"{number} of the output\n" for number in range(1, 5001))
+    insert = "insert into output values (%s, 0, convert_to(%s, 'UTF8'))"
+    story.world.execute(insert, deployment.id, output)
+    page = await people.anybody()
+    await page.goto(story.link_of(deployment))
+    await page.get_by_label("Search in the output").fill("499")
+    await expect(page.locator("#log-hits")).to_have_text("10 hits here")
+    await page.get_by_label("Search in the output").press("Enter")
+    await expect(page.locator("#log-hits")).to_have_text("1 of 10 here")
+    await page.get_by_role("button", name="Search all 5,000 lines").click()
+    await expect(page.locator(".found-summary")).to_contain_text("15 lines with “499”")
+    await page.locator("#output").get_by_role("link", name="499", exact=True).click()
+    await expect(page.locator("#L499")).to_be_in_viewport()
+    await expect(page.locator("#log-hits")).to_have_text("1 of 1 here")
+    await page.get_by_role("link", name="All lines with").click()
+    await expect(page.locator("mark")).to_have_count(15)
+
+    plain = await people.anybody(java_script_enabled=False, viewport=PHONE)
+    await plain.goto(story.link_of(deployment))
+    await plain.get_by_role("link", name="Earlier lines").click()
+    await expect(plain.locator("#output")).not_to_contain_text("4999 of")
+    await plain.get_by_label("Search in the output").fill("17 OF")
+    await plain.get_by_role("button", name="Search", exact=True).click()
+    await expect(plain.locator("mark").first).to_have_text("17 of")
+    await plain.locator("#output").get_by_role("link", name="17", exact=True).click()
+    await expect(plain.locator("#L17")).to_contain_text("17 of the output")
+
+
 async def test_a_link_opens_its_page_and_nothing_else(people: People, story: Story) -> None:
     page = await people.anybody()
     await page.goto(story.link_of(story.ended))

@@ -198,14 +198,14 @@ async def test_tools_that_hang_are_waited_for_at_the_same_time(drone: Drone) -> 
         deploy_yml(envs), source="deploy.yml", environ=SECRETS, handler_options=options
     )
     async with aiohttp.ClientSession() as session:
-        context = a_context(Path("/nowhere"), http=Http(session, timeout=0.3))
+        context = a_context(Path("/nowhere"), http=Http(session, timeout=1))
         began = monotonic()
-        findings = await check_tools(loaded.envs, context, within=0.5)
-    assert monotonic() - began < 2
+        findings = await check_tools(loaded.envs, context, within=1.6)
+    assert monotonic() - began < 10
     assert {finding.level for finding in findings} == {"error"}
     in_time, cut_off = (finding.message for finding in findings)
     assert in_time.endswith("did not respond in time")
-    assert cut_off == "no response within 0.5 s"
+    assert cut_off == "no response within 1.6 s"
 
 
 def sample(number: int) -> list[str]:

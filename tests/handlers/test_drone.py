@@ -8,7 +8,7 @@ from handlers.contract import State
 from handlers.errors import Rejected, UnknownOutcome
 from sandbox.drone import Pipeline
 from sandbox.faults import Fault
-from tests.handlers.drone_runs import OTHER_SHA, SHA, SLUG, World, a_world, ended
+from tests.handlers.drone_runs import OTHER_SHA, SHA, SLUG, World, a_world
 from tests.handlers.runs import a_deployment
 
 PROMOTE = "POST /repos/acme/shop/builds/*/promote"
@@ -27,12 +27,15 @@ async def held() -> AsyncIterator[World]:
         yield world
 
 
-async def test_the_build_of_the_commit_is_promoted_and_followed_to_its_end(world: World) -> None:
-    built = world.built()
-    handler, deployment = world.handler(), a_deployment()
+async def test_the_build_of_the_commit_is_promoted_and_followed_to_its_end(held: World) -> None:
+    built = held.built()
+    handler, deployment = held.handler(), a_deployment()
     assert await handler.find(deployment) is None
-    shown = await ended(handler, deployment, await handler.start(deployment))
-    [promotion] = world.promotions()
+    shown = [await handler.start(deployment)]
+    [promotion] = held.promotions()
+    for status in ("pending", "running", "success"):
+        held.drone.end(promotion, status)
+        shown.append(await handler.check(deployment, shown[-1]))
     assert (promotion.parent, promotion.after, promotion.deploy_to) == (
         built.number,
         SHA,
@@ -41,7 +44,7 @@ async def test_the_build_of_the_commit_is_promoted_and_followed_to_its_end(world
     assert promotion.params == {"GITPLOY_DEPLOYMENT_ID": str(deployment.id)}
     states = list(dict.fromkeys(run.state for run in shown))
     assert states == [State.QUEUED, State.IN_PROGRESS, State.SUCCESS]
-    assert {run.url for run in shown} == {world.page(promotion)}
+    assert {run.url for run in shown} == {held.page(promotion)}
     assert shown[0].description == "Build #2 is waiting for a runner of Drone"
     assert shown[-1].description == ""
 

@@ -170,13 +170,14 @@ async def test_a_cancelled_pipeline_has_ended(
 async def test_a_deployment_with_takes_runs_by_itself(
     woodpecker: Woodpecker, repo: Repo, send: Send, outcome: str
 ) -> None:
-    woodpecker.takes, woodpecker.outcome = 0.4, outcome
+    woodpecker.takes, woodpecker.outcome = 60, outcome
     _, new = await send("POST", "1/pipelines/1", **DEPLOY)
-    seen = []
-    while new["status"] != outcome:
-        seen.append(new["status"])
+    seen = [new["status"]]
+    for _ in range(2):
+        repo.deployments[0].created -= 60
         _, new = await send("GET", "1/pipelines/2")
-    assert list(dict.fromkeys(seen)) == ["pending", "running"]
+        seen.append(new["status"])
+    assert seen == ["pending", "running", outcome]
 
 
 async def test_a_deployment_without_a_workflow_stays_pending(

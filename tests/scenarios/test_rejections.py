@@ -45,7 +45,7 @@ async def test_a_run_that_its_tool_does_not_know_once_goes_on(
     store_url: str, tmp_path: Path
 ) -> None:
     often = replace(QUICK, first_event_within=SECOND / 10, event_polls_at_least=SECOND / 10)
-    async with relay_with_tools(store_url, tmp_path, takes=0.8, timing=often) as (world, tools):
+    async with relay_with_tools(store_url, tmp_path, takes=3, timing=often) as (world, tools):
         tools.tooling.mode = Mode.POLLED
         # So that the run has to be requested.
         app = world.github.world.app

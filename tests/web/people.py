@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 from typing import Any
 
 import aiohttp
+import pytest_asyncio
 
 from tests.world import World
 
@@ -115,3 +116,14 @@ async def browser(world: World, login: str = "") -> AsyncIterator[Browser]:
             page = await opened.sign_in(login)
             assert page.status == 200, page.text
         yield opened
+
+
+def signed_in(login: str) -> Any:
+    """A fixture: the browser of that person, in the `world` of the module."""
+
+    @pytest_asyncio.fixture(scope="module", loop_scope="module")
+    async def person(world: World) -> AsyncIterator[Browser]:
+        async with browser(world, login) as opened:
+            yield opened
+
+    return person

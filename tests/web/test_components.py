@@ -9,9 +9,11 @@ from flask.testing import FlaskClient
 
 from tests.web.gallery import EVIL, URL, add_gallery
 from tests.web.viewing import Rows, Seen, app, open_page
+from webhook.web.flask_app import RelayFlask
 from webhook.web.navigation import navigation
 
 STATIC = Path("webhook/web/static")
+TEMPLATES = Path("webhook/web/templates")
 # What a browser loads for the board: everything but what single pages add.
 FRAME = ("tokens.css", "pages.css", "components.css", "ui.js", "icon.svg")
 
@@ -146,6 +148,14 @@ def test_the_frame_is_light(browser: FlaskClient) -> None:
     sizes = [(STATIC / name).stat().st_size for name in FRAME]
     assert sum(sizes) < 40_000
     assert len(browser.get(URL).data) < 40_000
+
+
+def test_every_template_is_compiled_before_it_is_needed(browser: FlaskClient) -> None:
+    created = browser.application
+    assert isinstance(created, RelayFlask)
+    created.compile_templates()
+    compiled = {name for _, name in created.jinja_env.cache or ()}
+    assert compiled >= {file.name for file in TEMPLATES.iterdir()}
 
 
 def test_only_the_tokens_hold_values_of_colour() -> None:

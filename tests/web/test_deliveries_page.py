@@ -335,6 +335,48 @@ async def test_what_was_missed_is_shown_to_operators_and_can_be_sent_again(world
         assert lost not in (await admin.open("/deliveries?tab=missed")).html
 
 
+async def test_all_missed_ones_that_match_are_sent_again_after_a_plan(world: World) -> None:
+    await world.deployed()
+    guid = guid_of(world, "deployment")
+    sent = next(one for one in world.github.deliveries if one.guid == guid)
+    world.execute("delete from deliveries where guid = %s", guid)
+    unknown, old = f"{GUID}7", f"{GUID}8"
+    for lost, event, github_id, days in (
+        (guid, "deployment", sent.id, 0),
+        (unknown, "push", 5, 0),
+        (old, "deployment", 6, 8),
+    ):
+        world.execute(
+            "insert into missed_deliveries (guid, event, github_id, attempted_at, delivered_at,"
+            " state) select %s, %s, %s, at, at, 'given_up' from"
+            " (select now() - make_interval(days => %s)) one (at)",
+            *(lost, event, github_id, days),
+        )
+    async with browser(world, OPERATOR) as operator:
+        page = await operator.open("/deliveries?tab=missed&event=deployment")
+        assert shown(page) == {guid, old}
+        fields = page.form("/deliveries").fields
+        assert (fields["tab"], fields["event"]) == ("missed", "deployment")
+        [link] = [one for one in page.links if one.startswith("/deliveries/redeliver?")]
+        plan = await operator.open(link)
+        assert shown(plan) == {guid}
+        assert "send 1 delivery once more" in plan.text
+        assert "GitHub keeps deliveries for 7 days" in plan.text
+        for _ in range(2):
+            page = await operator.press(plan, "/deliveries/redeliver")
+            assert page.url.endswith("/deliveries?tab=missed&event=deployment")
+        await until(lambda: world.rows("select 1 from deliveries where guid = %s", guid) or None)
+        assert (await replayed(world, guid))["state"] == "done"
+        assert "by octoboss" in (await operator.open("/deliveries?tab=missed")).text
+        await operator.press(await operator.open("/deliveries/redeliver"), "/deliveries/redeliver")
+        assert "does not have" in (await replayed(world, unknown))["message"]
+        assert (await operator.open("/deliveries/redeliver?since=soon")).status == 400
+    acts = world.rows("select actor, action, details->>'delivery' as guid from audit order by id")
+    assert [one for one in acts if one["guid"] == guid] == [
+        {"actor": OPERATOR, "action": "redeliver", "guid": guid}
+    ]
+
+
 async def test_what_would_happen_now_is_said_without_doing_it(world: World, tmp_path: Path) -> None:
     await world.deploy("moon")
     await world.idle()

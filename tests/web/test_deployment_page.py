@@ -5,14 +5,13 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 import pytest_asyncio
 
 from sandbox.github.model import Deployment
 from sandbox.sandbox import REPOSITORY
-from tests.conftest import in_database
-from tests.web.people import Browser, Page, browser
+from tests.conftest import Databases
+from tests.web.people import Browser, Page, browser, signed_in
 from tests.world import World, live, until
 
 DEPLOY_YML = """
@@ -54,41 +53,20 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 _shas = itertools.count(1)
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def world(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
-    with psycopg.connect(postgres, autocommit=True) as connection:
-        connection.execute("create database deployment_page template template")
-    folder: Path = tmp_path_factory.mktemp("page")
-    url = in_database(postgres, "deployment_page")
-    async with live(url, folder, DEPLOY_YML) as started:
-        yield started
+ada = signed_in("octocat")  # may write, and administer nothing
+bob = signed_in("octowriter")
+root = signed_in("octoadmin")  # may administer the repository
+rob = signed_in("octoreader")  # may only read
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def ada(world: World) -> AsyncIterator[Browser]:
-    """May write, and administer nothing."""
-    async with browser(world, "octocat") as opened:
-        yield opened
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def bob(world: World) -> AsyncIterator[Browser]:
-    async with browser(world, "octowriter") as opened:
-        yield opened
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def root(world: World) -> AsyncIterator[Browser]:
-    """May administer the repository."""
-    async with browser(world, "octoadmin") as opened:
-        yield opened
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def rob(world: World) -> AsyncIterator[Browser]:
-    """May only read."""
-    async with browser(world, "octoreader") as opened:
-        yield opened
+async def world(
+    databases: Databases, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[World]:
+    folder = tmp_path_factory.mktemp("page")
+    with databases.one() as url:
+        async with live(url, folder, DEPLOY_YML) as started:
+            yield started
 
 
 def new_sha() -> str:

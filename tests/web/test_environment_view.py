@@ -21,9 +21,9 @@ from webhook.store.locks import LockRow
 from webhook.store.promotions import Next
 from webhook.store.repositories import KnownRepository
 from webhook.web.pages.environment.data import Chain, EnvironmentData, Where
-from webhook.web.pages.environment.form import build_preview, build_roll_back
 from webhook.web.pages.environment.page import EnvironmentView, build_environment
 from webhook.web.pages.environment.preview import Preview
+from webhook.web.pages.environment.preview_page import build_preview, build_roll_back
 
 NOW = datetime(2026, 3, 18, 10, 0, tzinfo=UTC)
 OLD, NEW = "a" * 40, "b" * 40

@@ -61,7 +61,7 @@ def test_who_waits_is_let_go_at_the_end(
     waiting.join(5)
     assert ended
     assert beside.cancelled()
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 20
     gc.collect()
     assert "was destroyed" not in caplog.text
     assert calls.run(_nothing) is None  # it begins again

@@ -4,10 +4,16 @@ import asyncio
 import csv
 import io
 import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+import pytest
+from psycopg_pool import ConnectionPool
 
 from tests.web.people import Browser, Page, browser
 from tests.world import World, live, until
@@ -15,6 +21,25 @@ from tests.world import World, live, until
 OPERATOR = {"GITPLOY_ADMIN_USERS": "octoadmin"}
 
 
+@pytest.fixture
+def one_connection_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads that wait for a second one while they hold the first wait for each other."""
+    take, held = ConnectionPool.connection, threading.local()
+
+    @contextmanager
+    def connection(pool: Any, timeout: float | None = None) -> Iterator[Any]:
+        assert getattr(held, "pool", None) is not pool
+        with take(pool, timeout) as taken:
+            held.pool = pool
+            try:
+                yield taken
+            finally:
+                held.pool = None
+
+    monkeypatch.setattr(ConnectionPool, "connection", connection)
+
+
+@pytest.mark.usefixtures("one_connection_each")
 async def test_the_health_page_says_what_waits_and_what_check_finds(
     store_url: str, tmp_path: Path
 ) -> None:
@@ -42,6 +67,7 @@ async def test_the_health_page_says_what_waits_and_what_check_finds(
                 first = await state(stream)
                 assert set(first["parts"]) == {"works-part", "queue-part", "workers-part"}
                 assert "keeps up to date now: 1" in first["parts"]["works-part"]
+                world.clock.ahead = timedelta(seconds=10)  # the session is looked up again
                 await world.stop_workers()
                 world.execute("delete from workers")
                 while "No worker runs" not in (await state(stream))["parts"].get(

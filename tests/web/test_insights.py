@@ -162,6 +162,7 @@ def fact(number: int) -> Fact:
         recovery=None,
         recovered=False,
         reason="",
+        kept=True,
     )
 
 
@@ -190,6 +191,15 @@ async def test_people_see_the_figures_of_what_they_may_read(store_url: str, tmp_
         assert " style=" not in page.html
 
         as_drawn(page.html)
+        newest = failed_deployment(world)
+        for path in ("/insights", "/insights?kind=failed"):
+            assert any(one.endswith(f"/{newest}") for one in (await reader.open(path)).links)
+        world.execute("delete from deployments where id = %s", newest)
+        for path in ("/insights", "/insights?kind=failed"):
+            page = await reader.open(path)
+            assert f"{newest} deleted" in page.text
+            assert not any(one.endswith(f"/{newest}") for one in page.links)
+
         wide = await reader.open("/insights?environment=*&days=365&kind=bad")
         assert "had to be repaired" in wide.text
         assert (await reader.open("/insights?days=8")).status == 400
@@ -202,6 +212,11 @@ async def test_people_see_the_figures_of_what_they_may_read(store_url: str, tmp_
         assert failed == ["production"]
         assert any(one["environment"] == "'=cmd()" for one in rows)
         assert len([one for one in rows if one["bad"] == "yes"]) == 1
+
+
+def failed_deployment(world: World) -> int:
+    [row] = world.rows("select deployment_id from deployment_facts where outcome = 'failure'")
+    return int(row["deployment_id"])
 
 
 def fill(world: World) -> None:

@@ -158,8 +158,11 @@ def test_each_line_can_be_linked_to_however_long_the_output_is(
         assert number in there
         assert there == list(range(there[0], there[-1] + 1))
         assert f'<a href="#L{number}">{number}</a>{number:05} a line' in page
-        assert f"?line={there[-1] + 1}#" in page
-        assert (f"?until={there[0] - 1}#" in page) == (there[0] > 1)
+        links = Seen(page).links()
+        assert f"{page_url()}&line={there[-1] + 1}#L{there[-1] + 1}" in links
+        earlier = f"{page_url()}&until={there[0] - 1}#L{there[0] - 1}"
+        assert (earlier in links) == (there[0] > 1)
+        assert any("until=" in link for link in links) == (there[0] > 1)
         # It does not show the end, so that what is printed next does not follow.
         assert not any("data-offset" in found for found in Seen(page).all("p"))
     assert numbers(shown_at(browser, "&line=99999999"))[-1] == count

@@ -1,5 +1,6 @@
 """/healthz and /readyz: what each failing part is called."""
 
+import re
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -59,7 +60,7 @@ async def test_a_silent_worker_is_distinguished_from_a_live_one(
             )
         status, body = await get(world, "/workz")
         assert status == 503
-        assert "120 s ago" in body["worker"]
+        assert re.search(r"\b1[2-5]\d s ago", body["worker"])
 
 
 async def test_a_job_that_no_worker_takes_is_named(store_url: str, tmp_path: Path) -> None:
@@ -70,7 +71,7 @@ async def test_a_job_that_no_worker_takes_is_named(store_url: str, tmp_path: Pat
         world.execute("update schedule set due_at = due_at - interval '5 minutes'")
         status, body = await get(world, "/workz")
         assert status == 503
-        assert "a job has waited for 300 s" in body["queue"]
+        assert re.search(r"a job has waited for 3[0-5]\d s;", body["queue"])
 
 
 async def test_a_comparison_with_githubs_list_that_fails_for_long_is_named(
@@ -87,7 +88,7 @@ async def test_a_comparison_with_githubs_list_that_fails_for_long_is_named(
         world.execute("update delivery_scan set failing_since = now() - interval '31 minutes'")
         for path in ("/workz", "/readyz?verbose"):
             found = (await get(world, path))[1]["deliveries"]
-            assert "not compared with GitHub's list for 31 min; run: " in found
+            assert re.match(r"not compared with GitHub's list for 3[1-5] min; run: ", found)
             assert "example.com" not in found
         world.execute("update delivery_scan set failing_since = null, found = 3")
         world.execute(

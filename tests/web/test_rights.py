@@ -35,6 +35,7 @@ PAGES: Mapping[str, tuple[int, ...]] = {
     "/deliveries": ALL_WHO_SIGNED_IN,
     "/deliveries/events": ALL_WHO_SIGNED_IN,
     "/deliveries/replay": ADMINS,
+    "/deliveries/redeliver": (303, 404, 404, 404, 404, 200),
     "/deliveries/<guid>": ADMINS,
     "/deliveries/<guid>/events": ADMINS,
     "/deliveries/<guid>/payload": ADMINS,
@@ -59,6 +60,7 @@ SENT: Mapping[str, tuple[int, ...]] = {
     "/deliveries/<guid>/replay": (401, 404, 404, 404, 303, 303),
     "/deliveries/<guid>/redeliver": (401, 404, 404, 404, 303, 303),
     "/deliveries/replay": (401, 404, 404, 404, 303, 303),
+    "/deliveries/redeliver": (401, 404, 404, 404, 404, 303),
     "/deliveries/replays/<int:request_id>/cancel": (401, 404, 404, 404, 404, 404),
 }
 # Open to everybody: they decide by themselves, or show nothing.
@@ -106,7 +108,7 @@ async def test_each_act_is_open_to_those_who_may_request_it(world: World) -> Non
         tokens = [await token_of(one) for one in everybody]
         for rule, expected in SENT.items():
             path = filled(rule, deployment.id, row["guid"]).partition("?")[0]
-            fields = {"deployment": str(deployment.id), "key": rule, "upto": "1000"}
+            fields = {"deployment": str(deployment.id), "key": rule, "upto": "1000", "guid": "x"}
             found = tuple(
                 [
                     await sent(one, path, fields | token)
@@ -228,6 +230,26 @@ async def test_a_link_opens_its_page_and_nothing_else(world: World) -> None:
             assert await status_of(holder, f"{path}?{key}") == 303
         fields = {"deployment": str(deployment.id), "key": "k"}
         assert await sent(holder, f"/acts/retry?{key}", fields) == 401
+
+
+async def test_the_output_is_searched_by_who_may_see_it(world: World) -> None:
+    deployment = await world.deployed("broken")
+    path = f"/deployments/acme/site/{deployment.id}"
+    key = world.github.statuses(deployment.id)[-1].log_url.partition("?")[2].partition("#")[0]
+    async with AsyncExitStack() as stack:
+        nobody, *others = await people(world, stack)
+        found = [await status_of(one, f"{path}?find=disk") for one in (nobody, *others)]
+        assert tuple(found) == READERS
+        reader = await others[1].open(f"{path}?find=DISK")
+        assert "1 line with “DISK”" in reader.text
+        assert f"{path}?find=DISK&line=1#L1" in reader.links
+        # Who has signed in needs no key.
+        assert "key=" not in (await others[1].open(f"{path}?{key}&find=DISK")).html
+        assert (
+            f"{path}?{key}&find=DISK&line=1#L1"
+            in (await nobody.open(f"{path}?{key}&find=DISK")).links
+        )
+        assert await status_of(nobody, f"{path}?{key}x&find=disk") == 403
 
 
 def filled(rule: str, deployment_id: int, guid: str) -> str:

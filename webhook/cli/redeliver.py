@@ -97,7 +97,7 @@ async def _ask(
         details = {"delivery": found.guid, "github_id": str(found.id)}
         act = NewAct(actor=operator(), source="command line", action="redeliver", details=details)
         audit.add_sync(connection, act)
-        await redeliver(services.github, found)
+        await redeliver(services.github, found.guid, found.id)
     return found
 
 

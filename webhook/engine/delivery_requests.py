@@ -13,8 +13,8 @@ import structlog
 from webhook.engine.redelivery import find_delivery, redeliver
 from webhook.engine.services import Services
 from webhook.errors import RetryAt, UserError
-from webhook.github.deliveries import ListedDelivery, kept_for
-from webhook.store import audit, delivery_requests
+from webhook.github.deliveries import kept_for
+from webhook.store import audit, delivery_requests, recovery
 from webhook.store.audit import NewAct
 from webhook.store.delivery_requests import DeliveryRequest, State
 from webhook.store.replays import process_again_async
@@ -63,21 +63,25 @@ async def redeliver_requested(services: Services, request_id: int) -> None:
         await _end(services, request, "failed", _NOT_KNOWN)
         return
     try:
-        found = await _find(services, request)
+        attempt = await _find(services, request)
     except UserError as error:
         await _end(services, request, "failed", str(error))
         return
     async with services.pool.connection() as connection:
         await delivery_requests.set_running(connection, request_id)
     try:
-        await redeliver(services.github, found)
+        await redeliver(services.github, request.guid, attempt)
     except UserError as error:
         await _end(services, request, "failed", str(error))
         return
     await _end(services, request, "done", "GitHub sends it")
 
 
-async def _find(services: Services, request: DeliveryRequest) -> ListedDelivery:
+async def _find(services: Services, request: DeliveryRequest) -> int:
+    """GitHub's id of an attempt: known of what was missed, else looked for in its list."""
+    async with services.pool.connection() as connection:
+        if known := await recovery.attempt_of(connection, request.guid):
+            return known
     found = await find_delivery(services.github, request.guid)
     if found is None:
         days = kept_for(services.github).days
@@ -85,7 +89,7 @@ async def _find(services: Services, request: DeliveryRequest) -> ListedDelivery:
             f"GitHub keeps deliveries for {days} days, and does not have {request.guid} any more;"
             " replay what is stored here"
         )
-    return found
+    return found.id
 
 
 async def _end(services: Services, request: DeliveryRequest, state: State, message: str) -> None:

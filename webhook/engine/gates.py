@@ -28,7 +28,14 @@ from webhook.gates.contract import Candidate, Neighbour, Policy, Snapshot, keys_
 from webhook.gates.decision import Decision, decide
 from webhook.gates.serialization import ONE_AT_A_TIME, SerializationKeys, superseding
 from webhook.github import deployments as github_deployments
-from webhook.store import deployments, gates, protection_rules, schedule
+from webhook.store import (
+    deployment_order,
+    deployments,
+    gates,
+    open_deployments,
+    protection_rules,
+    schedule,
+)
 from webhook.store.database import Async
 from webhook.store.deployments import Columns, DeploymentRow
 from webhook.store.gates import Prospective, Situation
@@ -204,7 +211,7 @@ async def would_meet(
 async def ask_all(services: Services) -> None:
     """Of everything that waits."""
     async with services.pool.connection() as connection:
-        await ask_again(connection, await deployments.all_waiting(connection))
+        await ask_again(connection, await open_deployments.all_waiting(connection))
 
 
 async def ask_again(connection: Async, deployment_ids: Sequence[int]) -> None:
@@ -295,7 +302,7 @@ async def _supersede_older(
 ) -> None:
     only_rules = gates.asks_rules_only(environment)
     runs = set()
-    for older in await deployments.older_unstarted(connection, row, only_rules=only_rules):
+    for older in await deployment_order.older_unstarted(connection, row, only_rules=only_rules):
         if older.rule_run_id not in runs:  # the other jobs of its run end with it
             await _supersede(services, connection, older, row.id, row.shown_ref)
         if older.rule_run_id:
@@ -390,7 +397,7 @@ def _held(
 
 async def _notify_earlier(services: Services, connection: Async, row: DeploymentRow) -> None:
     """What is live can be rolled back while this one waits, and no more once it starts."""
-    if services.actions_enabled and (earlier := await deployments.before(connection, row)):
+    if services.actions_enabled and (earlier := await deployment_order.before(connection, row)):
         await schedule.request(connection, [], notified=[earlier])
 
 

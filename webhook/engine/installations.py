@@ -3,7 +3,7 @@
 import structlog
 
 from webhook.engine.services import Services
-from webhook.store import deployments, outbox, schedule
+from webhook.store import open_deployments, outbox, schedule
 from webhook.store.schedule import Key
 
 log = structlog.get_logger()
@@ -13,7 +13,7 @@ async def resume_installation(services: Services, installation_id: int, account:
     """Send the statuses that GitHub does not have, and check what has not ended."""
     async with services.pool.connection() as connection, connection.transaction():
         pending = await outbox.deployments_with_pending(connection, installation_id, account)
-        waiting = await deployments.open_in(connection, installation_id, account)
+        waiting = await open_deployments.of_installation(connection, installation_id, account)
         keys = [Key("send_statuses", deployment_id) for deployment_id in pending]
         keys += [Key("advance", deployment_id) for deployment_id in waiting]
         await schedule.request(connection, keys)

@@ -25,7 +25,7 @@ from webhook.github.deployment_history import newest_after, statuses_of
 from webhook.github.deployments import exists
 from webhook.github.events import DeploymentCreated, DeploymentStatus, Event
 from webhook.github.tokens import Scope
-from webhook.store import deployments, schedule
+from webhook.store import deployment_order, deployments, schedule
 from webhook.store.database import Async
 from webhook.store.deliveries import Delivery, Outcome
 from webhook.store.deployments import Columns, DeploymentRow
@@ -206,7 +206,7 @@ async def _as_it_is_old(
     newer = await newest_after(services.github, where, deployment, counts)
     async with services.pool.connection() as connection:
         # GitHub's filter tells upper case from lower case.
-        known = await deployments.requested_after(
+        known = await deployment_order.requested_after(
             connection, where.repo_id, deployment.environment, deployment.id
         )
     if newer := max(newer, known):

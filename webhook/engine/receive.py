@@ -49,7 +49,16 @@ from webhook.github.events import (
     WorkflowJobUpdated,
     WorkflowRunUpdated,
 )
-from webhook.store import deliveries, deployments, schedule, sign_outs, timeline, tool_events
+from webhook.store import (
+    deliveries,
+    deployment_order,
+    deployments,
+    open_deployments,
+    schedule,
+    sign_outs,
+    timeline,
+    tool_events,
+)
 from webhook.store.database import Async
 from webhook.store.deliveries import Delivery, Outcome
 from webhook.store.deployments import DeploymentRow
@@ -276,7 +285,7 @@ async def _notify_others(services: Services, connection: Async, row: DeploymentR
     if not services.actions_enabled:
         return
     others = await promoted_from(services, connection, row)
-    if earlier := await deployments.before(connection, row):
+    if earlier := await deployment_order.before(connection, row):
         others.append(earlier)
     if others:
         await schedule.request(connection, [], notified=others)
@@ -396,7 +405,7 @@ async def _workflow_run_updated(
     newer = await tool_events.keep(
         connection, repository.id, event.subject, event.document, services.clock()
     )
-    followed = await deployments.followed(
+    followed = await open_deployments.followed(
         connection,
         repository.id,
         ACTIONS,

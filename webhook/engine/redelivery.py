@@ -3,6 +3,7 @@ GUID, or the beginning of that."""
 
 import asyncio
 from datetime import datetime, timedelta
+from http import HTTPStatus
 
 from webhook.engine.recovery import MOST_PAGES
 from webhook.errors import Rejected, RetryAt, UnknownOutcome, UserError
@@ -29,18 +30,21 @@ async def find_delivery(github: GitHub, guid: str) -> ListedDelivery | None:
         raise UserError(message) from error
 
 
-async def redeliver(github: GitHub, found: ListedDelivery) -> None:
-    """Whether and when it arrives is to be seen. Errors: `UserError`."""
+async def redeliver(github: GitHub, guid: str, attempt: int) -> None:
+    """`attempt`: GitHub's id of any. Whether and when it arrives is to be seen. Errors:
+    `UserError`."""
     try:
-        await github_deliveries.redeliver(github, found.id)
+        await github_deliveries.redeliver(github, attempt)
     except RetryAt as error:
         message = f"GitHub wants no call before {_at(error.at)}; {_NOTHING_DONE}"
         raise UserError(message) from error
     except UnknownOutcome as error:
-        message = f"GitHub gave no clear response ({error}): it may send {found.guid}, or not"
+        message = f"GitHub gave no clear response ({error}): it may send {guid}, or not"
         raise UserError(message) from error
     except Rejected as error:
-        raise UserError(f"GitHub does not send {found.guid} again: {error}") from error
+        if error.status == HTTPStatus.NOT_FOUND:
+            raise UserError(f"GitHub does not have {guid} any more") from error
+        raise UserError(f"GitHub does not send {guid} again: {error}") from error
 
 
 async def _find(github: GitHub, guid: str) -> ListedDelivery | None:

@@ -21,7 +21,7 @@ from webhook.rejections import RejectionPolicy
 from webhook.repository_file import model
 from webhook.repository_file.model import MOST_BYTES
 from webhook.repository_file.read import read
-from webhook.store import deployments, repository_files, schedule
+from webhook.store import open_deployments, repository_files, schedule
 from webhook.store.database import Async
 from webhook.store.repository_files import HEAD, RepositoryFile
 from webhook.timing import Timing
@@ -82,7 +82,7 @@ async def changed(services: Services, connection: Async, repo_id: int) -> None:
     """A push may have changed the file at the head of the default branch: all that waits there is
     asked again. In the transaction that learns of the push."""
     await repository_files.changed(connection, repo_id, services.clock())
-    if waiting := await deployments.waiting_of(connection, repo_id):
+    if waiting := await open_deployments.waiting_of(connection, repo_id):
         await schedule.request(connection, [schedule.Key("advance", one) for one in waiting])
 
 

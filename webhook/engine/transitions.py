@@ -15,7 +15,14 @@ from webhook.engine.services import Services
 from webhook.errors import Conflict
 from webhook.github.events import DeploymentStatus
 from webhook.logs import Redactor
-from webhook.store import actions, deployments, protection_rules, schedule, timeline
+from webhook.store import (
+    actions,
+    deployment_order,
+    deployments,
+    protection_rules,
+    schedule,
+    timeline,
+)
 from webhook.store.database import Async
 from webhook.store.deployments import DeploymentRow
 from webhook.store.environments import EnvironmentKey
@@ -396,7 +403,7 @@ async def take_over(
     transition = Transition(phase, status.description, status.environment_url)
     row = await _change(services, connection, row, transition, {})
     if row.phase is Phase.SUCCESS:
-        await deployments.deactivate_replaced(connection, row)
+        await deployment_order.deactivate_replaced(connection, row)
     entry = timeline.NewEntry(
         actor=status.creator or "somebody",
         state=phase.on_github,
@@ -471,7 +478,7 @@ async def _after(
 ) -> None:
     """Of every transition."""
     if row.phase is Phase.SUCCESS:
-        others = await deployments.deactivate_replaced(connection, row)
+        others = await deployment_order.deactivate_replaced(connection, row)
         others += await promoted_from(services, connection, row)
         await promote_next(services, connection, row)
         if others:

@@ -90,7 +90,11 @@ class Hook:
 
 def kept_for(github: GitHub) -> timedelta:
     """How long GitHub keeps a delivery."""
-    on_a_server = urlsplit(github.api_url).path.rstrip("/").endswith("/api/v3")
+    return kept_at(github.api_url)
+
+
+def kept_at(api_url: str) -> timedelta:
+    on_a_server = urlsplit(api_url).path.rstrip("/").endswith("/api/v3")
     return KEPT_ON_A_SERVER if on_a_server else KEPT
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import structlog
 
 from webhook.jobs.pacing import Pacing
-from webhook.store import deployments, machines, schedule, workers
+from webhook.store import machines, open_deployments, schedule, workers
 from webhook.store.database import Async, AsyncPool
 from webhook.store.schedule import Key
 from webhook.store.workers import WorkerProcess
@@ -56,7 +56,7 @@ class Rescue:
 
     async def _adopt_orphans(self, connection: Async) -> None:
         """Open deployments that nobody advances."""
-        orphans = await deployments.unscheduled(connection)
+        orphans = await open_deployments.unscheduled(connection)
         for deployment_id in orphans:
             log.error("deployment is not scheduled, adding it", deployment=deployment_id)
         if orphans:

@@ -109,16 +109,16 @@ _BY = """
 _REF = "coalesce(nullif(asked.ref_name, ''), ref) as ref"
 
 # Skips from each environment to the next, however many deployments it has. Its columns come in the
-# order of the fields.
+# order of the fields. Where the newest has succeeded, it is the last success.
 _ENVIRONMENTS = f"""
 with recursive scanned as (
     select one.*, 1 as number from unnest(%(repo_ids)s::bigint[]) asked (repo_id)
     cross join lateral (
-        select repo_id, lower(environment) as name, id from deployments
+        select repo_id, lower(environment) as name, id, succeeded from deployments
         where repo_id = asked.repo_id order by lower(environment), id desc limit 1) one
     union all
     select next.*, number + 1 from scanned cross join lateral (
-        select repo_id, lower(environment), id from deployments
+        select repo_id, lower(environment), id, succeeded from deployments
         where repo_id = scanned.repo_id and lower(environment) > scanned.name
         order by lower(environment), id desc limit 1) next
     where number < {ENVIRONMENTS_OF_ONE}
@@ -126,23 +126,23 @@ with recursive scanned as (
     select one.* from (select repo_id from scanned where number = {ENVIRONMENTS_OF_ONE}) cut
     cross join unnest(%(names)s::text[]) asked (name)
     cross join lateral (
-        select repo_id, lower(environment), id from deployments
+        select repo_id, lower(environment), id, succeeded from deployments
         where repo_id = cut.repo_id and lower(environment) = lower(asked.name)
         order by id desc limit 1) one
 ), found as (
-    select repo_id, name, id from scanned union select * from named
+    select repo_id, name, id, succeeded from scanned union select * from named
 )
 select phase, deployments.id, deployments.repo_id, repo, repo_url, environment, production,
     transient, {_REF}, sha, run is not null as started, watched,
     coalesce(ended_at, phase_at) as since, {_BY}, deployments.id = found.id as newest,
-    deployments.id = live.id is true as live,
+    found.succeeded or deployments.id = live.id is true as live,
     coalesce(case when changelog ? 'total' then changelog->>'since' end, '') as compared_with,
     coalesce((changelog->>'total')::integer, 0) as total,
     coalesce((changelog->>'behind')::integer, 0) as behind
 from found left join lateral (
     select id from deployments other
-    where other.repo_id = found.repo_id and lower(other.environment) = found.name and succeeded
-    order by id desc limit 1
+    where not found.succeeded and other.repo_id = found.repo_id
+    and lower(other.environment) = found.name and other.succeeded order by id desc limit 1
 ) live on true
 join deployments on deployments.id = any(array[found.id, live.id])
 {_ASKED}

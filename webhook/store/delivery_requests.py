@@ -123,6 +123,17 @@ def of_guid(connection: Sync, guid: str, limit: int) -> list[DeliveryRequest]:
     return cursor.execute(query, [guid, limit]).fetchall()
 
 
+def newest_of(connection: Sync, guids: Sequence[str]) -> dict[str, DeliveryRequest]:
+    """Of each of these deliveries alone."""
+    cursor = connection.cursor(row_factory=class_row(DeliveryRequest))
+    cursor.execute(
+        f"select newest.* from unnest(%s::text[]) as given (guid) cross join lateral ({_SELECT}"
+        " where guid = given.guid and guid <> '' order by id desc limit 1) newest",
+        [list(guids)],
+    )
+    return {one.guid: one for one in cursor}
+
+
 def of_many(connection: Sync, user_id: int | None, limit: int) -> list[DeliveryRequest]:
     """The newest first, of what matched a filter: that person's, or everybody's."""
     cursor = connection.cursor(row_factory=class_row(DeliveryRequest))

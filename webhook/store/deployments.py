@@ -128,7 +128,6 @@ class DeploymentRow:
         return self.rule_run_id > 0 and self.started_at is None and self.ended_at is None
 
 
-_ENVIRONMENT = "repo_id = %s and lower(environment) = lower(%s)"
 # By name: during an update, processes of this version meet the columns of the next one.
 REF_NAME = (
     "coalesce((select ref_name from actions where created_deployment_id = deployments.id"
@@ -404,123 +403,11 @@ async def set_installation(
     )
 
 
-async def deactivate_replaced(connection: Async, row: DeploymentRow) -> list[int]:
-    """Mark the deployments that this success replaces as inactive, as GitHub does itself.
-
-    Source: "Create a deployment status", `auto_inactive`: prior non-transient, non-production
-    deployments of the same repository and environment that had succeeded.
-    """
-    cursor = await connection.execute(
-        "update deployments set phase = 'inactive', phase_at = now(), version = version + 1"
-        f" where {_ENVIRONMENT} and id < %s"
-        " and replaceable returning id",
-        [row.repo_id, row.environment, row.id],
-    )
-    return [values["id"] async for values in cursor]
-
-
-async def older_unstarted(
-    connection: Async, row: DeploymentRow, *, only_rules: bool = False
-) -> list[DeploymentRow]:
-    """Those that were requested before it in the same environment, and wait for their start; not
-    other jobs of its run. `only_rules`: of those that wait on GitHub for the relay's answer."""
-    cursor = await connection.execute(
-        f"{_SELECT} where {_ENVIRONMENT} and followed and id < %s and requested_at is not null"
-        " and ended_at is null and started_at is null and gated"
-        " and (rule_run_id = 0 or rule_run_id <> %s) and (rule_run_id > 0 or not %s)"
-        " order by id for update",
-        [row.repo_id, row.environment, row.id, row.rule_run_id, only_rules],
-    )
-    return [_row(values) async for values in cursor]
-
-
-async def waiting_in(connection: Async, repo_id: int, environment: str) -> list[int]:
-    """Those that wait for their gates there, the newest first."""
-    cursor = await connection.execute(
-        f"select id from deployments where {_ENVIRONMENT} and waiting order by id desc",
-        [repo_id, environment],
-    )
-    return [values["id"] async for values in cursor]
-
-
-async def waiting_of(connection: Async, repo_id: int) -> list[int]:
-    """Those of a repository that wait for their gates, the newest first."""
-    query = "select id from deployments where repo_id = %s and waiting order by id desc"
-    return [values["id"] async for values in await connection.execute(query, [repo_id])]
-
-
-async def all_waiting(connection: Async) -> list[int]:
-    """Those that wait for their gates, the newest first."""
-    query = "select id from deployments where waiting order by id desc"
-    return [values["id"] async for values in await connection.execute(query)]
-
-
-async def success_of_another_commit(
-    connection: Async, row: DeploymentRow, only: int = 0
-) -> DeploymentRow | None:
-    """The deployment to which a rollback of this one returns. `only`: this one, or none."""
-    cursor = await connection.execute(*_other_success(row, only))
-    values = await cursor.fetchone()
-    return _row(values) if values else None
-
-
-def success_of_another_commit_sync(
-    connection: Sync, row: DeploymentRow, only: int = 0
-) -> DeploymentRow | None:
-    values = connection.execute(*_other_success(row, only)).fetchone()
-    return _row(values) if values else None
-
-
-def _other_success(row: DeploymentRow, only: int) -> tuple[str, list[object]]:
-    this = "and id = %s" if only else ""
-    query = (
-        f"{_SELECT} where {_ENVIRONMENT} and id < %s and sha <> %s and succeeded {this}"
-        " order by id desc limit 1"
-    )
-    return query, [row.repo_id, row.environment, row.id, row.sha, *([only] if only else [])]
-
-
-# One that waits for its gates has changed nothing yet, and a superseded one never will.
-_COUNTS = "requested_at is not null and not waiting and phase <> 'superseded'"
-
-
-async def before(connection: Async, row: DeploymentRow) -> int | None:
-    """The newest deployment of the same environment that was requested before this one and does not
-    wait for its gates."""
-    cursor = await connection.execute(
-        f"select id from deployments where {_ENVIRONMENT} and id < %s and {_COUNTS}"
-        " order by id desc limit 1",
-        [row.repo_id, row.environment, row.id],
-    )
-    values = await cursor.fetchone()
-    return values["id"] if values else None
-
-
 async def newest(connection: Async) -> DeploymentRow | None:
     """Of all."""
     cursor = await connection.execute(f"{_SELECT} order by id desc limit 1")
     values = await cursor.fetchone()
     return _row(values) if values else None
-
-
-async def is_newest(connection: Async, row: DeploymentRow) -> bool:
-    """Whether none was requested after it in the same environment that does not wait for its
-    gates. Of one that was missed, the one that went instead does not count."""
-    last = max(row.id, row.superseded_by) if row.lateness is Lateness.MISSED else row.id
-    return await requested_after(connection, row.repo_id, row.environment, last) == 0
-
-
-async def requested_after(
-    connection: Async, repo_id: int, environment: str, deployment_id: int
-) -> int:
-    """The newest there after that one that does not wait for its gates; 0 if there is none."""
-    cursor = await connection.execute(
-        f"select id from deployments where {_ENVIRONMENT} and id > %s and {_COUNTS}"
-        " order by id desc limit 1",
-        [repo_id, environment, deployment_id],
-    )
-    values = await cursor.fetchone()
-    return values["id"] if values else 0
 
 
 async def copy_changelog(
@@ -554,42 +441,3 @@ async def save_changelog(
         "update deployments set changelog = %s, committed_at = %s::timestamptz[] where id = %s",
         [Jsonb(document), times, deployment_id],
     )
-
-
-async def followed(
-    connection: Async, repo_id: int, handler: str, *, sha: str, run_id: str, title: str
-) -> dict[int, bool]:
-    """Deployments of that handler to which this run belongs, or may belong, and whose run has not
-    ended, each with whether it waits for a person. `sha` and `title` are empty where they say
-    nothing."""
-    cursor = await connection.execute(
-        "select id, coalesce((run->>'held')::boolean, false) as held from deployments"
-        " where repo_id = %s and handler = %s"
-        " and followed"
-        " and (sha = %s or %s = any(string_to_array(run->>'id', ' '))"
-        " or position(id::text in %s) > 0)",
-        [repo_id, handler, sha, run_id, title],
-    )
-    return {values["id"]: values["held"] async for values in cursor}
-
-
-async def open_in(connection: Async, installation_id: int, account: str) -> list[int]:
-    """Those that are to be followed, of the installation or of its account."""
-    cursor = await connection.execute(
-        "select id from deployments where requested_at is not null and ended_at is null"
-        " and gated"
-        " and (installation_id = %s or lower(split_part(repo, '/', 1)) = lower(%s))",
-        [installation_id, account],
-    )
-    return [values["id"] async for values in cursor]
-
-
-async def unscheduled(connection: Async) -> list[int]:
-    """Open deployments that nobody advances (which should not happen)."""
-    cursor = await connection.execute(
-        # A look-up for each open one: as `not exists`, all that is scheduled may be read.
-        "select id from deployments where requested_at < now() - interval '1 minute'"
-        " and ended_at is null and gated and (select 1 from schedule"
-        " where task = 'advance' and subject = deployments.id limit 1) is null"
-    )
-    return [values["id"] async for values in cursor]

@@ -80,6 +80,8 @@ class Wait:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reason:
+    """`kept`: the newest deployment is not deleted yet."""
+
     handler: str
     outcome: str
     reason: str
@@ -87,12 +89,14 @@ class Reason:
     before: int
     newest: int
     repo_id: int
+    kept: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fact:
     """A deployment as it counts. `change`, `bad`, `rework`: as in `Figures`. `repo`: its name now.
-    `commits`: None where it is not known when they were committed. `lead`: their median."""
+    `commits`: None where it is not known when they were committed. `lead`: their median.
+    `kept`: the deployment is not deleted yet."""
 
     deployment_id: int
     repo: str
@@ -114,6 +118,7 @@ class Fact:
     recovery: float | None
     recovered: bool
     reason: str
+    kept: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -359,11 +364,12 @@ def _reasons(connection: Sync, scope: Scope, values: Mapping[str, Any]) -> tuple
         " ended_at >= %(since)s as current"
         f" from deployment_facts where {_where(scope)} and outcome <> 'success'"
         f" order by ended_at desc limit {MOST})"
+        " select *, exists(select from deployments where id = newest) as kept from ("
         " select handler, outcome, reason, count(*) filter (where current) as failures,"
         " count(*) filter (where not current) as before, max(deployment_id) as newest,"
         " (array_agg(repo_id order by deployment_id desc))[1] as repo_id"
         " from failed group by handler, outcome, reason having bool_or(current)"
-        " order by failures desc, reason limit %(limit)s",
+        " order by failures desc, reason limit %(limit)s) found order by failures desc, reason",
         {**values, "limit": MOST_REASONS},
     )
     return tuple(cursor.fetchall())
@@ -403,7 +409,8 @@ def facts(
     values["after_at"], values["after_id"] = after or (scope.until, 0)
     cursor = connection.cursor(row_factory=class_row(Fact))
     cursor.execute(
-        f"with {_bad(scope)} select known.*, coalesce(repo, '') as repo from ("
+        f"with {_bad(scope)} select known.*, coalesce(repo, '') as repo,"
+        f" exists(select from deployments where id = known.deployment_id) as kept from ("
         f"select deployment_id, repo_id, environment, production, sha, outcome, ran, rework,"
         f" reason, requested_at, started_at, ended_at, {_IS_CHANGE} as change,"
         f" recovery is not null as bad, recovered_at is not null as recovered, recovery,"

@@ -31,8 +31,9 @@ def read(connection: Sync, deployment_id: int, at_byte: int) -> bytes:
     """The bytes from `at_byte` on, at most READ_LIMIT; empty if there are no more yet."""
     rows = connection.execute(
         "select at_byte, chunk from output where deployment_id = %s and at_byte > %s"
-        " and at_byte + length(chunk) > %s order by at_byte limit 64",
-        [deployment_id, at_byte - LONGEST_CHUNK, at_byte],
+        " and at_byte < %s and at_byte + length(chunk) > %s order by at_byte limit 64",
+        [deployment_id, at_byte - LONGEST_CHUNK, at_byte + READ_LIMIT, at_byte],
+        binary=True,  # as text, bytes are twice as long
     ).fetchall()
     if not rows:
         return b""

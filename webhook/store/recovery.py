@@ -5,7 +5,7 @@ the first has to have read it: a second worker gets a `Conflict`.
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -334,16 +334,60 @@ class MissedDelivery(Missed):
     reason: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MissedSelection:
+    """`since`, `until`: when GitHub sent it first."""
+
+    event: str = ""
+    since: datetime | None = None
+    until: datetime | None = None
+
+
 _MISSED = (
     "select guid, event, github_id, attempted_at, delivered_at, tries, state, found_at, next_try,"
     " reason from missed_deliveries"
 )
+_CHOSEN = (
+    "(%(event)s = '' or event = %(event)s)"
+    " and (%(since)s::timestamptz is null or delivered_at >= %(since)s)"
+    " and (%(until)s::timestamptz is null or delivered_at < %(until)s)"
+)
+_OPEN_MISSED = (
+    f"{_HOOKS} select * from ({_MISSED} where state = 'missing' and {_CHOSEN}"
+    f" union all {_MISSED} where state = 'given_up' and {_CHOSEN}) missed"
+    " where not exists (select from delivery_requests where guid = missed.guid and guid <> ''"
+    f" and state in ('waiting', 'running')) and not {_ARRIVED.format('missed.guid')}"
+    " and attempted_at > %(kept_since)s order by attempted_at desc limit %(limit)s"
+)
 
 
-def newest_missed(connection: Sync, limit: int) -> list[MissedDelivery]:
+def newest_missed(
+    connection: Sync, limit: int, chosen: MissedSelection = MissedSelection()
+) -> list[MissedDelivery]:
     """By when it was found."""
+    query = f"{_MISSED} where {_CHOSEN} order by found_at desc limit %(limit)s"
+    values = {**asdict(chosen), "limit": limit}
     cursor = connection.cursor(row_factory=class_row(MissedDelivery))
-    return cursor.execute(f"{_MISSED} order by found_at desc limit %s", [limit]).fetchall()
+    return cursor.execute(query, values).fetchall()
+
+
+def open_missed(
+    connection: Sync, limit: int, chosen: MissedSelection, kept_since: datetime
+) -> list[MissedDelivery]:
+    """The newest attempts, of those that have not arrived and that nobody waits for. `kept_since`:
+    GitHub has no older ones."""
+    values = {**asdict(chosen), "limit": limit, "kept_since": kept_since}
+    cursor = connection.cursor(row_factory=class_row(MissedDelivery))
+    return cursor.execute(_OPEN_MISSED, values).fetchall()
+
+
+async def attempt_of(connection: Async, guid: str) -> int:
+    """GitHub's id of the newest attempt that has not arrived; 0: none is known."""
+    cursor = await connection.execute(
+        "select github_id from missed_deliveries where guid = %s and state <> 'recovered'", [guid]
+    )
+    row = await cursor.fetchone()
+    return row["github_id"] if row else 0
 
 
 def missed(connection: Sync, guid: str) -> MissedDelivery | None:

@@ -21,7 +21,7 @@ from webhook.http import BodyRule
 from webhook.store import actions, deployments, schedule
 from webhook.store.actions import PAGE
 from webhook.store.database import Sync
-from webhook.web.auth.forms import form_key, incomplete, local_path, require_own_form
+from webhook.web.auth.forms import form_key, incomplete, local_path
 from webhook.web.auth.viewer import Viewer, not_found
 from webhook.web.given import number
 from webhook.web.pinned import Pinned, Pins
@@ -71,9 +71,7 @@ def add_to(bp: Blueprint, services: PageServices) -> None:
 
     @bp.post("/acts/<kind>")
     def do(kind: str) -> Response:
-        viewer = services.require_viewer()
-        assert viewer.session is not None
-        require_own_form(services.sessions, viewer.session, services.settings.server_url)
+        viewer = services.require_form()
         action = _action(services, kind)
         target = _target(services, viewer, action, request.form)
         wanted = _request(viewer, action, target, _pinned(services, target))

@@ -37,6 +37,11 @@ class RelayFlask(Flask):
             except Exception as error:  # noqa: BLE001 - as Flask does
                 return self.handle_exception(error)
 
+    def compile_templates(self) -> None:
+        """It takes longer than showing most pages; who opens them first would wait for it."""
+        for name in self.jinja_env.list_templates():
+            self.jinja_env.get_template(name)
+
     def process_response(self, response: Response) -> Response:
         """Also what Flask itself responds with, such as 405, is shown safely."""
         response = super().process_response(response)

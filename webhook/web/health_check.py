@@ -4,7 +4,7 @@ It calls GitHub, Slack and the tools, so it runs at most once at a time in a pro
 only where the result is old.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -14,7 +14,7 @@ import structlog
 
 from webhook.check import Finding
 from webhook.errors import RelayError
-from webhook.github.limits import limit_of
+from webhook.github.limits import Limit, limit_of
 from webhook.web.github_calls import Outside
 from webhook.web.services import PageServices
 
@@ -26,15 +26,14 @@ _LONGEST = 60.0
 # Installations that are asked for their rate limit.
 _MOST_INSTALLATIONS = 20
 
-# Installation, calls that are left, of how many, and when there are all again.
-Limited = tuple[int, int, int, datetime]
-
 
 @dataclass(frozen=True, slots=True)
 class Result:
+    """`limits`: by installation."""
+
     at: datetime
     findings: Sequence[Finding]
-    limits: Sequence[Limited]
+    limits: Mapping[int, Limit]
 
 
 class HealthCheck:
@@ -64,17 +63,15 @@ class HealthCheck:
         limits = await self._limits(outside)
         self.result = Result(self._services.clock(), found, limits)
 
-    async def _limits(self, outside: Outside) -> list[Limited]:
+    async def _limits(self, outside: Outside) -> dict[int, Limit]:
         known = self._services.permissions.repositories().values()
-        found: list[Limited] = []
+        found: dict[int, Limit] = {}
         for installation in sorted({one.installation_id for one in known})[:_MOST_INSTALLATIONS]:
             try:
                 async with outside.slots:
-                    one = await limit_of(outside.github, installation)
+                    found[installation] = await limit_of(outside.github, installation)
             except RelayError as error:
                 log.info("no rate limit", installation=installation, error=str(error))
-                continue
-            found.append((installation, one.remaining, one.limit, one.resets_at))
         return found
 
     def _ended(self, done: "Future[None]") -> None:
@@ -83,4 +80,4 @@ class HealthCheck:
             message = f"it could not be run to its end ({type(error).__name__}); read the log"
             log.warning("the check was not run", error=f"{type(error).__name__}: {error}")
             finding = Finding("error", "check", message)
-            self.result = Result(self._services.clock(), [finding], [])
+            self.result = Result(self._services.clock(), [finding], {})

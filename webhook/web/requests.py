@@ -1,4 +1,4 @@
-"""What the viewer has requested on pages lately, and what became of it."""
+"""What the forms of pages send, and what the viewer has requested by them lately."""
 
 import secrets
 from collections.abc import Callable, Iterable, Mapping

@@ -20,6 +20,7 @@ from webhook.store.database import SyncPool
 from webhook.timing import Clock
 from webhook.web import paths
 from webhook.web.auth.access import PermissionCache
+from webhook.web.auth.forms import require_own_form
 from webhook.web.auth.sessions import Sessions
 from webhook.web.auth.viewer import Viewer
 from webhook.web.github_calls import GitHubCalls
@@ -70,6 +71,13 @@ class PageServices:
         viewer = self.viewer()
         if viewer.session is None:
             self._send_to_sign_in()
+        return viewer
+
+    def require_form(self) -> Viewer:
+        """Who has sent this request by a form of the relay's own. Errors: `HttpError`."""
+        viewer = self.require_viewer()
+        assert viewer.session is not None
+        require_own_form(self.sessions, viewer.session, self.settings.server_url)
         return viewer
 
     def _send_to_sign_in(self) -> NoReturn:

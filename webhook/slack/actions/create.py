@@ -16,7 +16,7 @@ from webhook.slack.actions.permissions import (
     scope_of,
 )
 from webhook.slack.actions.services import ActionServices
-from webhook.store import actions, deployments
+from webhook.store import actions, deployment_order
 from webhook.store.actions import ActionRow
 from webhook.store.deployments import DeploymentRow
 
@@ -80,7 +80,7 @@ async def require_newest(services: ActionServices, action: ActionRow, row: Deplo
     async with services.pool.connection() as connection:
         if await actions.excluded_by(connection, action):
             raise Excluded
-        newest = await deployments.is_newest(connection, row)
+        newest = await deployment_order.is_newest(connection, row)
     if not newest:
         message = f"Another deployment to {row.environment} was requested after {row.id}"
         raise Declined("not_possible", f"{message}; use the buttons of the newest one")

@@ -41,7 +41,16 @@ from webhook.slack.actions.typed import (
     visible,
 )
 from webhook.slack.blocks.mrkdwn import BlockMessage, bold, escape, section
-from webhook.store import actions, audit, deployments, gates, overrides, schedule, timeline
+from webhook.store import (
+    actions,
+    audit,
+    deployments,
+    gates,
+    open_deployments,
+    overrides,
+    schedule,
+    timeline,
+)
 from webhook.store.actions import ActionRow
 from webhook.store.audit import NewAct
 from webhook.store.database import Async
@@ -121,7 +130,9 @@ async def _waiting(connection: Async, action: ActionRow, by: Authorized) -> Depl
     """The one whose button was pressed, else the newest there; locked."""
     found = [by.deployment.id] if by.deployment else []
     if by.deployment is None:
-        found = await deployments.waiting_in(connection, by.repository.repo_id, action.environment)
+        found = await open_deployments.waiting_in(
+            connection, by.repository.repo_id, action.environment
+        )
     row = await deployments.read(connection, found[0], lock=True) if found else None
     if row is None:
         message = f"Nothing waits for a gate in {action.environment} of {by.repository.repo}"

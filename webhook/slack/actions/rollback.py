@@ -19,7 +19,7 @@ from webhook.slack.actions.policy import tightened
 from webhook.slack.actions.services import ActionServices
 from webhook.slack.blocks.mrkdwn import BlockMessage, plain
 from webhook.slack.response_url import question
-from webhook.store import deployments
+from webhook.store import deployment_order
 from webhook.store.actions import ActionRow
 from webhook.text import one_line
 
@@ -60,7 +60,7 @@ class Rollback(CreateDeployment):
             raise Declined("not_possible", message)
         async with services.pool.connection() as connection:
             # What was confirmed, though another may have succeeded since.
-            old = await deployments.success_of_another_commit(connection, row, action.target)
+            old = await deployment_order.success_of_another_commit(connection, row, action.target)
         if old is None:
             message = f"There is nothing to roll back to: {row.environment} has no earlier success"
             raise Declined("not_possible", f"{message} of another commit")

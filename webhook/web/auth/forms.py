@@ -1,5 +1,5 @@
-"""What the forms of the relay's own pages send: whether one was sent by them, how often, and where
-to go next.
+"""Forms of the relay's own pages: whether a request comes from one, as all must that change
+something, whether it came before, and where to go next.
 
 A browser says where a request comes from (Sec-Fetch-Site, else Origin), and the form brings a token
 of its session. The session's cookie is SameSite=Lax besides.

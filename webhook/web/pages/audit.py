@@ -119,7 +119,8 @@ def _view(act: Act) -> ActView:
     name = f"{act.repo}: {act.environment or 'all environments'}" if act.repo else "everything"
     one = bool(act.repo and act.environment) and "*" not in act.environment
     environment = paths.environment(act.repo, act.environment) if one else ""
-    number = act.deployment_id
+    deployment_id = act.deployment_id
+    deployment = paths.deployment(act.repo, deployment_id) if deployment_id else ""
     return ActView(
         at=moment(act.at),
         actor=line(act.actor),
@@ -128,6 +129,6 @@ def _view(act: Act) -> ActView:
         kind=_TONES.get(act.outcome, "other"),
         text=act.outcome,
         environment=Link(environment, line(name)),
-        deployment=Link(paths.deployment(act.repo, number), str(number)) if number else None,
+        deployment=Link(deployment, str(deployment_id)) if deployment else None,
         reason=line(act.reason),
     )

@@ -5,16 +5,17 @@ with forms) and "Content-Security-Policy".
 """
 
 from contextlib import suppress
+from functools import cache
 from typing import Any
 
 import psycopg
-from flask import Blueprint, Response, g, make_response, request, url_for
+from flask import Blueprint, Response, g, make_response, request
 from werkzeug.exceptions import InternalServerError
 
 from webhook import __version__
 from webhook.errors import HttpError
 from webhook.http import PAGE_HEADERS, PAGE_POLICY, ErrorHandling, as_page
-from webhook.web import acts
+from webhook.web import acts, paths
 from webhook.web.auth import views as auth
 from webhook.web.auth.viewer import not_found
 from webhook.web.compression import compress
@@ -24,10 +25,12 @@ from webhook.web.pages.board import views as board
 from webhook.web.pages.configuration import views as configuration
 from webhook.web.pages.deliveries import acts as delivery_acts
 from webhook.web.pages.deliveries import live as delivery_live
+from webhook.web.pages.deliveries import redeliveries
 from webhook.web.pages.deliveries import simulation as delivery_simulation
 from webhook.web.pages.deliveries import views as deliveries
 from webhook.web.pages.deployment import views as deployment
 from webhook.web.pages.elements import moment
+from webhook.web.pages.environment import preview_views as environment_previews
 from webhook.web.pages.environment import views as environment
 from webhook.web.pages.insights import views as insights
 from webhook.web.requests import form_fields
@@ -48,9 +51,11 @@ PAGES = (
     configuration,
     deliveries,
     delivery_acts,
+    redeliveries,
     delivery_live,
     delivery_simulation,
     environment,
+    environment_previews,
     insights,
     deployment,
 )
@@ -100,9 +105,10 @@ def blueprint(services: PageServices) -> Blueprint:
     return bp
 
 
+@cache
 def _asset(name: str) -> str:
     """The version makes a new release's files new to browsers."""
-    return url_for("pages.static", filename=name, v=__version__)
+    return paths.with_query(f"{STATIC_PATH}/{name}", v=__version__)
 
 
 def _reject_nul() -> None:

@@ -1,4 +1,4 @@
-"""What holds a deployment back, on its page: all that blocks it, the queue of its environment,
+"""What holds deployments back, as pages show it: all that blocks one, the queue of its environment,
 locks, answers of people, and gates that somebody has skipped."""
 
 from collections.abc import Callable, Iterable, Sequence
@@ -83,8 +83,7 @@ class SkippedView:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatesView:
     """`gives_up`: when it ends if it still waits then. `overrides`: who may skip what it waits for,
-    "" for nobody. `more`: those of the queue that are not
-    shown."""
+    "" for nobody. `more`: those of the queue that are not shown."""
 
     blockers: tuple[BlockerView, ...]
     gives_up: Moment | None

@@ -11,6 +11,7 @@ from typing import Any
 from flask import Blueprint, Response, current_app, make_response, redirect, render_template
 
 from webhook.check import Finding
+from webhook.github.limits import Limit
 from webhook.invocation import COMMAND
 from webhook.store import health, outbox, recovery
 from webhook.store.database import Sync
@@ -19,7 +20,6 @@ from webhook.store.recovery import Summary
 from webhook.store.workers import SILENT_AFTER
 from webhook.timing import Clock
 from webhook.web import paths, probes
-from webhook.web.auth.forms import require_own_form
 from webhook.web.auth.viewer import Viewer
 from webhook.web.health_check import HealthCheck
 from webhook.web.live import TICK, Parts
@@ -70,25 +70,7 @@ class WorkerLine:
 
 
 @dataclass(frozen=True, slots=True)
-class Health:
-    """`open_pages`: streams of the web process that has made this page. `rest`: None for who does
-    not run the relay."""
-
-    lines: tuple[Line, ...]
-    queue: tuple[QueueLine, ...]
-    workers: tuple[WorkerLine, ...]
-    compared_at: Moment | None
-    compared: str
-    open_pages: int
-    rest: "Rest | None"
-
-    @property
-    def tone(self) -> str:
-        return "good" if all(one.kind == "good" for one in self.lines) else "bad"
-
-
-@dataclass(frozen=True, slots=True)
-class Rest:
+class OperatorsView:
     """`findings` None: `check` has not run yet; `checking`: it runs now."""
 
     findings: tuple[Line, ...] | None
@@ -97,6 +79,24 @@ class Rest:
     github: tuple[Line, ...]
     held: tuple[Line, ...]
     unsent: tuple[Line, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """`open_pages`: streams of the web process that has made this page. `for_operators`: None for
+    others."""
+
+    lines: tuple[Line, ...]
+    queue: tuple[QueueLine, ...]
+    workers: tuple[WorkerLine, ...]
+    compared_at: Moment | None
+    compared: str
+    open_pages: int
+    for_operators: OperatorsView | None
+
+    @property
+    def tone(self) -> str:
+        return "good" if all(one.kind == "good" for one in self.lines) else "bad"
 
 
 def add_to(bp: Blueprint, services: PageServices) -> None:
@@ -117,7 +117,7 @@ def add_to(bp: Blueprint, services: PageServices) -> None:
 
         def render() -> Parts:
             page = _read(services, viewer, check)
-            names = (*_PARTS, *(_OPERATORS_PARTS if page.rest else ()))
+            names = (*_PARTS, *(_OPERATORS_PARTS if page.for_operators else ()))
             html = {f"{name}-part": str(getattr(macros, name)(page)) for name in names}
             return Parts("Health", page.tone, html)
 
@@ -125,10 +125,8 @@ def add_to(bp: Blueprint, services: PageServices) -> None:
 
     @bp.post(f"{paths.HEALTH}/check")
     def check_again() -> Response:
-        viewer = services.require_viewer()
-        assert viewer.session is not None
-        viewer.require_operator()
-        require_own_form(services.sessions, viewer.session, services.settings.server_url)
+        services.require_viewer().require_operator()
+        services.require_form()
         check.begin()
         return make_response(redirect(paths.HEALTH, 303))
 
@@ -136,14 +134,17 @@ def add_to(bp: Blueprint, services: PageServices) -> None:
 def _read(services: PageServices, viewer: Viewer, check: HealthCheck) -> Health:
     found = probes.findings(services.pool, {**probes.WORK, **probes.SHOWN})
     clock = services.clock
+    operator = viewer.operator  # which may take a connection itself
     with services.pool.connection() as connection:
+        compared = recovery.summary(connection)
         return Health(
             lines=tuple(_probe(name, found[name]) for name in _NAMES),
             queue=tuple(_queue(connection)),
             workers=tuple(_worker(one, clock) for one in health.seen_workers(connection)),
-            **_compared(recovery.summary(connection)),
+            compared_at=moment(compared.compared_at) if compared.compared_at else None,
+            compared=_compared(compared),
             open_pages=services.live.open_streams,
-            rest=_rest(connection, check) if viewer.operator else None,
+            for_operators=_for_operators(connection, check) if operator else None,
         )
 
 
@@ -174,16 +175,15 @@ def _worker(one: Worker, clock: Clock) -> WorkerLine:
     return WorkerLine(one.machine_id[:8], one.version, started_at, seen_at, runs)
 
 
-def _compared(found: Summary) -> dict[str, Any]:
+def _compared(found: Summary) -> str:
+    if not found.found:
+        return "none was ever missing"
     counts = f"{found.found} were missing so far, {found.missing} of them are not here yet"
     given_up = f"; {found.given_up} lately given up" if found.given_up else ""
-    return {
-        "compared_at": moment(found.compared_at) if found.compared_at else None,
-        "compared": f"{counts}{given_up}" if found.found else "none was ever missing",
-    }
+    return f"{counts}{given_up}"
 
 
-def _rest(connection: Sync, check: HealthCheck) -> Rest:
+def _for_operators(connection: Sync, check: HealthCheck) -> OperatorsView:
     result = check.result
     held = [
         Line(one.name, "waiting", "calls wait", f"until {moment(one.held_until).text}")
@@ -197,11 +197,11 @@ def _rest(connection: Sync, check: HealthCheck) -> Rest:
         Line("GitHub", "bad", "not written", one.public)
         for one in outbox.unsent_statuses(connection)
     ]
-    return Rest(
+    return OperatorsView(
         findings=None if result is None else tuple(_finding(one) for one in result.findings),
         checked_at=moment(result.at) if result else None,
         checking=check.runs,
-        github=() if result is None else tuple(_limit(one) for one in result.limits),
+        github=() if result is None else tuple(_limit(*one) for one in result.limits.items()),
         held=tuple(held),
         unsent=(*unwritten, *failed),
     )
@@ -211,12 +211,11 @@ def _finding(one: Finding) -> Line:
     return Line(one.subject, _TONES[one.level], one.level, one.message)
 
 
-def _limit(one: tuple[int, int, int, Any]) -> Line:
-    installation, remaining, limit, resets_at = one
-    scarce = remaining * 10 < limit
+def _limit(installation: int, one: Limit) -> Line:
+    scarce = one.remaining * 10 < one.limit
     return Line(
         f"Installation {installation}",
         "error" if scarce else "good",
-        f"{remaining:,} of {limit:,} calls left",
-        f"all of them again at {moment(resets_at).text}",
+        f"{one.remaining:,} of {one.limit:,} calls left",
+        f"all of them again at {moment(one.resets_at).text}",
     )

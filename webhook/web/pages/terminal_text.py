@@ -38,6 +38,8 @@ _HARMLESS: dict[int, str] = {
     ),
 }
 _HARMLESS_IN_LINES = {code: sign for code, sign in _HARMLESS.items() if code not in (0x08, 0x0D)}
+# Looking for one is quicker than `translate` of what has none.
+_HARMFUL = re.compile(f"[{re.escape(''.join(map(chr, _HARMLESS)))}]")
 
 
 def take(raw: bytes, *, final: bool = False) -> tuple[str, int]:
@@ -58,13 +60,28 @@ def take_pieces(raw: bytes, *, final: bool = False) -> tuple[list[str], int]:
     return [*pieces, _moving(raw[at:used])], used
 
 
+def plain_lines(raw: bytes) -> str:
+    """The text of whole lines, as of `take_pieces`, but quickly."""
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        # Without a sequence, bytes on both sides of it could seem to be one character.
+        return harmless("".join(take_pieces(raw, final=True)[0][::2]))
+    return harmless(_SEQUENCE.sub(b"", raw).decode())
+
+
 def _moving(part: bytes) -> str:
     text = part.decode("utf-8", errors="replace").replace("\r\n", "\n")
     return text.translate(_HARMLESS_IN_LINES)
 
 
 def harmless(text: str) -> str:
-    return text.translate(_HARMLESS)
+    return text.translate(_HARMLESS) if _HARMFUL.search(text) else text
+
+
+def whole_part(raw: bytes) -> bytes:
+    """Without what is unfinished at its end."""
+    return raw[: len(raw) - _unfinished(raw)]
 
 
 def _unfinished(raw: bytes) -> int:

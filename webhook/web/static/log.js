@@ -1,9 +1,11 @@
-// The output on the page of a deployment: what is printed while it is open, search, wrapping, and
-// links to lines that are not shown. Without it, the page shows what was printed before.
+// The output on the page of a deployment: what is printed while it is open, search in the lines that
+// are shown, wrapping, and links to lines that are not shown. Without it, the page shows what was
+// printed before, and the server searches in all of it.
 
 const byId = (id) => document.getElementById(id);
 const scroller = byId("scroller");
 const log = byId("output");
+const whole = byId("log-whole"); // not where the lines are hits already
 const FROM_END = 40;
 const MOST_LINES = 20000;
 const MOST_HITS = 5000;
@@ -42,7 +44,7 @@ function print({ lines, continued }) {
 }
 
 document.addEventListener("relay:connect", ({ detail: { query } }) => {
-  for (const name of ["line", "until"]) query.delete(name);
+  for (const name of ["line", "until", "find", "after"]) query.delete(name);
   query.set("lines", "1");
   query.set("from", offset ?? "9".repeat(15)); // where the end is not shown, nothing is printed
 });
@@ -61,22 +63,13 @@ function goToLine() {
   if (!found || byId(found[0].slice(1))) return;
   const query = new URLSearchParams(location.search);
   if (query.get("line") === found[1]) return;
-  query.delete("until");
+  for (const name of ["until", "after"]) query.delete(name);
   query.set("line", found[1]);
   location.replace(`${location.pathname}?${query}${location.hash}`);
 }
-// Who has only the page's link needs its key for each address.
-document.addEventListener("click", ({ target }) => {
-  const button = target.closest("button[data-to]");
-  if (!button) return;
-  const url = new URL(button.dataset.to, location.href);
-  const key = new URLSearchParams(location.search).get("key");
-  if (key) url.searchParams.set("key", key);
-  location.assign(url);
-});
 addEventListener("hashchange", goToLine);
 goToLine();
-if (!log.querySelector(":target")) scroller.scrollTop = scroller.scrollHeight;
+if (whole && !log.querySelector(":target")) scroller.scrollTop = scroller.scrollHeight;
 
 // --- Wrapping ---
 
@@ -128,6 +121,10 @@ function position(nodes, at) {
   return [nodes.at(-1), nodes.at(-1).length];
 }
 
+const numberOf = (one) => Number(one?.id.slice(1) ?? 0);
+const total = () => Number(log.dataset.total ?? numberOf(log.lastElementChild));
+const isPart = () => log.childElementCount > 0 && (numberOf(log.firstElementChild) > 1 || numberOf(log.lastElementChild) < total());
+
 function search() {
   const wanted = field.value.toLowerCase();
   const before = hits[current]?.startContainer;
@@ -136,7 +133,7 @@ function search() {
     one.classList.remove("hit");
     if (wanted && hits.length < MOST_HITS && one.textContent.toLowerCase().includes(wanted)) hits.push(...hitsIn(one, wanted));
   }
-  current = hits.findIndex((range) => range.startContainer === before);
+  current = hits.findIndex((range) => (before ? range.startContainer === before : `#${lineOf(range).id}` === location.hash));
   if (highlights) highlights.set("log-hits", new Highlight(...hits));
   else for (const range of hits) lineOf(range).classList.add("hit");
   showHit(false);
@@ -147,8 +144,12 @@ const lineOf = (range) => range.startContainer.parentElement.closest("#output > 
 function showHit(scrolls) {
   const range = hits[current];
   highlights?.set("log-hit", range ? new Highlight(range) : new Highlight());
-  const count = hits.length >= MOST_HITS ? `${MOST_HITS} or more` : hits.length;
-  byId("log-hits").textContent = !field.value ? "" : range ? `${current + 1} of ${count}` : hits.length ? `${count} hits` : "no hit";
+  const count = hits.length >= MOST_HITS ? `${MOST_HITS} or more` : hits.length || "no";
+  const here = isPart() ? " here" : "";
+  const every = `${count} hit${hits.length > 1 ? "s" : ""}`;
+  byId("log-hits").textContent = !field.value ? "" : (range ? `${current + 1} of ${count}` : every) + here;
+  whole.hidden = !field.value || !isPart();
+  whole.textContent = `Search all ${total().toLocaleString("en")} lines`;
   if (range && scrolls) {
     const at = lineOf(range);
     scroller.scrollTop = at.offsetTop - log.offsetTop - scroller.clientHeight / 3;
@@ -161,14 +162,18 @@ function step(by) {
   showHit(true);
 }
 
-field.addEventListener("input", () => { current = -1; field.value ? later(search) : search(); });
-field.form.addEventListener("submit", (event) => {
-  event.preventDefault();
-  step(Number(event.submitter?.dataset.hit ?? 1));
-});
-field.form.querySelector("[data-hit='-1']").addEventListener("click", () => step(-1));
-field.addEventListener("keydown", (event) => {
-  if (event.key !== "Enter" || !event.shiftKey) return;
-  event.preventDefault();
-  step(-1);
-});
+if (whole) {
+  field.addEventListener("input", () => { current = -1; field.value ? later(search) : search(); });
+  field.form.addEventListener("submit", (event) => {
+    if (event.submitter === whole) return;
+    event.preventDefault();
+    step(Number(event.submitter?.dataset.hit ?? 1));
+  });
+  field.form.querySelector("[data-hit='-1']").addEventListener("click", () => step(-1));
+  field.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || !event.shiftKey) return;
+    event.preventDefault();
+    step(-1);
+  });
+  if (field.value) search();
+}

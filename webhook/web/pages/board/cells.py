@@ -66,7 +66,7 @@ class NewestView:
 
 
 @dataclass(frozen=True, slots=True)
-class Sign:
+class Hindrance:
     """Of a lock or a freeze. `until`: None where no end is known."""
 
     text: str
@@ -95,8 +95,8 @@ class Cell:
     live: LiveView | None
     newest: NewestView | None
     others: str
-    locks: tuple[Sign, ...]
-    freeze: Sign | None
+    locks: tuple[Hindrance, ...]
+    freeze: Hindrance | None
     drifts: tuple[DriftView, ...]
     same_as: str
     states: frozenset[str]
@@ -117,26 +117,28 @@ class Freezes:
 
     def __init__(self, now: datetime) -> None:
         self._now = now
-        self._signs: dict[tuple[int, ...], Sign | None] = {}
+        self._known: dict[tuple[int, ...], Hindrance | None] = {}
 
-    def of(self, windows: Sequence[FrozenWindow]) -> Sign | None:
+    def of(self, windows: Sequence[FrozenWindow]) -> Hindrance | None:
         key = tuple(map(id, windows))
-        if key not in self._signs:
-            self._signs[key] = self._sign(windows)
-        return self._signs[key]
+        if key not in self._known:
+            self._known[key] = self._hindrance(windows)
+        return self._known[key]
 
-    def _sign(self, windows: Sequence[FrozenWindow]) -> Sign | None:
+    def _hindrance(self, windows: Sequence[FrozenWindow]) -> Hindrance | None:
         held = [one for one in windows if one.window.end_at(self._now)]
         if not held:
             return None
         until = frozen_until([one.window for one in windows], self._now)
         labels = " and ".join(dict.fromkeys(one.label for one in held))
-        return Sign("Frozen", day_and_time(until) if until else None, one_line(labels, _PHRASE))
+        return Hindrance(
+            "Frozen", day_and_time(until) if until else None, one_line(labels, _PHRASE)
+        )
 
 
 @lru_cache(maxsize=_MOST_CELLS)
 def build_cell(
-    repo_id: int, repo: str, data: EnvironmentData, freeze: Sign | None, *, named: bool
+    repo_id: int, repo: str, data: EnvironmentData, freeze: Hindrance | None, *, named: bool
 ) -> Cell:
     """Whoever looks: of one environment there is one. `named`: by deploy.yml."""
     name, newest = data.stage.name, data.newest
@@ -231,20 +233,20 @@ def _others(data: EnvironmentData) -> str:
     return ", ".join(parts)
 
 
-def _lock(lock: Lock, repo_id: int, environment: str) -> Sign:
+def _lock(lock: Lock, repo_id: int, environment: str) -> Hindrance:
     own = lock.repo_id == repo_id and lock.environment.lower() == environment.lower()
     scope = "" if own else f" ({name_of(lock)})"
     until = day_and_time(lock.expires_at) if lock.expires_at else None
-    return Sign(line(f"Locked by {lock.owner}{scope}"), until, line(short_reason(lock)))
+    return Hindrance(line(f"Locked by {lock.owner}{scope}"), until, line(short_reason(lock)))
 
 
-def _freeze_of_its_own(in_flight: Sequence[InFlight]) -> Sign | None:
+def _freeze_of_its_own(in_flight: Sequence[InFlight]) -> Hindrance | None:
     """By the repository's own file, which something waits for."""
     for blocker in (one for flight in in_flight for one in flight.blockers):
         if blocker.gate == FREEZE.name:
             until = day_and_time(blocker.until) if blocker.until else None
             reason = blocker.reason.removeprefix("Frozen: ")
-            return Sign("Frozen", until, one_line(reason, _PHRASE))
+            return Hindrance("Frozen", until, one_line(reason, _PHRASE))
     return None
 
 

@@ -104,7 +104,7 @@ def _routed(config: Config, repo: str, environment: str) -> Routed:
 
 
 @dataclass(frozen=True, slots=True)
-class Around:
+class Activity:
     """What concerns all repositories that one may see: locks, and what waits or runs, the newest
     first."""
 
@@ -165,19 +165,19 @@ class _Pair:
         return self.here.sha == self.there.sha
 
 
-def around(connection: Sync, repo_ids: Collection[int], now: datetime) -> Around:
+def read_activity(connection: Sync, repo_ids: Collection[int], now: datetime) -> Activity:
     every = board.in_flight(connection, repo_ids)
     in_flight: dict[EnvironmentKey, list[InFlight]] = {}
     for one in every:
         in_flight.setdefault(one.key, []).append(one)
-    return Around(board.locks(connection, repo_ids, now), every, in_flight)
+    return Activity(board.locks(connection, repo_ids, now), every, in_flight)
 
 
 def read(
     connection: Sync,
     repositories: Sequence[KnownRepository],
     names: Collection[str],
-    beside: Around,
+    activity: Activity,
     routes: Routes,
 ) -> list[RepositoryData]:
     """In that order. `names`: of environments that are looked for, besides those of deploy.yml."""
@@ -194,7 +194,7 @@ def read(
             repository.current.setdefault(stage.name.lower(), _Current())
         repository.pairs = list(_pairs(repository))
     successes = board.successes(connection, [*_compared(found.values())])
-    return [_data(one, successes, beside) for one in found.values()]
+    return [_data(one, successes, activity) for one in found.values()]
 
 
 def _deployed(repository: _Repository) -> tuple[_Deployed, ...]:
@@ -227,12 +227,12 @@ def _compared(repositories: Iterable[_Repository]) -> set[EnvironmentKey]:
 def _data(
     repository: _Repository,
     successes: Mapping[EnvironmentKey, list[Success]],
-    beside: Around,
+    activity: Activity,
 ) -> RepositoryData:
     pairs: dict[str, list[_Pair]] = {}
     for pair in repository.pairs:
         pairs.setdefault(pair.stage.name, []).append(pair)
-    locks = [one for one in beside.locks if one.repo_id in (0, repository.repo_id)]
+    locks = [one for one in activity.locks if one.repo_id in (0, repository.repo_id)]
     environments = []
     for stage in repository.stages:
         name = stage.name.lower()
@@ -244,7 +244,7 @@ def _data(
             live=current.live,
             drifts=tuple(_drift(one, current, successes) for one in compared if not one.same),
             same_as=tuple(one.before for one in compared if one.same),
-            in_flight=tuple(beside.in_flight.get(key, ())),
+            in_flight=tuple(activity.in_flight.get(key, ())),
             locks=tuple(one for one in locks if covers(one, repository.repo_id, stage.name)),
         )
         environments.append(data)

@@ -8,8 +8,7 @@ from typing import TypeAlias
 
 from webhook.store.board import ENVIRONMENTS_OF_ONE
 from webhook.store.repositories import KnownRepository
-from webhook.text import web_url
-from webhook.web.pages.board.cells import Cell
+from webhook.web.pages.board.cells import Cell, web_url
 from webhook.web.pages.board.data import RepositoryData
 from webhook.web.pages.board.filters import Filters
 from webhook.web.pages.board.waits import MOST, Wait

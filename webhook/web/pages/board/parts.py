@@ -1,7 +1,7 @@
 """The parts of a board, by the id of the element that each fills, as HTML."""
 
-import hashlib
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Any
 
 from jinja2 import Environment
@@ -15,11 +15,13 @@ SMALL = ("requests", "waits", "counts")
 
 @dataclass(frozen=True, slots=True)
 class BoardParts:
-    """`rows`: of each repository. `small`: what stands above them."""
+    """`rows`: of each repository. `small`: what stands above them. `digest`: of all repositories as
+    they are shown."""
 
     page: BoardPage
     rows: dict[str, Markup]
     small: dict[str, Markup]
+    digest: str
     _macros: Any
     _url: str
 
@@ -29,22 +31,17 @@ class BoardParts:
         macros: Any = templates.get_template("board_parts.html").module
         page = board.page
         rows = {
-            one.element: Markup(board.rows.get(page, one, macros.repository))  # noqa: S704 - rendered
-            for one in page.repositories
+            one.element: board.rows.get(page, one, macros.repository) for one in page.repositories
         }
         small = {f"board-{name}": getattr(macros, name)(page) for name in SMALL}
-        return cls(page, rows, small, macros, url)
+        digest = blake2b(page.digest.encode(), digest_size=12)
+        for row in rows.values():
+            digest.update(row.digest)
+        html = {name: row.html for name, row in rows.items()}
+        return cls(page, html, small, digest.hexdigest(), macros, url)
 
     @property
     def whole(self) -> Markup:
         """All repositories: the part `board`."""
         whole: Markup = self._macros.board(self.page, self.rows, self._url)
         return whole
-
-    @property
-    def digest(self) -> str:
-        """Of all repositories as they are shown."""
-        digest = hashlib.blake2b(self.page.digest.encode(), digest_size=12)
-        for row in self.rows.values():
-            digest.update(row.encode())
-        return digest.hexdigest()

@@ -6,10 +6,12 @@ Errors: psycopg's.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from threading import Lock
-from typing import Any
+from typing import Any, NamedTuple
 
 from cachetools import LRUCache
+from markupsafe import Markup
 
 from webhook.store import board
 from webhook.store.board import InFlight
@@ -18,7 +20,7 @@ from webhook.store.repositories import KnownRepository
 from webhook.web.auth.viewer import Viewer
 from webhook.web.pages.board import data as board_data
 from webhook.web.pages.board.cells import Cell, Freezes, build_cell
-from webhook.web.pages.board.data import Around, EnvironmentData, RepositoryData, Routes
+from webhook.web.pages.board.data import Activity, EnvironmentData, RepositoryData, Routes
 from webhook.web.pages.board.filters import Filters
 from webhook.web.pages.board.page import (
     REPOSITORIES_ON_PAGE,
@@ -43,10 +45,15 @@ class Content:
     """What those who may see the same repositories see of them. `first`: the first repositories,
     whatever of them is to be shown. `more`: there may be others."""
 
-    around: Around
+    activity: Activity
     first: list[RepositoryData] = field(default_factory=list)
     selected: list[Selected] = field(default_factory=list)
     more: bool = False
+
+
+class Row(NamedTuple):
+    html: Markup
+    digest: bytes
 
 
 class Rows:
@@ -55,15 +62,16 @@ class Rows:
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._known: LRUCache[Any, str] = LRUCache(_MOST_ROWS)
+        self._known: LRUCache[Any, Row] = LRUCache(_MOST_ROWS)
 
-    def get(self, page: BoardPage, one: RepositoryView, render: Callable[..., str]) -> str:
+    def get(self, page: BoardPage, one: RepositoryView, render: Callable[..., Markup]) -> Row:
         """As `render(page, one)` returns it."""
         key = page.columns, page.others, one
         with self._lock:
             known = self._known.get(key)
         if known is None:
-            known = render(page, one)
+            html = render(page, one)
+            known = Row(html, blake2b(html.encode(), digest_size=12).digest())
             with self._lock:
                 self._known[key] = known
         return known
@@ -127,12 +135,12 @@ class BoardReader:
             return [self._cell(data, one, freezes) for one in data.environments]
 
         with services.pool.connection() as connection:
-            content = Content(board_data.around(connection, visible, now))
+            content = Content(board_data.read_activity(connection, visible, now))
             for number, batch in enumerate(candidates.batches()):
                 if len(content.selected) >= REPOSITORIES_ON_PAGE:
                     content.more = True
                     break
-                data = self._read(connection, batch, filters, content.around)
+                data = self._read(connection, batch, filters, content.activity)
                 content.first = content.first if number else data
                 content.selected += select(data, build, filters)
         return content
@@ -147,18 +155,18 @@ class BoardReader:
         connection: Sync,
         some: Sequence[KnownRepository],
         filters: Filters,
-        around: Around,
+        activity: Activity,
     ) -> list[RepositoryData]:
-        return board_data.read(connection, some, filters.names, around, self._routes)
+        return board_data.read(connection, some, filters.names, activity, self._routes)
 
     def _personal(
         self, viewer: Viewer, visible: frozenset[int], content: Content, personal: Personal
     ) -> Personal:
         assert viewer.person is not None
-        every = content.around.every
+        every = content.activity.every
         waits = waits_for(
             viewer.person,
-            content.around,
+            content.activity,
             content.first,
             answered=self._answered(viewer.person.id, every),
             may_write=viewer.with_permission("write", visible),

@@ -15,7 +15,7 @@ from webhook.store.board import BoardDeployment, InFlight
 from webhook.text import one_line
 from webhook.web import paths
 from webhook.web.pages.board.cells import reason_of
-from webhook.web.pages.board.data import Around, RepositoryData
+from webhook.web.pages.board.data import Activity, RepositoryData
 from webhook.web.pages.elements import Link, Moment, line, moment
 
 # Younger locks are not forgotten.
@@ -73,7 +73,7 @@ def is_by(one: InFlight | BoardDeployment, person: Account) -> bool:
 
 def waits_for(
     person: Account,
-    beside: Around,
+    activity: Activity,
     repositories: Iterable[RepositoryData],
     *,
     answered: Collection[int],
@@ -83,12 +83,12 @@ def waits_for(
 ) -> list[Wait]:
     """The most urgent first. `answered`: deployments for which this person has answered;
     `may_write`: repositories in which they may do anything."""
-    open_to = [one for one in beside.every if one.id not in answered and one.repo_id in may_write]
+    open_to = [one for one in activity.every if one.id not in answered and one.repo_id in may_write]
     return [
         *_approvals(person, open_to, routed),
         *_failures(person, repositories, may_write, now),
-        *_own_waits(person, beside.every),
-        *_locks(person, beside.locks, may_write, now),
+        *_own_waits(person, activity.every),
+        *_locks(person, activity.locks, may_write, now),
     ]
 
 

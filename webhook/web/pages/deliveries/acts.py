@@ -26,7 +26,7 @@ from webhook.store.database import Sync
 from webhook.store.delivery_requests import DeliveryRequest, NewRequest
 from webhook.store.delivery_search import PLANNED_OF, TEXT_SEARCHED, Candidate, Candidates
 from webhook.web import paths
-from webhook.web.auth.forms import form_key, incomplete, require_own_form
+from webhook.web.auth.forms import form_key, incomplete
 from webhook.web.auth.viewer import Viewer, not_found
 from webhook.web.given import number
 from webhook.web.pages.deliveries.delivery import PULLS, stored_delivery, why_not_redelivered
@@ -64,7 +64,7 @@ class PlanPage:
     rows: Sequence[DeliveryRow]
 
 
-class _Asker(TypedDict):
+class Asker(TypedDict):
     key: str
     login: str
     user_id: int
@@ -84,13 +84,13 @@ class _Plan:
 def add_to(bp: Blueprint, services: PageServices) -> None:
     @bp.post("/deliveries/<guid>/replay")
     def replay(guid: str) -> Response:
-        viewer = _own_form(services)
+        viewer = services.require_form()
         _replay_one(services, viewer, guid)
         return _back(paths.delivery(guid))
 
     @bp.post("/deliveries/<guid>/redeliver")
     def redeliver(guid: str) -> Response:
-        viewer = _own_form(services)
+        viewer = services.require_form()
         _redeliver(services, viewer, guid)
         return _back(paths.delivery(guid))
 
@@ -101,7 +101,7 @@ def add_to(bp: Blueprint, services: PageServices) -> None:
 
     @bp.post("/deliveries/replay")
     def replay_all() -> Response:
-        viewer = _own_form(services)
+        viewer = services.require_form()
         return _back(replay_path(_replay_all(services, viewer)))
 
     @bp.get("/deliveries/replays/<int:request_id>")
@@ -111,16 +111,9 @@ def add_to(bp: Blueprint, services: PageServices) -> None:
 
     @bp.post("/deliveries/replays/<int:request_id>/cancel")
     def cancel(request_id: int) -> Response:
-        viewer = _own_form(services)
+        viewer = services.require_form()
         _cancel(services, viewer, request_id)
         return _back(replay_path(request_id))
-
-
-def _own_form(services: PageServices) -> Viewer:
-    viewer = services.require_viewer()
-    assert viewer.session is not None
-    require_own_form(services.sessions, viewer.session, services.settings.server_url)
-    return viewer
 
 
 def _back(path: str) -> Response:
@@ -134,7 +127,7 @@ def _replay_one(services: PageServices, viewer: Viewer, guid: str) -> None:
     found = stored_delivery(services, viewer, guid)
     if found is None:
         raise not_found()
-    new = _new(viewer, "replay", guid)
+    new = asker(viewer, "replay", guid)
     with services.pool.connection() as connection, connection.transaction():
         _, is_new = delivery_requests.add(
             connection,
@@ -150,7 +143,7 @@ def _replay_one(services: PageServices, viewer: Viewer, guid: str) -> None:
         if not is_new:
             return
         if why := why_not_replayed(found.summary, services.keep, services.clock()):
-            raise _conflict(f"This delivery {why}")
+            raise conflict(f"This delivery {why}")
         act = NewAct(
             actor=new["login"],
             source="page",
@@ -171,12 +164,12 @@ def _redeliver(services: PageServices, viewer: Viewer, guid: str) -> None:
         _require_missed(services, viewer, guid)
     why = why_not_redelivered(services, found.delivery) if found else ""
     if why or services.settings.deliveries == "pull":
-        raise _conflict(why or PULLS)
+        raise conflict(why or PULLS)
     with services.pool.connection() as connection, connection.transaction():
         delivery_requests.add(
             connection,
             NewRequest(
-                **_new(viewer, "redeliver", guid),
+                **asker(viewer, "redeliver", guid),
                 kind="redeliver",
                 guid=guid,
                 repo_id=(found.repo_id or 0) if found else 0,
@@ -193,14 +186,14 @@ def _require_missed(services: PageServices, viewer: Viewer, guid: str) -> None:
             raise not_found()
 
 
-def _new(viewer: Viewer, *about: str) -> _Asker:
+def asker(viewer: Viewer, *about: str) -> Asker:
     session = viewer.session
     assert session is not None
     key = form_key(session, *about)
     return {"key": key, "login": session.person.login, "user_id": session.person.id}
 
 
-def _conflict(reason: str) -> HttpError:
+def conflict(reason: str) -> HttpError:
     return HttpError(
         409,
         "This cannot be done now",
@@ -275,7 +268,7 @@ def _replay_all(services: PageServices, viewer: Viewer) -> int:
     upto = number(form.get("upto", ""))
     if upto is None:
         raise incomplete()
-    new = _new(viewer, "replay all")
+    new = asker(viewer, "replay all")
     with services.pool.connection() as connection, connection.transaction():
         plan = _plan(services, connection, chosen, upto)
         ids = [] if plan.too_many else [one.id for one in plan.chosen]
@@ -284,7 +277,7 @@ def _replay_all(services: PageServices, viewer: Viewer) -> int:
             NewRequest(**new, kind="replay", filter=dict(chosen.given), deliveries=ids),
         )
         if is_new and not ids:
-            raise _conflict("No delivery matches any more, or too many do")
+            raise conflict("No delivery matches any more, or too many do")
         if is_new:
             details = {**chosen.given, "count": len(ids)}
             _audit(connection, viewer, "replay", f"{len(ids):,} deliveries", details)
@@ -301,29 +294,33 @@ def _audit(
 
 
 def read_replay(services: PageServices, viewer: Viewer, request_id: int) -> RequestRow:
+    operator = viewer.operator  # which may take a connection itself
     with services.pool.connection() as connection:
-        found = _own_replay(connection, viewer, request_id)
+        found = _own_replay(connection, viewer, request_id, operator=operator)
         results = delivery_requests.results(connection, found.id) if found.open else None
         failures = delivery_requests.failures(connection, found.id, _MOST_FAILURES)
     seen = [one for one in failures if is_seen(viewer, one.repo_id)]
     return request_row(found, results, seen)
 
 
-def _own_replay(connection: Sync, viewer: Viewer, request_id: int) -> DeliveryRequest:
+def _own_replay(
+    connection: Sync, viewer: Viewer, request_id: int, *, operator: bool
+) -> DeliveryRequest:
     """Somebody else's only for operators."""
     found = delivery_requests.read_sync(connection, request_id)
     person = viewer.person
     if found is None or found.guid or person is None:
         raise not_found()
-    if not viewer.operator and found.user_id != person.id:
+    if not operator and found.user_id != person.id:
         raise not_found()
     return found
 
 
 def _cancel(services: PageServices, viewer: Viewer, request_id: int) -> None:
     assert viewer.person is not None
+    operator = viewer.operator
     with services.pool.connection() as connection, connection.transaction():
-        found = _own_replay(connection, viewer, request_id)
+        found = _own_replay(connection, viewer, request_id, operator=operator)
         message = f"cancelled by {viewer.person.login}"
         if delivery_requests.cancel(connection, request_id, message):
             reason = f"after {found.position:,} of {found.count:,}"

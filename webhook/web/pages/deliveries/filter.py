@@ -13,6 +13,7 @@ from typing import Any, Literal, cast, get_args
 from handlers import durations
 from webhook.github.events import storable
 from webhook.store.deliveries import Selection, State
+from webhook.store.recovery import MissedSelection
 from webhook.web import paths
 from webhook.web.auth.viewer import Viewer, not_found
 from webhook.web.given import number
@@ -58,6 +59,12 @@ class DeliveryFilter:
 
     def path(self, base: str = paths.DELIVERIES, **changed: str) -> str:
         return paths.with_query(base, **{**self.given, **changed})
+
+    @property
+    def of_missed(self) -> MissedSelection:
+        """What of it can be said of a delivery that has not arrived."""
+        chosen = self.selection
+        return MissedSelection(event=chosen.event, since=chosen.since, until=chosen.until)
 
     @property
     def cleared(self) -> str:

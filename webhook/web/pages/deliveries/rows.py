@@ -114,9 +114,11 @@ class MissedRow:
     tries: int
     next_try: Moment | None
     reason: str
+    asked: "RequestRow | None"
 
 
-def missed_row(one: MissedDelivery) -> MissedRow:
+def missed_row(one: MissedDelivery, asked: DeliveryRequest | None = None) -> MissedRow:
+    """`asked`: what somebody has requested of it last."""
     text, tone = _MISSED[one.state]
     return MissedRow(
         guid=one.guid,
@@ -129,6 +131,7 @@ def missed_row(one: MissedDelivery) -> MissedRow:
         tries=one.tries,
         next_try=moment(one.next_try) if one.state == "missing" else None,
         reason=line(one.reason),
+        asked=request_row(asked) if asked else None,
     )
 
 

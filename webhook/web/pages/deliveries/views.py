@@ -11,6 +11,7 @@ from typing import Any
 from flask import Blueprint, Response, make_response, render_template, request
 
 from webhook.errors import HttpError
+from webhook.github.authorization import Person
 from webhook.github.events import EVENTS
 from webhook.store import deliveries, delivery_requests, delivery_search, recovery
 from webhook.store.database import Sync
@@ -41,6 +42,7 @@ from webhook.web.services import PageServices
 
 PER_PAGE = 40
 EVENTS_PATH = f"{paths.DELIVERIES}/events"
+REDELIVER_PATH = f"{paths.DELIVERIES}/redeliver"
 _MOST_MISSED = 100
 _MOST_REPLAYS = 3
 _MOST_COUNTED = 999
@@ -77,6 +79,7 @@ class ListPage:
     next_url: str
     newest_url: str
     replay_url: str
+    redeliver_url: str
     empty: tuple[str, str]
     live: str
 
@@ -118,33 +121,35 @@ def read_page(services: PageServices, viewer: Viewer, args: Any) -> ListPage:
     repo_ids = seen_by(viewer)
     chosen = read_filter(args, services, repo_ids)
     before = _before(args.get("before", ""))
-    names = _names(services, repo_ids)  # which may take a connection itself
+    # Each of them may take a connection itself.
+    names, operator = _names(services, repo_ids), viewer.operator
     with services.pool.connection() as connection:
         found = DeliveryPage(deliveries=())
         missed: Sequence[MissedRow] = ()
         compared = None
-        if chosen.tab == "missed" and viewer.operator:
+        if chosen.tab == "missed" and operator:
             compared = recovery.summary(connection)
-            missed = [missed_row(one) for one in recovery.newest_missed(connection, _MOST_MISSED)]
+            missed = _missed(connection, chosen)
         elif not chosen.errors and repo_ids != frozenset():
             found = _found(connection, chosen, repo_ids, before)
         return ListPage(
-            tabs=_tabs(connection, chosen, operator=viewer.operator),
+            tabs=_tabs(connection, chosen, operator=operator),
             filter=chosen,
-            operator=viewer.operator,
+            operator=operator,
             events=EVENTS,
             outcomes=_OUTCOMES,
             repositories=names,
             rows=[row_of(one, services.redactor, services.clock()) for one in found.deliveries],
             missed=missed,
             compared=_compared(compared) if compared else "",
-            replays=_replays(connection, viewer),
+            replays=_replays(connection, None if operator else viewer.person),
             searched_to=moment(found.searched_to) if found.searched_to else None,
             searched=TEXT_SEARCHED if chosen.selection.text else SEARCHED,
             clear_url=chosen.cleared if chosen.narrows else "",
             next_url=chosen.path(before=str(found.next_before)) if found.next_before else "",
             newest_url=chosen.path() if before is not None else "",
             replay_url=_replay_url(chosen, found),
+            redeliver_url=_redeliver_url(services, chosen, missed),
             empty=_empty(chosen, repo_ids),
             live="" if before is not None else chosen.path(EVENTS_PATH),
         )
@@ -198,9 +203,9 @@ def _names(services: PageServices, repo_ids: frozenset[int] | None) -> list[str]
     return names if len(names) <= _MOST_NAMED else []
 
 
-def _replays(connection: Sync, viewer: Viewer) -> list[RequestRow]:
-    assert viewer.person is not None
-    whose = None if viewer.operator else viewer.person.id
+def _replays(connection: Sync, asked_by: Person | None) -> list[RequestRow]:
+    """`asked_by` None: everybody's."""
+    whose = asked_by.id if asked_by else None
     return [request_row(one) for one in delivery_requests.of_many(connection, whose, _MOST_REPLAYS)]
 
 
@@ -208,6 +213,20 @@ def _replay_url(chosen: DeliveryFilter, found: DeliveryPage) -> str:
     if not found.deliveries or chosen.guid:
         return ""
     return chosen.path("/deliveries/replay")
+
+
+def _missed(connection: Sync, chosen: DeliveryFilter) -> list[MissedRow]:
+    found = recovery.newest_missed(connection, _MOST_MISSED, chosen.of_missed)
+    asked = delivery_requests.newest_of(connection, [one.guid for one in found])
+    return [missed_row(one, asked.get(one.guid)) for one in found]
+
+
+def _redeliver_url(
+    services: PageServices, chosen: DeliveryFilter, missed: Sequence[MissedRow]
+) -> str:
+    if chosen.errors or not missed or services.settings.deliveries == "pull":
+        return ""
+    return chosen.path(REDELIVER_PATH)
 
 
 def _compared(summary: Summary) -> str:
@@ -225,10 +244,10 @@ def _empty(chosen: DeliveryFilter, repo_ids: frozenset[int] | None) -> tuple[str
             "Payloads are shown to who has admin permission on GitHub in a repository to which the"
             " relay has seen a deployment, and to those in GITPLOY_ADMIN_USERS. Ask one of them.",
         )
-    if chosen.tab == "missed":
-        return "Nothing is missing", "All that GitHub lists has arrived."
     if chosen.narrows:
         return "No delivery matches", "Take a filter away, or search further back."
+    if chosen.tab == "missed":
+        return "Nothing is missing", "All that GitHub lists has arrived."
     if chosen.tab == "dead":
         return "No dead letters", "All that arrived could be processed."
     if chosen.tab == "failed":

@@ -6,12 +6,13 @@ which become the nearest of the sixteen, whose contrast is known: static/tokens.
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from html import escape
 from itertools import groupby
 
-from webhook.web.pages.terminal_text import take_pieces
+from webhook.web.pages.terminal_text import harmless, plain_lines, take_pieces
 
 # Characters of a line that are shown: its last ones.
 LONGEST_LINE = 16 * 1024
@@ -19,6 +20,10 @@ _SGR = re.compile(r"\x1b\[([0-9;:]{0,64})m")
 _ERASE_REST = re.compile(r"\x1b\[0?K")
 _ERASE_ALL = re.compile(r"\x1b\[2K")  # it stands beside a carriage return
 _MOVE = re.compile(r"[\r\b]")
+# What changes characters that are there already; without any, a line is the text that is printed.
+_MOVES = (b"\r", b"\b", b"\x1b[2K")
+# Of what was there before, nothing is left.
+_EMPTIES = (b"\r\x1b[K", b"\r\x1b[2K", b"\x1b[2K\r")
 _GREYS = (0, 8, 7, 15)
 
 
@@ -165,6 +170,11 @@ class _Line:
         del self.classes[:over]
         self.column, self.cut = max(0, self.column - over), True
 
+    def plain(self) -> str:
+        if len(self.text) > LONGEST_LINE:
+            self._cut()
+        return "".join(["…", *self.text] if self.cut else self.text)
+
     def html(self) -> str:
         if len(self.text) > LONGEST_LINE:
             self._cut()
@@ -180,7 +190,8 @@ class _Line:
 class Log:
     """Lines from any point on. `begun`: what is printed next continues a line."""
 
-    def __init__(self) -> None:
+    def __init__(self, shown: Callable[[_Line], str] = _Line.html) -> None:
+        self._shown = shown
         self._line = _Line()
         self._style = PLAIN
         self.begun = False
@@ -198,11 +209,11 @@ class Log:
                 first, *rest = piece.split("\n")
                 self._print(first)
                 for one in rest:
-                    lines.append(self._line.html())
+                    lines.append(self._shown(self._line))
                     self._line = _Line()
                     self._print(one)
         self.begun = bool(self._line.text) or (continued and not lines)
-        return [*lines, self._line.html()] if self.begun else lines, used
+        return [*lines, self._shown(self._line)] if self.begun else lines, used
 
     def _control(self, sequence: str) -> None:
         if found := _SGR.fullmatch(sequence):
@@ -224,3 +235,27 @@ class Log:
     def _write(self, text: str) -> None:
         if text:
             self._line.write(classes_of(self._style), text)
+
+
+def plain(raw: bytes) -> str:
+    """Whole lines as text: as `Log` shows them, without its colours."""
+    raw = raw.replace(b"\r\n", b"\n")
+    if not _changes_itself(raw):
+        return plain_lines(raw)
+    lines = raw.split(b"\n")
+    return "\n".join(_final(one) if _changes_itself(one) else plain_lines(one) for one in lines)
+
+
+def _changes_itself(raw: bytes) -> bool:
+    return any(one in raw for one in _MOVES)
+
+
+def _final(line: bytes) -> str:
+    """What is left of it. Progress bars are long, so the usual ones are not written bit by bit."""
+    line = line[max(0, *(line.rfind(one) for one in _EMPTIES)) :]
+    if b"\x1b" in line or b"\b" in line:
+        return "".join(Log(_Line.plain).add(line, final=True)[0])
+    shown = ""
+    for part in reversed(line.decode(errors="replace").split("\r")):
+        shown += part[len(shown) :]
+    return harmless(shown)

@@ -4,8 +4,9 @@ Where lines begin is known for what was read before, so that a page of a long ou
 all of it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from threading import Lock
 
 import psycopg
@@ -25,8 +26,11 @@ PAGE_OUTPUT = 32 * 1024
 PAGE_HTML = 28 * 1024
 # Bytes shown before the line that is linked to.
 _BEFORE = 2 * 1024
-_BLOCK = output.READ_LIMIT
+BLOCK = output.READ_LIMIT
 _MOST_KNOWN = 200
+
+# The bytes of one output between two offsets, as far as they are there. Errors: psycopg's.
+Read = Callable[[int, int], bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +43,14 @@ class LogLine:
 class LogView:
     """`offset`: where what is printed next begins; None: not the end is shown. `earlier`, `later`:
     the line before the first, and after the last; 0: there is none. `cut`: more was
-    printed before."""
+    printed before. `total`: how many lines there are."""
 
     lines: tuple[LogLine, ...]
     offset: int | None
     earlier: int
     later: int
     cut: bool
+    total: int
 
 
 class LogWindows:
@@ -58,82 +63,101 @@ class LogWindows:
 
     def end(self, connection: Sync, deployment_id: int, *, over: bool) -> LogView:
         """`over`: nothing more is printed."""
-        index = self._index(connection, deployment_id)
-        begin = index.line_start(connection, index.length - PAGE_OUTPUT)
-        raw = _between(connection, deployment_id, begin, index.length)
-        lines, used = Log().add(raw, final=over)
-        first = 1 + index.lines_before(connection, begin)
+        read = partial(_between, connection, deployment_id)
+        index = self._index(deployment_id, read)
+        begin = index.line_start(index.length - PAGE_OUTPUT)
+        lines, used = Log().add(read(begin, index.length), final=over)
+        first = 1 + index.lines_before(begin)
         shown = _last(lines)
         first += len(lines) - len(shown)
-        return LogView(_numbered(shown, first), begin + used, first - 1, 0, begin > 0 or first > 1)
+        cut = begin > 0 or first > 1
+        return LogView(_numbered(shown, first), begin + used, first - 1, 0, cut, index.lines)
 
     def around(
         self, connection: Sync, deployment_id: int, *, line: int = 0, until: int = 0
     ) -> LogView:
         """With `line`, or what ends with `until`."""
-        index = self._index(connection, deployment_id)
+        read = partial(_between, connection, deployment_id)
+        index = self._index(deployment_id, read)
         if until:
-            end = index.start_of(connection, until + 1)
-            begin = index.line_start(connection, end - PAGE_OUTPUT)
+            end = index.start_of(until + 1)
+            begin = index.line_start(end - PAGE_OUTPUT)
         else:
-            begin = index.line_start(connection, index.start_of(connection, line) - _BEFORE)
-            end = index.line_start(connection, begin + PAGE_OUTPUT)
-        raw = _between(connection, deployment_id, begin, end)
-        lines, _ = Log().add(raw, final=True)
-        first = 1 + index.lines_before(connection, begin)
+            begin = index.line_start(index.start_of(line) - _BEFORE)
+            end = index.line_start(begin + PAGE_OUTPUT)
+        lines, _ = Log().add(read(begin, end), final=True)
+        first = 1 + index.lines_before(begin)
         shown = _last(lines) if until else _first(lines)
         first += len(lines) - len(shown) if until else 0
         after = first + len(shown)
         later = after if end < index.length or len(shown) < len(lines) else 0
-        return LogView(_numbered(shown, first), None, first - 1, later, first > 1)
+        return LogView(_numbered(shown, first), None, first - 1, later, first > 1, index.lines)
 
-    def _index(self, connection: Sync, deployment_id: int) -> "_Index":
+    def start_after(self, deployment_id: int, read: Read, line: int) -> int:
+        """Where the line after that begins; the end, where there is none."""
+        return self._index(deployment_id, read).start_of(line + 1) if line else 0
+
+    def _index(self, deployment_id: int, read: Read) -> "_Index":
         with self._lock:
             blocks = list(self._blocks.get(deployment_id, ()))
         while True:
-            rest = _between(connection, deployment_id, len(blocks) * _BLOCK)
-            if len(rest) < _BLOCK:
+            begin = len(blocks) * BLOCK
+            rest = read(begin, begin + BLOCK)
+            if len(rest) < BLOCK:
                 break
             blocks.append(rest.count(b"\n"))
         with self._lock:
             self._blocks[deployment_id] = blocks
-        return _Index(deployment_id, blocks, len(blocks) * _BLOCK + len(rest))
+        begun = bool(rest) and not rest.endswith(b"\n")
+        lines = sum(blocks) + rest.count(b"\n") + begun
+        return _Index(read, blocks, begin + len(rest), lines)
 
 
 @dataclass(frozen=True, slots=True)
 class _Index:
-    deployment_id: int
+    read: Read
     blocks: list[int]
     length: int
+    lines: int
 
-    def lines_before(self, connection: Sync, offset: int) -> int:
+    def lines_before(self, offset: int) -> int:
         """That end before it."""
-        block = min(offset // _BLOCK, len(self.blocks))
-        rest = _between(connection, self.deployment_id, block * _BLOCK, offset)
+        block = min(offset // BLOCK, len(self.blocks))
+        rest = self.read(block * BLOCK, offset)
         return sum(self.blocks[:block]) + rest.count(b"\n")
 
-    def line_start(self, connection: Sync, offset: int) -> int:
+    def line_start(self, offset: int) -> int:
         """Where the next line begins; where none does soon, there itself."""
         if offset <= 0:
             return 0
         if offset >= self.length:
             return self.length
-        near = _between(connection, self.deployment_id, offset - 1, offset + PAGE_OUTPUT - 1)
+        near = self.read(offset - 1, offset + PAGE_OUTPUT - 1)
         return offset + max(0, near.find(b"\n"))
 
-    def start_of(self, connection: Sync, line: int) -> int:
+    def start_of(self, line: int) -> int:
         """Of that line; of what is not there, the end."""
         missing, block = line - 1, 0
         while block < len(self.blocks) and self.blocks[block] < missing:
             missing -= self.blocks[block]
             block += 1
-        raw = _between(connection, self.deployment_id, block * _BLOCK)
+        raw = self.read(block * BLOCK, (block + 1) * BLOCK)
         at = 0
         for _ in range(missing):
             at = raw.find(b"\n", at) + 1
             if not at:
                 return self.length
-        return block * _BLOCK + at
+        return block * BLOCK + at
+
+
+def read_apart(pool: SyncPool, deployment_id: int) -> Read:
+    """With a connection for each time only: for what takes its time between."""
+
+    def read(begin: int, end: int) -> bytes:
+        with pool.connection() as connection:
+            return _between(connection, deployment_id, begin, end)
+
+    return read
 
 
 def whole(pool: SyncPool, deployment_id: int) -> Iterator[str]:
@@ -162,9 +186,8 @@ def resumed(connection: Sync, deployment_id: int, offset: int) -> Log:
     return found
 
 
-def _between(connection: Sync, deployment_id: int, begin: int, end: int | None = None) -> bytes:
-    """As far as there is output; by default one block."""
-    end = begin + _BLOCK if end is None else end
+def _between(connection: Sync, deployment_id: int, begin: int, end: int) -> bytes:
+    """As far as there is output."""
     return b"".join(_pieces(connection, deployment_id, begin, end))
 
 

@@ -22,7 +22,6 @@ from webhook.gates import GATES
 from webhook.security.signing import LINK_DAYS
 from webhook.settings import Retention
 from webhook.store import deployments
-from webhook.store.database import Sync
 from webhook.store.deployments import DeploymentRow
 from webhook.store.lineage import Lineage
 from webhook.web import paths
@@ -32,7 +31,8 @@ from webhook.web.live import Parts
 from webhook.web.pages.deployment import log_window
 from webhook.web.pages.deployment.beside import Reader, read_beside, reader_of
 from webhook.web.pages.deployment.data import PageData, read_page
-from webhook.web.pages.deployment.log_window import LogView, LogWindows
+from webhook.web.pages.deployment.log_section import read_section
+from webhook.web.pages.deployment.log_window import LogWindows
 from webhook.web.pages.deployment.page import Page, build_page
 from webhook.web.pages.deployment.stream import (
     DeploymentFeed,
@@ -45,9 +45,10 @@ from webhook.web.pages.elements import Link
 from webhook.web.pages.gates import PageOf
 from webhook.web.services import PageServices
 
-# The parts of the page that change while it is open: macros of parts.html, ids in the page.
+# The parts of the page that change while it is open: macros of deployment_parts.html, ids in the
+# page.
 PARTS = ("state", "timing", "gates", "facts", "changes", "timeline", "messages", "no_output")
-# And those of deployment_parts.html, which depend on who looks.
+# And those of deployment_viewer_parts.html, which depend on who looks.
 PARTS_BESIDE = ("requests", "acts", "phases", "record")
 
 # Of a file that a browser saves.
@@ -62,7 +63,15 @@ def add_to(bp: Blueprint, services: PageServices) -> None:
         opened = _open(services, f"{owner}/{name}", deployment_id)
         with pool.connection() as connection:
             beside = read_beside(connection, services, opened.data, opened.reader)
-            log = _log(windows, connection, opened.data)
+        log = read_section(
+            windows,
+            pool,
+            deployment_id,
+            request.args,
+            path=request.path,
+            key=request.args.get("key", "") if opened.reader.by_link else "",
+            over=opened.data.over,
+        )
         return render_template(
             "deployment.html",
             page=_page(services, opened.data, opened.reader),
@@ -87,14 +96,6 @@ def add_to(bp: Blueprint, services: PageServices) -> None:
         response = Response(text, mimetype="text/plain")
         response.headers["Content-Disposition"] = f'attachment; filename="{_file_name(opened)}"'
         return response
-
-
-def _log(windows: LogWindows, connection: Sync, data: PageData) -> LogView:
-    """Its end, or what the query names."""
-    line, until = (number(request.args.get(name, "")) or 0 for name in ("line", "until"))
-    if line or until:
-        return windows.around(connection, data.row.id, line=line, until=until)
-    return windows.end(connection, data.row.id, over=data.over)
 
 
 def _file_name(opened: "_Opened") -> str:
@@ -193,8 +194,8 @@ def _origin(page_of: PageOf, origins: Mapping[str, str], lineage: Lineage) -> Li
 
 
 def _render(templates: Environment, services: PageServices, opened: _Opened) -> Render:
-    parts = templates.get_template("parts.html").module
-    more = templates.get_template("deployment_parts.html").module
+    parts = templates.get_template("deployment_parts.html").module
+    viewer_parts = templates.get_template("deployment_viewer_parts.html").module
 
     def render(data: PageData) -> Parts | None:
         """None: its viewer may not see it any more."""
@@ -205,7 +206,7 @@ def _render(templates: Environment, services: PageServices, opened: _Opened) -> 
         with services.pool.connection() as connection:
             beside = read_beside(connection, services, data, reader)
         changed = {name: str(getattr(parts, name)(page)) for name in PARTS}
-        changed |= {name: str(getattr(more, name)(beside)) for name in PARTS_BESIDE}
+        changed |= {name: str(getattr(viewer_parts, name)(beside)) for name in PARTS_BESIDE}
         return Parts(page.title, page.label.kind, changed)
 
     return render

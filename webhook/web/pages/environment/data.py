@@ -15,7 +15,7 @@ from webhook.gates.contract import Upstream, keys_of
 from webhook.gates.freeze import FreezeKeys, FrozenWindow
 from webhook.gates.repository_file import tightens
 from webhook.store import (
-    deployments,
+    deployment_order,
     environment_history,
     lineage,
     locks,
@@ -127,6 +127,7 @@ def read_environment(
     repo_id, name = where.repo_id, where.name
     live = environment_history.newest_success(connection, repo_id, name)
     newest = environment_history.newest_begun(connection, repo_id, name)
+    back = deployment_order.success_of_another_commit_sync(connection, newest) if newest else None
     queued = queue.of_environment(connection, repo_id, name)
     policy, file_read = read_policy(connection, where, now)
     return EnvironmentData(
@@ -134,7 +135,7 @@ def read_environment(
         live=live,
         live_lineage=lineage.lineage_of(connection, live.id) if live else Lineage(),
         newest=newest,
-        back=deployments.success_of_another_commit_sync(connection, newest) if newest else None,
+        back=back,
         history=environment_history.history(connection, repo_id, name, wanted, before),
         queue=queued,
         waiting=tuple(_rows(connection, [one.deployment_id for one in queued])),

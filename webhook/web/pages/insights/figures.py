@@ -26,7 +26,7 @@ from webhook.web.pages.insights.tables import Listed, listed
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FigureView:
     """`value` "": too few, and `listed` has them. `before`: the same of the period before, "" if it
-    is not known. `behind`: which deployments it is of."""
+    is not known. `behind`: which deployments it is of. `few`: how many, where there is no value."""
 
     id: str
     name: str
@@ -37,6 +37,7 @@ class FigureView:
     behind: Kind
     behind_text: str
     listed: tuple[Listed, ...] = ()
+    few: int = 0
 
 
 def current(found: Insights) -> Figures:
@@ -231,4 +232,5 @@ def duration(found: Insights, period: Period) -> FigureView:
         before=_before(before, lambda one: median(one.durations), lambda one: one.durations.n),
         behind="all",
         behind_text="all deployments",
+        few=0 if enough else now.durations.n,
     )

@@ -102,8 +102,13 @@ def reason_line(one: Reason, repo: str, period: Period) -> ReasonLine:
         reason=line(one.reason) or "no reason was given",
         failures=one.failures,
         before=f"{one.before:,}" if period.compares else "",
-        newest=Link(paths.deployment(repo, one.newest) if repo else "", str(one.newest)),
+        newest=_deployment(repo, one.newest, kept=one.kept),
     )
+
+
+def _deployment(repo: str, number: int, *, kept: bool) -> Link:
+    """Without an address where its page is gone."""
+    return Link(paths.deployment(repo, number) if repo and kept else "", str(number))
 
 
 def _environment(repo: str, name: str) -> Link:
@@ -123,9 +128,8 @@ def listed(one: Fact) -> Listed:
         "did not run": not one.ran,
     }
     so_far = "" if one.recovered else " so far"
-    number = one.deployment_id
     return Listed(
-        deployment=Link(paths.deployment(one.repo, number) if one.repo else "", str(number)),
+        deployment=_deployment(one.repo, one.deployment_id, kept=one.kept),
         environment=_environment(one.repo, one.environment),
         commit=line(one.sha)[:7],
         ended=moment(one.ended_at, "%d %b %Y, %H:%M"),
