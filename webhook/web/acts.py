@@ -22,6 +22,9 @@ from webhook.http import BodyRule
 from webhook.store import actions, deployments, schedule
 from webhook.store.actions import PAGE
 from webhook.store.database import Sync
+from webhook.store.deployments import DeploymentRow
+from webhook.text import one_line
+from webhook.web import paths
 from webhook.web.auth.forms import local_path, require_own_form
 from webhook.web.auth.viewer import Viewer, not_found
 from webhook.web.given import number
@@ -40,6 +43,7 @@ _INPUT = "input."
 # Characters of one input, and of all other fields.
 _LONGEST_INPUT, _LONGEST_FIELD = 10_000, 500
 _MOST_INPUTS = 50
+_LONGEST_REF = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,11 @@ class Target:
     repo: str = ""
     environment: str = ""
     deployment_id: int | None = None
+    version: str = ""
+
+    @property
+    def page(self) -> str:
+        return paths.deployment(self.repo, self.deployment_id or 0)
 
 
 def add_to(bp: Blueprint, services: PageServices) -> None:
@@ -115,7 +124,7 @@ def _named(services: PageServices, viewer: Viewer, fields: Mapping[str, str]) ->
             row = deployments.read_sync(connection, deployment_id)
         if row is None:
             raise viewer.unknown(text)
-        return Target(row.repo_id, row.repo, row.environment, row.id)
+        return Target(row.repo_id, row.repo, row.environment, row.id, _version(row))
     name = fields.get("repo", "")
     if not name:
         return Target()
@@ -124,6 +133,11 @@ def _named(services: PageServices, viewer: Viewer, fields: Mapping[str, str]) ->
             environment = storable(fields.get("environment", "")[:_LONGEST_FIELD])
             return Target(known.repo_id, known.name, environment)
     raise viewer.unknown(name)
+
+
+def _version(row: DeploymentRow) -> str:
+    sha = row.sha[:7]
+    return sha if row.ref == row.sha else f"{one_line(row.ref, _LONGEST_REF)} @ {sha}"
 
 
 def _fields(fields: Mapping[str, str]) -> dict[str, str]:
