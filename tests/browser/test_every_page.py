@@ -55,6 +55,17 @@ def addresses(story: Story) -> dict[str, str]:
     }
 
 
+def strangers_addresses(story: Story) -> dict[str, tuple[str, int]]:
+    """By name: of who has not signed in, with the status of the response."""
+    return {
+        "home": ("/", 200),
+        "by its link": (story.link_of(story.failed), 200),
+        "not from GitHub": ("/signin?state=other&code=other", 403),
+        "a button's": ("/signout", 405),
+        "Slack": ("/slack/install?key=other", 404),
+    }
+
+
 async def complaints(page: Page) -> list[str]:
     """What is wrong with the page that is open."""
     await page.evaluate(f"{AXE};0")
@@ -86,6 +97,12 @@ async def test_axe_finds_nothing_and_nothing_is_too_wide_or_heavy(
     for name, path in addresses(story).items():
         response = await page.goto(path)
         if response is None or (response.status != 200 and name != "nowhere"):
+            wrong.append(f"{name}: {response and response.status}")
+        wrong += [f"{name}: {one}" for one in await complaints(page)]
+    page = await people.anybody(**options)
+    for name, (path, status) in strangers_addresses(story).items():
+        response = await page.goto(path)
+        if response is None or response.status != status:
             wrong.append(f"{name}: {response and response.status}")
         wrong += [f"{name}: {one}" for one in await complaints(page)]
     assert not wrong, "\n".join(wrong)

@@ -153,7 +153,11 @@ async def test_who_has_not_signed_in_sees_the_home_page_and_curl_plain_text(
     async with browser(world) as nobody:
         page = await nobody.open("/")
         assert "The relay is running" in page.text
+        assert "/signin" in page.links
         assert REPOSITORY not in page.html
+        button = await nobody.open("/signout")
+        assert (button.status, button.headers["Allow"]) == (405, "OPTIONS, POST")
+        assert "Nothing was done" in button.text
     async with browser(world, "octocat") as octocat:
         plain = await octocat.open("/", Accept="*/*")
         assert plain.headers["Content-Type"] == "text/plain; charset=utf-8"

@@ -164,6 +164,9 @@ async def test_two_have_to_approve_and_nobody_twice(
     world: World, ada: Browser, bob: Browser
 ) -> None:
     deployment = await asked(world, "two")
+    question = await ada.open(f"/acts/approve?deployment={deployment.id}")  # as from the board
+    assert deployment.sha[:7] in question.text
+    assert address(deployment.id) in question.links
     form = (await ada.open(address(deployment.id))).form("/acts/approve")
     for _ in range(2):  # a double click
         await ada.post("/acts/approve", form.fields)

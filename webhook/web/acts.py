@@ -21,9 +21,11 @@ from webhook.http import BodyRule
 from webhook.store import actions, deployments, schedule
 from webhook.store.actions import PAGE
 from webhook.store.database import Sync
+from webhook.web import paths
 from webhook.web.auth.forms import form_key, incomplete, local_path
 from webhook.web.auth.viewer import Viewer, not_found
 from webhook.web.given import number
+from webhook.web.pages.elements import version
 from webhook.web.pinned import Pinned, Pins
 from webhook.web.services import PageServices
 
@@ -53,6 +55,11 @@ class Target:
     repo: str = ""
     environment: str = ""
     deployment_id: int | None = None
+    version: str = ""
+
+    @property
+    def page(self) -> str:
+        return paths.deployment(self.repo, self.deployment_id or 0)
 
 
 def add_to(bp: Blueprint, services: PageServices) -> None:
@@ -115,7 +122,7 @@ def _named(services: PageServices, viewer: Viewer, fields: Mapping[str, str]) ->
             row = deployments.read_sync(connection, deployment_id)
         if row is None:
             raise viewer.unknown(text)
-        return Target(row.repo_id, row.repo, row.environment, row.id)
+        return Target(row.repo_id, row.repo, row.environment, row.id, version(row.ref, row.sha))
     name = fields.get("repo", "")
     if not name:
         return Target()

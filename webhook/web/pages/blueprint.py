@@ -10,7 +10,7 @@ from typing import Any
 
 import psycopg
 from flask import Blueprint, Response, g, make_response, request
-from werkzeug.exceptions import InternalServerError
+from werkzeug.exceptions import InternalServerError, MethodNotAllowed
 
 from webhook import __version__
 from webhook.errors import HttpError
@@ -75,6 +75,15 @@ def blueprint(services: PageServices) -> Blueprint:
         """Any unknown address, not only the pages'."""
         return _with_headers(as_page(_not_found(services)))
 
+    @bp.app_errorhandler(405)
+    def unopenable(error: MethodNotAllowed) -> Response:
+        """A form's address, which somebody has opened or loaded again; machines get Flask's own."""
+        if "text/html" not in request.headers.get("Accept", ""):
+            return make_response(error)
+        response = _with_headers(as_page(_not_opened(services)))
+        response.headers["Allow"] = ", ".join(sorted(error.valid_methods or ()))
+        return response
+
     bp.app_errorhandler(500)(_failed)
     bp.add_app_template_global(_asset, "asset")
 
@@ -119,9 +128,8 @@ def _reject_nul() -> None:
 
 def _not_found(services: PageServices) -> HttpError:
     """Who has signed in keeps the way to the other pages."""
-    with suppress(psycopg.Error, TimeoutError):
-        if services.viewer().session is not None:
-            return not_found()
+    if _signed_in(services):
+        return not_found()
     return HttpError(
         404,
         "There is nothing at this address",
@@ -130,6 +138,23 @@ def _not_found(services: PageServices) -> HttpError:
         remedy="Open the link in a deployment's status on GitHub or in its message in Slack, or"
         " start from the board.",
     )
+
+
+def _not_opened(services: PageServices) -> HttpError:
+    _signed_in(services)
+    return HttpError(
+        405,
+        "This address is that of a button",
+        detail="It does something only when a form is sent to it. Nothing was done.",
+        remedy="Go back to the page, and press the button there.",
+    )
+
+
+def _signed_in(services: PageServices) -> bool:
+    """Also finds out who looks at the page, for its frame."""
+    with suppress(psycopg.Error, TimeoutError):
+        return services.viewer().session is not None
+    return False
 
 
 def _failed(error: InternalServerError) -> Response:

@@ -2,8 +2,7 @@
 //
 //   time[data-time]     says how long ago, in the reader's zone, or in UTC, as is chosen below
 //   [data-copy]         copies that text
-//   [data-opens]        opens the dialog of that id; [data-closes] closes the one it is in
-//   [data-confirm]      a form or link to a page that asks: the question opens in a dialog
+//   [data-opens]        opens the dialog of that id
 //   form[data-filters]  is sent with each choice, without what is empty
 //   a[data-go]          the keys g and that letter go there
 //
@@ -121,43 +120,12 @@ byId("single-keys").addEventListener("change", ({ target: { checked } }) => choo
 
 // --- Dialogs ---
 
-async function ask(url) {
-  const response = await fetch(url).catch(() => null);
-  const page = response?.ok && !response.redirected && new DOMParser().parseFromString(await response.text(), "text/html");
-  const question = page && page.querySelector("main form[method=post]") && page.querySelector("main");
-  if (!question) return location.assign(url); // it says why not
-  const dialog = document.createElement("dialog");
-  dialog.className = "confirm";
-  dialog.append(...document.adoptNode(question).childNodes);
-  const title = dialog.querySelector("h1");
-  if (title) dialog.setAttribute("aria-label", title.textContent);
-  dialog.addEventListener("close", () => dialog.remove());
-  document.body.append(dialog);
-  dialog.showModal();
-}
-
 document.addEventListener("click", (event) => {
-  const target = event.target.closest("[data-opens], [data-closes], [data-copy], a[data-confirm]");
+  const target = event.target.closest("[data-opens], [data-copy]");
   if (!target || event.ctrlKey || event.metaKey || event.shiftKey) return;
-  const { opens, closes, copy } = target.dataset;
+  const { opens, copy } = target.dataset;
   if (opens) byId(opens).showModal();
-  else if (copy !== undefined) copyText(copy);
-  else if (closes !== undefined) {
-    const dialog = target.closest("dialog");
-    if (!dialog) return;
-    dialog.close();
-    event.preventDefault();
-  } else {
-    event.preventDefault();
-    ask(target.href);
-  }
-});
-
-document.addEventListener("submit", (event) => {
-  const form = event.target;
-  if (!form.matches("form[data-confirm]")) return;
-  event.preventDefault();
-  ask(`${form.action}?${new URLSearchParams(new FormData(form, event.submitter))}`);
+  else copyText(copy);
 });
 
 async function copyText(text) {
