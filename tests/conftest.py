@@ -30,13 +30,7 @@ settings.register_profile("quick", deadline=None, max_examples=20)  # script/tes
 settings.load_profile("relay")
 
 # No store of a test outlives its server. The tests of crashes start servers of their own.
-# Nor does any live for long enough to be vacuumed, which would only change its plans.
-SETTINGS = (
-    "fsync = off",
-    "synchronous_commit = off",
-    "full_page_writes = off",
-    "autovacuum = off",
-)
+WITHOUT_DISK = ("fsync = off", "synchronous_commit = off", "full_page_writes = off")
 TABLES = "select relname from pg_class where relnamespace = 'public'::regnamespace order by 1"
 # Those that ever had a row; what Alembic wrote belongs to the schema.
 USED_TABLES = """
@@ -149,7 +143,7 @@ def postgres() -> Iterator[str]:
         server = EmbeddedPostgres(Path(folder))
         url = server.start()
         with psycopg.connect(url, autocommit=True) as connection:
-            for setting in SETTINGS:
+            for setting in WITHOUT_DISK:
                 connection.execute(f"alter system set {setting}")
             connection.execute("select pg_reload_conf()")
             connection.execute("create database template")
