@@ -283,11 +283,14 @@ async def _ask_all(services: Services) -> None:
 
 
 async def _recover(services: Services, dispatcher: Dispatcher) -> None:
-    """Whatever was sent while no worker ran."""
+    """Whatever was sent while no worker ran; and once more a little later, as web processes that
+    start with it may take deliveries after it has asked only."""
+    reason = "a worker has just started"
     try:
         await dispatcher.request([RECOVER, LIST_DEPLOYMENTS])
     except (psycopg.Error, OSError):
-        services.doubts.add("a worker could not reach the store")
+        reason = "a worker could not reach the store"
+    services.doubts.add(reason)
 
 
 async def work(services: ActionServices, url: str, stop: asyncio.Event) -> None:

@@ -423,11 +423,27 @@ async def test_githubs_limits_are_obeyed_whatever_wants_a_comparison(
 
 
 @pytest.mark.slow
+async def test_after_its_start_a_worker_compares_the_list_once_more(
+    store_url: str, tmp_path: Path
+) -> None:
+    """A web process that starts with it may listen only after the first comparison."""
+    timing = replace(QUICK, deliveries_compared_after_doubt=timedelta(minutes=1))
+    async with live(store_url, tmp_path, DEPLOY_YML, timing=timing) as world:
+        await until(
+            lambda: world.rows("select from delivery_scan where compared_at is not null") or None
+        )
+        await until(lambda: timedelta(0) < due_in(world) <= MINUTE or None)
+        [scan] = world.rows("select doubt from delivery_scan")
+        assert scan["doubt"] == "a worker has just started"
+
+
 async def test_after_a_doubt_the_list_is_compared_soon(store_url: str, tmp_path: Path) -> None:
     timing = replace(QUICK, deliveries_compared_after_doubt=timedelta(seconds=0.3))
     quiet = replace(timing, deliveries_silent_after=timedelta(hours=1))
     async with live(store_url, tmp_path, DEPLOY_YML, timing=quiet) as world:
         await world.deployed()
+        doubted = "select from delivery_scan where doubted_at < now() - interval '0.3 s'"
+        await until(lambda: world.rows(doubted) or None)  # by the start of the worker
         await compare(world)
         assert due_in(world) > 5 * MINUTE
         await lost(world)
