@@ -372,6 +372,7 @@ class Case:
             "audit.newest.since": None,
             "Selection": Selection(since=now - timedelta(days=1)),
             "kept_since": now - timedelta(days=3),
+            "recovery.open_missed.named": None,
             "MissedSelection": MissedSelection(event="deployment"),
             "DeploymentSelection": DeploymentSelection(
                 repo=row.repo, environment=row.environment, since=now - timedelta(days=1)

@@ -362,11 +362,18 @@ async def test_all_missed_ones_that_match_are_sent_again_after_a_plan(world: Wor
         assert shown(plan) == {guid}
         assert "send 1 delivery once more" in plan.text
         assert "GitHub keeps deliveries for 7 days" in plan.text
+        world.execute(
+            "insert into missed_deliveries (guid, event, github_id, attempted_at, delivered_at,"
+            " state) select 'newer-' || number, 'deployment', number, now(), now(), 'given_up'"
+            " from generate_series(1, 60) number"
+        )
         for _ in range(2):
             page = await operator.press(plan, "/deliveries/redeliver")
             assert page.url.endswith("/deliveries?tab=missed&event=deployment")
         await until(lambda: world.rows("select 1 from deliveries where guid = %s", guid) or None)
         assert (await replayed(world, guid))["state"] == "done"
+        assert not world.rows("select 1 from delivery_requests where guid like 'newer-%%'")
+        world.execute("delete from missed_deliveries where guid like 'newer-%%'")
         assert "by octoboss" in (await operator.open("/deliveries?tab=missed")).text
         await operator.press(await operator.open("/deliveries/redeliver"), "/deliveries/redeliver")
         assert "does not have" in (await replayed(world, unknown))["message"]

@@ -357,6 +357,7 @@ _OPEN_MISSED = (
     f" union all {_MISSED} where state = 'given_up' and {_CHOSEN}) missed"
     " where not exists (select from delivery_requests where guid = missed.guid and guid <> ''"
     f" and state in ('waiting', 'running')) and not {_ARRIVED.format('missed.guid')}"
+    " and (%(named)s::text[] is null or guid = any(%(named)s))"
     " and attempted_at > %(kept_since)s order by attempted_at desc limit %(limit)s"
 )
 
@@ -372,11 +373,16 @@ def newest_missed(
 
 
 def open_missed(
-    connection: Sync, limit: int, chosen: MissedSelection, kept_since: datetime
+    connection: Sync,
+    limit: int,
+    chosen: MissedSelection,
+    kept_since: datetime,
+    named: Collection[str] | None = None,
 ) -> list[MissedDelivery]:
     """The newest attempts, of those that have not arrived and that nobody waits for. `kept_since`:
-    GitHub has no older ones."""
-    values = {**asdict(chosen), "limit": limit, "kept_since": kept_since}
+    GitHub has no older ones. `named`: the GUIDs of which they are; None: of all."""
+    guids = None if named is None else list(named)
+    values = {**asdict(chosen), "limit": limit, "kept_since": kept_since, "named": guids}
     cursor = connection.cursor(row_factory=class_row(MissedDelivery))
     return cursor.execute(_OPEN_MISSED, values).fetchall()
 

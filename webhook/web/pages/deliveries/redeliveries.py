@@ -13,10 +13,11 @@ from flask import Blueprint, Response, make_response, redirect, render_template,
 
 from webhook.errors import HttpError
 from webhook.github.deliveries import kept_at
+from webhook.github.events import storable
 from webhook.store import delivery_requests, recovery
 from webhook.store.database import Sync
 from webhook.store.delivery_requests import NewRequest
-from webhook.store.recovery import MissedDelivery
+from webhook.store.recovery import MissedSelection
 from webhook.web.auth.forms import incomplete
 from webhook.web.auth.viewer import Viewer
 from webhook.web.pages.deliveries.acts import asker, conflict
@@ -57,7 +58,7 @@ def add_to(bp: Blueprint, services: PageServices) -> None:
     def redeliver_all() -> Response:
         viewer = services.require_form()
         chosen = _filter(services, viewer, request.form)
-        _redeliver_all(services, viewer, chosen)
+        _redeliver_all(services, viewer)
         return make_response(redirect(chosen.path(), 303))
 
 
@@ -78,7 +79,8 @@ def _filter(services: PageServices, viewer: Viewer, given: Mapping[str, str]) ->
 
 
 def _plan(services: PageServices, connection: Sync, chosen: DeliveryFilter) -> RedeliveryPlan:
-    found = _open(services, connection, chosen)
+    since = services.clock() - _kept(services)
+    found = recovery.open_missed(connection, MOST_REDELIVERED + 1, chosen.of_missed, since)
     given = {name: value for name, value in chosen.given.items() if name != "tab"}
     return RedeliveryPlan(
         filter=chosen,
@@ -90,22 +92,20 @@ def _plan(services: PageServices, connection: Sync, chosen: DeliveryFilter) -> R
     )
 
 
-def _open(services: PageServices, connection: Sync, chosen: DeliveryFilter) -> list[MissedDelivery]:
-    since = services.clock() - _kept(services)
-    return recovery.open_missed(connection, MOST_REDELIVERED + 1, chosen.of_missed, since)
-
-
 def _kept(services: PageServices) -> timedelta:
     return kept_at(services.settings.github_base_url)
 
 
-def _redeliver_all(services: PageServices, viewer: Viewer, chosen: DeliveryFilter) -> None:
-    """Of what the plan has shown, what still is missing; sent twice, it counts once."""
-    confirmed = set(request.form.getlist("guid"))
+def _redeliver_all(services: PageServices, viewer: Viewer) -> None:
+    """Of what the plan has shown, what still is missing, whatever else is by now; sent twice, it
+    counts once."""
+    confirmed = {storable(one) for one in request.form.getlist("guid")}
     if not confirmed:
         raise incomplete()
+    since = services.clock() - _kept(services)
     with services.pool.connection() as connection, connection.transaction():
-        found = _open(services, connection, chosen)
-        for one in [one for one in found if one.guid in confirmed][:MOST_REDELIVERED]:
+        for one in recovery.open_missed(
+            connection, MOST_REDELIVERED, MissedSelection(), since, confirmed
+        ):
             new = asker(viewer, "redeliver all", one.guid)
             delivery_requests.add(connection, NewRequest(**new, kind="redeliver", guid=one.guid))
