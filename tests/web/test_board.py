@@ -158,6 +158,9 @@ async def test_who_has_not_signed_in_sees_the_home_page_and_curl_plain_text(
         button = await nobody.open("/signout")
         assert (button.status, button.headers["Allow"]) == (405, "OPTIONS, POST")
         assert "Nothing was done" in button.text
+        slacks = await nobody.open("/slack/commands")
+        assert (slacks.status, slacks.headers["Allow"]) == (405, "OPTIONS, POST")
+        assert "what a button, or Slack, sends" in slacks.text
     async with browser(world, "octocat") as octocat:
         plain = await octocat.open("/", Accept="*/*")
         assert plain.headers["Content-Type"] == "text/plain; charset=utf-8"

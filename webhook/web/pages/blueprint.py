@@ -77,7 +77,8 @@ def blueprint(services: PageServices) -> Blueprint:
 
     @bp.app_errorhandler(405)
     def unopenable(error: MethodNotAllowed) -> Response:
-        """A form's address, which somebody has opened or loaded again; machines get Flask's own."""
+        """A form's address, or Slack's, which somebody has opened or loaded again; machines get
+        Flask's own."""
         if "text/html" not in request.headers.get("Accept", ""):
             return make_response(error)
         response = _with_headers(as_page(_not_opened(services)))
@@ -144,9 +145,9 @@ def _not_opened(services: PageServices) -> HttpError:
     _signed_in(services)
     return HttpError(
         405,
-        "This address is that of a button",
-        detail="It does something only when a form is sent to it. Nothing was done.",
-        remedy="Go back to the page, and press the button there.",
+        "This address cannot be opened",
+        detail="It takes only what a button, or Slack, sends to it. Nothing was done.",
+        remedy="If a button has led here, go back to its page, and press it there.",
     )
 
 
