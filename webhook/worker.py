@@ -65,7 +65,7 @@ from webhook.slack.rate_limit import RateLimit
 from webhook.slack.response_url import Replies
 from webhook.slack.workspaces import Workspaces
 from webhook.startup import Setup, parse_config
-from webhook.store import database, deployments, restores
+from webhook.store import database, deployments, recovery, restores
 from webhook.store.database import AsyncPool
 from webhook.store.recovery import RECOVER
 from webhook.store.restores import Restore
@@ -285,12 +285,13 @@ async def _ask_all(services: Services) -> None:
 async def _recover(services: Services, dispatcher: Dispatcher) -> None:
     """Whatever was sent while no worker ran; and once more a little later, as web processes that
     start with it may take deliveries after it has asked only."""
-    reason = "a worker has just started"
     try:
         await dispatcher.request([RECOVER, LIST_DEPLOYMENTS])
+        async with services.pool.connection() as connection:
+            after = services.timing.deliveries_compared_after_doubt
+            await recovery.doubt(connection, "a worker has just started", after)
     except (psycopg.Error, OSError):
-        reason = "a worker could not reach the store"
-    services.doubts.add(reason)
+        services.doubts.add("a worker could not reach the store")
 
 
 async def work(services: ActionServices, url: str, stop: asyncio.Event) -> None:
