@@ -15,7 +15,6 @@ from webhook.reloading import request_reload
 from webhook.store import audit, workers
 from webhook.store.audit import NewAct
 from webhook.web import paths
-from webhook.web.auth.forms import require_own_form
 from webhook.web.given import number
 from webhook.web.pages.configuration.environments import (
     ON_A_PAGE,
@@ -78,11 +77,10 @@ def add_to(bp: Blueprint, services: PageServices) -> None:
 
     @bp.post(paths.RELOAD)
     def reload() -> Response:
-        viewer = services.require_viewer()
-        assert viewer.session is not None
+        viewer = services.require_form()
+        assert viewer.person is not None
         viewer.require_operator()
-        require_own_form(services.sessions, viewer.session, services.settings.server_url)
-        _reload(services, viewer.session.person.login)
+        _reload(services, viewer.person.login)
         return make_response(redirect(paths.with_query(paths.CONFIGURATION, requested="1"), 303))
 
 
