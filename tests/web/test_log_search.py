@@ -20,11 +20,11 @@ KEY = page_url().partition("?key=")[2]
 EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>\u202e"
 
 
-def found_in(raw: bytes, wanted: str, begin: int = 0, after: int = 0) -> Found:
+def found_in(raw: bytes, wanted: str, begin: int = 0, after: int = 0, seconds: float = 60) -> Found:
     def read(begin: int, end: int) -> bytes:
         return raw[begin:end]
 
-    return search(read, wanted, begin=begin, after=after, beside=100)
+    return search(read, wanted, begin=begin, after=after, beside=100, seconds=seconds)
 
 
 def numbers(found: Found) -> list[int]:
@@ -214,6 +214,22 @@ def test_hostile_text_stays_text(rows: Rows, browser: FlaskClient) -> None:
     # The key is that of the address, however it is written there.
     odd = KEY + '"><img src=x>'
     assert Seen(browser.get(PATH, query_string={"key": odd}).text).all("img") == []
+
+
+def test_output_that_takes_long_is_searched_in_parts() -> None:
+    raw = b"a\x08b\n" * (3 * BLOCK // 4)
+    found = found_in(raw, "b", seconds=0)
+    assert not found.whole
+    assert 0 < found.last < 3 * BLOCK // 4
+    assert found.count == found.last
+    rest = found_in(raw, "b", begin=4 * found.last, after=found.last)
+    assert rest.whole
+    assert rest.count + found.count == 3 * BLOCK // 4
+
+
+def test_a_line_that_is_printed_over_to_the_end_is_there() -> None:
+    found = found_in(b"a\r" * BLOCK, "a")
+    assert (numbers(found), found.last) == ([1], 1)
 
 
 def test_without_output_there_is_nothing_to_search(rows: Rows, browser: FlaskClient) -> None:

@@ -8,6 +8,7 @@ longer than a block, what was printed over is found, too.
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from html import escape
+from time import thread_time
 
 from webhook.web.pages.deployment.log import plain
 from webhook.web.pages.deployment.log_window import BLOCK, PAGE_HTML, Read
@@ -15,9 +16,11 @@ from webhook.web.pages.terminal_text import harmless, whole_part
 
 # Characters that one may search for.
 LONGEST_WANTED = 200
-# Lines that a page shows (fewer where they are long), and bytes of output that it reads for them.
+# Lines that a page shows (fewer where they are long), bytes of output that it reads for them, and
+# seconds of its thread: lines that change themselves, as progress bars do, can take long.
 MOST_LINES = 200
 MOST_READ = 8 * 1024 * 1024
+MOST_SECONDS = 1.0
 # Characters of a line that are shown, and of these before its first match.
 _LONGEST_EXCERPT = 300
 _BEFORE = 60
@@ -52,7 +55,7 @@ class Found:
 
     @property
     def limit(self) -> str:
-        return f"{MOST_READ // 1024**2} MB"
+        return f"at most {MOST_READ // 1024**2} MB, and for at most {MOST_SECONDS:g} s"
 
     @property
     def more(self) -> int:
@@ -83,12 +86,21 @@ def as_shown(wanted: str) -> str:
     return harmless(" ".join(wanted.splitlines()))
 
 
-def search(read: Read, wanted: str, *, begin: int, after: int, beside: int) -> Found:
+def search(
+    read: Read,
+    wanted: str,
+    *,
+    begin: int,
+    after: int,
+    beside: int,
+    seconds: float = MOST_SECONDS,
+) -> Found:
     """From the byte `begin` on, where the line after `after` begins. `beside`: bytes of HTML that a
     line takes besides its text. Errors: psycopg's."""
     finder = _Finder(wanted.casefold(), beside, after)
     offset, whole = begin, False
-    while not whole and offset < begin + MOST_READ:
+    until = thread_time() + seconds
+    while not whole and offset < begin + MOST_READ and (offset == begin or thread_time() < until):
         raw = read(offset, offset + BLOCK)
         whole = len(raw) < BLOCK
         if not whole:
@@ -131,7 +143,7 @@ class _Finder:
                 if number > self._last and self.wanted in one.casefold():
                     self._keep(number, one)
         self.ended += len(ended)
-        self.begun = bool(begun)
+        self.begun = bool(begun) or (self.begun and not ended)  # all of it may be printed over
         # A match may have begun there.
         self._rest = begun[max(0, len(begun) - len(self.wanted) + 1) :]
 
