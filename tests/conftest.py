@@ -18,9 +18,6 @@ from hypothesis import settings
 from webhook.store.embedded import EmbeddedPostgres
 from webhook.store.schema import migrate
 
-# Loading thousands of tests makes no garbage worth a search.
-gc.disable()
-
 Schema = list[tuple[Any, ...]]
 
 CHAOS = Path(__file__).parent / "chaos"
@@ -52,13 +49,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """What is loaded stays, and need not be searched again for what is garbage. What tests leave
-    is some hundred megabytes at most, and is searched for less often than in a process that stays.
-    """
+    """What is loaded stays, and need not be searched again for what is garbage."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(10_000)
-    gc.enable()
 
 
 @pytest.hookimpl(wrapper=True)
