@@ -16,11 +16,6 @@ from webhook.store.timeline import TimelineEntry
 from webhook.web.pages.deployment.phases import WIDTH, PhasesView, build_phases
 
 
-@pytest.fixture
-def rows(store_url: str) -> Rows:
-    return Rows(store_url)
-
-
 def later(seconds: float) -> datetime:
     return REQUESTED_AT + timedelta(seconds=seconds)
 

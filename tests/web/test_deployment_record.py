@@ -1,13 +1,10 @@
 """The record on a deployment's page: what was sent, and what was rejected and why."""
 
-from collections.abc import Iterator
-
 import psycopg
-import pytest
 from flask.testing import FlaskClient
 from psycopg.rows import dict_row
 
-from tests.web.viewing import Rows, Seen, app, open_page, page_url
+from tests.web.viewing import Rows, Seen, open_page, page_url
 from webhook.deployments.actions import ActionRequest, Reply, Requester
 from webhook.store import actions
 from webhook.web.pages.deployment.record import MOST
@@ -15,17 +12,6 @@ from webhook.web.pages.deployment.record import MOST
 HOSTILE = "<script>alert(1)</script>"
 # Bytes of a page; its styles and scripts are as much.
 LIGHT = 60_000
-
-
-@pytest.fixture
-def rows(store_url: str) -> Rows:
-    return Rows(store_url)
-
-
-@pytest.fixture
-def browser(store_url: str) -> Iterator[FlaskClient]:
-    with app(store_url) as created:
-        yield created.test_client()
 
 
 def table(page: Seen, label: str) -> str:

@@ -1,14 +1,12 @@
 """The page of a deployment that waits: for what, until when, who can end it, and who comes next."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import psycopg
-import pytest
 from flask.testing import FlaskClient
 
-from tests.web.viewing import REQUESTED_AT, SHA, Event, Rows, Stream, app, open_page, served
+from tests.web.viewing import REQUESTED_AT, SHA, Event, Rows, Stream, open_page, served
 from webhook.deployments.blockers import Blocker
 from webhook.deployments.phases import Phase
 
@@ -20,17 +18,6 @@ LOCKED = Blocker(
 )
 TURN = Blocker(gate="serialization", reason="Waits for deployment 2 (main) to end")
 REQUESTED: dict[str, Any] = {"requested_at": REQUESTED_AT, "phase": Phase.QUEUED}
-
-
-@pytest.fixture
-def rows(store_url: str) -> Rows:
-    return Rows(store_url)
-
-
-@pytest.fixture
-def browser(store_url: str) -> Iterator[FlaskClient]:
-    with app(store_url) as created:
-        yield created.test_client()
 
 
 def execute(rows: Rows, statement: str, *values: Any) -> None:

@@ -1,6 +1,5 @@
 """The page and Slack use the same label for the same state."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +8,7 @@ from flask.testing import FlaskClient
 
 from handlers.contract import Run, State
 from tests.slack.notices import BEGIN, RUNNING, new_entry, read
-from tests.web.viewing import Rows, app, open_page
+from tests.web.viewing import Rows, open_page
 from webhook.deployments.labels import phase_label
 from webhook.deployments.phases import Phase
 from webhook.slack.blocks.message import main_message, thread_reply
@@ -21,17 +20,6 @@ STATES = [
     (Phase.QUEUED, True, False),
     (Phase.IN_PROGRESS, True, True),
 ]
-
-
-@pytest.fixture
-def rows(store_url: str) -> Rows:
-    return Rows(store_url)
-
-
-@pytest.fixture
-def browser(store_url: str) -> Iterator[FlaskClient]:
-    with app(store_url) as created:
-        yield created.test_client()
 
 
 @pytest.mark.parametrize(("phase", "held", "started"), STATES)

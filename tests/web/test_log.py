@@ -1,7 +1,6 @@
 """The output on a page: lines with their colours, progress bars, the part that is shown."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.web.test_terminal_text import PIECES
-from tests.web.viewing import Rows, Seen, Stream, app, events_url, page_url, served
+from tests.web.viewing import Rows, Seen, Stream, events_url, page_url, served
 from webhook.web.pages.deployment.log import LONGEST_LINE, Log
 
 STATIC = Path(__file__).parents[2] / "webhook/web/static"
@@ -118,12 +117,6 @@ def rows(store_url: str) -> Rows:
     rows = Rows(store_url)
     rows.deployment()
     return rows
-
-
-@pytest.fixture
-def browser(store_url: str) -> Iterator[FlaskClient]:
-    with app(store_url) as created:
-        yield created.test_client()
 
 
 def numbers(page: str) -> list[int]:

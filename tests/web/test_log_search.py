@@ -1,7 +1,6 @@
 """All lines of an output that have a text, on the page of a deployment."""
 
 import re
-from collections.abc import Iterator
 from html import unescape
 
 import pytest
@@ -10,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.web.test_terminal_text import PIECES
-from tests.web.viewing import Rows, Seen, app, page_url
+from tests.web.viewing import Rows, Seen, page_url
 from webhook.web.pages.deployment.log import Log, plain
 from webhook.web.pages.deployment.log_search import MOST_LINES, MOST_READ, Found, search
 from webhook.web.pages.deployment.log_window import BLOCK, PAGE_HTML
@@ -109,12 +108,6 @@ def rows(store_url: str) -> Rows:
     rows = Rows(store_url)
     rows.deployment()
     return rows
-
-
-@pytest.fixture
-def browser(store_url: str) -> Iterator[FlaskClient]:
-    with app(store_url) as created:
-        yield created.test_client()
 
 
 def opened(browser: FlaskClient, url: str) -> Seen:

@@ -1,6 +1,5 @@
 """The page of a deployment: who can open it, and what it shows."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -13,17 +12,6 @@ from tests.web.viewing import REQUESTED_AT, SHA, Rows, Seen, app, links, open_pa
 from webhook.security.signing import LINK_DAYS
 from webhook.timing import Timing, utc_now
 from webhook.web.pages.deployment.log_window import PAGE_OUTPUT
-
-
-@pytest.fixture
-def rows(store_url: str) -> Rows:
-    return Rows(store_url)
-
-
-@pytest.fixture
-def browser(store_url: str) -> Iterator[FlaskClient]:
-    with app(store_url) as created:
-        yield created.test_client()
 
 
 def rejected(response: TestResponse, status: int) -> Seen:

@@ -1,25 +1,12 @@
 """What the page of a deployment cannot be made to do, and what its headers forbid."""
 
-from collections.abc import Iterator
-
 import pytest
 from flask.testing import FlaskClient
 
 from handlers.contract import Run, State
-from tests.web.viewing import Rows, Seen, Stream, app, open_page, page_url, served
+from tests.web.viewing import Rows, Seen, Stream, open_page, page_url, served
 
 EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>"
-
-
-@pytest.fixture
-def rows(store_url: str) -> Rows:
-    return Rows(store_url)
-
-
-@pytest.fixture
-def browser(store_url: str) -> Iterator[FlaskClient]:
-    with app(store_url) as created:
-        yield created.test_client()
 
 
 def with_evil_everywhere(rows: Rows) -> None:
