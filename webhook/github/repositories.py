@@ -33,6 +33,11 @@ class Repository:
     url: str
 
 
+def is_full_name(text: str) -> bool:
+    """OWNER/NAME, whether there is one or not."""
+    return _FULL_NAME.fullmatch(text) is not None
+
+
 async def resolve(github: GitHub, repo: str) -> tuple[Scope, Repository]:
     """What that name stands for now; it may be an earlier name. `Forbidden` if the App is not
     installed there."""
@@ -46,7 +51,7 @@ async def resolve(github: GitHub, repo: str) -> tuple[Scope, Repository]:
 async def installed_at(github: GitHub, repo: str, repo_id: int = 0) -> int:
     """The id of the installation that the repository is in, by its ID where that is known;
     `Forbidden` if there is none."""
-    if not _FULL_NAME.fullmatch(repo):
+    if not is_full_name(repo):
         raise _not_installed(repo)
     try:
         return await github.installation_of(Scope(0, repo, repo_id))

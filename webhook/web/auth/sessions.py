@@ -123,7 +123,7 @@ class Sessions:
         return ended_at is None or session.began_at > ended_at
 
     def form_token(self, session: Session) -> str:
-        """What a form of this session sends along, in another form each time."""
+        """What the session's forms send along; it looks different each time."""
         signed = str(self._forms.dumps(session.id)).encode()
         pad = secrets.token_bytes(len(signed))
         return base64.urlsafe_b64encode(pad + _mixed(pad, signed)).decode()

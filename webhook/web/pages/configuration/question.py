@@ -3,7 +3,6 @@
 Errors: none; why there is no answer stands in it.
 """
 
-import re
 from dataclasses import dataclass
 
 from webhook.config.environments import Config
@@ -12,6 +11,7 @@ from webhook.deployments.explanation import Explanation
 from webhook.deployments.locks import is_pattern
 from webhook.engine.explain import explain, question_about
 from webhook.errors import Rejected, RetryAt, UnknownOutcome, UserError
+from webhook.github.repositories import is_full_name
 from webhook.logs import hidden
 from webhook.web.github_calls import Outside
 from webhook.web.pages.elements import line
@@ -20,7 +20,6 @@ from webhook.web.services import PageServices
 
 # Seconds that a person waits for GitHub.
 WITHIN = 4.0
-_REPO = re.compile(r"[\w.-]{1,100}/[\w.-]{1,100}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +59,7 @@ def asked(environment: str, repo: str) -> Asked:
         environment_error = "Write the name of an environment, such as production."
     elif is_pattern(environment):
         environment_error = "This is a pattern; write a name that matches it."
-    if not _REPO.fullmatch(repo):
+    if not is_full_name(repo):
         repo_error = "Write OWNER/NAME: the same name may be another environment elsewhere."
     return Asked(
         environment=environment,
